@@ -1,0 +1,21 @@
+"""The errors a user can cause. Each carries one sentence that says what is wrong and what to do."""
+
+
+class CovidCnnError(Exception):
+    """Base of every error whose message is meant to be shown to a person as it stands."""
+
+
+class ImageError(CovidCnnError):
+    """A file that cannot be read as one radiograph."""
+
+
+class DatasetError(CovidCnnError):
+    """A dataset that is missing, empty, or not laid out as one."""
+
+
+class BundleError(CovidCnnError):
+    """A model bundle that is missing, damaged, or of another schema."""
+
+
+class RunError(CovidCnnError):
+    """A training run that cannot be started, found or continued."""
