@@ -1,0 +1,7 @@
+"""The dataset page."""
+
+import streamlit as st
+
+
+def page() -> None:
+    st.title("dataset")

@@ -1,0 +1,25 @@
+"""The pages of the app, and the way from one to another."""
+
+from typing import NoReturn
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+START, PREDICT, TRAIN, DATASET = "start", "predict", "train", "dataset"  # as in their addresses
+
+
+def every() -> dict[str, StreamlitPage]:
+    """All pages by name, in the order of the navigation; made anew, for a page object belongs to one run of the app."""
+    from covid_cnn.app import dataset, home, predict, train  # here, because they import this module
+
+    return {
+        START: st.Page(home.page, title="Start", icon=":material/home:", url_path=START, default=True),
+        PREDICT: st.Page(predict.page, title="Predict", icon=":material/radiology:", url_path=PREDICT),
+        TRAIN: st.Page(train.page, title="Train", icon=":material/model_training:", url_path=TRAIN),
+        DATASET: st.Page(dataset.page, title="Dataset", icon=":material/photo_library:", url_path=DATASET),
+    }
+
+
+def switch(name: str) -> NoReturn:
+    """Leave this page for another, such as ``pages.switch(pages.PREDICT)``."""
+    st.switch_page(every()[name])

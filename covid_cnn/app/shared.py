@@ -1,0 +1,27 @@
+"""What several pages share: the notice, the loaded models, the way to another page."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from covid_cnn import bundle, paths, report
+from covid_cnn.bundle import Bundle
+
+SYNTHETIC = ":violet-badge[:material/draw: Synthetic: drawn by the program, not taken of a person]"
+
+
+def notice() -> None:
+    """The banner of every screen that shows a prediction."""
+    st.warning(f"**{report.NOTICE}**", icon=":material/school:")
+
+
+def load_bundle(name: str) -> Bundle:
+    """The bundle ``models/NAME``, one for all sessions, loaded anew when its files change; raises BundleError."""
+    folder = paths.models_dir() / name
+    info = folder / bundle.INFO
+    return _load_bundle(folder, info.stat().st_mtime_ns if info.is_file() else 0)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Loading the model")
+def _load_bundle(folder: Path, changed: int) -> Bundle:
+    return Bundle(folder)

@@ -1,0 +1,251 @@
+"""A model bundle: load it, check it, predict and explain with it.
+
+A bundle is a folder ``models/NAME/`` with a LiteRT graph (``model.tflite``), what is known of it (``model.json``)
+and the same for people (``MODEL_CARD.md``). One call of the graph returns the probabilities, the Grad-CAM heatmap
+of every class and the embedding. Knows nothing of TensorFlow, so it loads in a fraction of a second.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from covid_cnn import imaging, paths
+from covid_cnn.errors import BundleError, CovidCnnError
+
+SCHEMA = 1
+GRAPH = "model.tflite"
+INFO = "model.json"
+CARD = "MODEL_CARD.md"
+DEFAULT = "efficientnet_lite0"
+REQUIRED = {
+    "schema": int,
+    "name": str,
+    "network": str,
+    "classes": list,
+    "input_size": list,
+    "temperature": (int, float),
+    "decision": dict,
+    "in_distribution": dict,
+    "training_data": dict,
+    "metrics": dict,
+    "sha256": str,
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a bundle says of one image.
+
+    Attributes
+    ----------
+    classes : names of the K classes
+    probabilities : float32 ``[K]``, calibrated, sums to 1
+    heatmaps : float32 ``[h, w, K]``, 0..1, Grad-CAM of each class (all zero where nothing speaks for it)
+    embedding : float32 ``[D]``
+    label : the class that the decision names
+    positive, threshold : with two classes, ``label`` is ``positive`` when its probability reaches ``threshold``;
+        None with more, where ``label`` is the most probable class
+    distance, distance_limit : how far the image lies from the training images, and the limit up to which it is
+        taken for one of their kind (see ``distance``)
+    in_distribution : whether the image is within that limit
+    seen : float32 ``[H, W]``, 0..1, the image as the network saw it
+    """
+
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    heatmaps: np.ndarray
+    embedding: np.ndarray
+    label: str
+    positive: str | None
+    threshold: float | None
+    distance: float
+    distance_limit: float
+    in_distribution: bool
+    seen: np.ndarray
+
+    @property
+    def warning(self) -> str:
+        """One sentence when the image is unlike the training images, otherwise empty."""
+        if self.in_distribution:
+            return ""
+        return (
+            "This image is unlike those the model learned from "
+            f"(distance {self.distance:.3g}, limit {self.distance_limit:.3g}), so its answer means little."
+        )
+
+
+class Bundle:
+    """A checked model bundle, ready to predict. Safe to share between threads.
+
+    Raises
+    ------
+    BundleError
+        A file is missing or damaged, or digest, schema or tensor shapes do not fit.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.info = read_info(folder)
+        self.name: str = folder.name
+        self.classes: tuple[str, ...] = tuple(self.info["classes"])
+        self.input_size: tuple[int, int] = (self.info["input_size"][0], self.info["input_size"][1])
+        self.positive: str | None = self.info["decision"]["positive"]
+        self.threshold: float | None = self.info["decision"]["threshold"]
+        self._mean, self._components, self._variances = _statistics(folder, self.info["in_distribution"])
+        self._lock = threading.Lock()
+        self._run = self._load_graph()
+
+    def predict(self, pixels: np.ndarray) -> Prediction:
+        """Predict and explain one radiograph: float32 ``[height, width]`` of any size, 0..1, white is dense."""
+        image = imaging.prepare(pixels, self.input_size)
+        # An interpreter has one set of tensors: one call at a time. A call takes milliseconds.
+        with self._lock:
+            outputs = self._run(image=image[None])
+        probabilities, embedding = outputs["probabilities"][0], outputs["embedding"][0]
+        distance = self._distance(embedding)
+        limit = self.info["in_distribution"]["limit"]
+        return Prediction(
+            classes=self.classes,
+            probabilities=probabilities,
+            heatmaps=outputs["heatmaps"][0],
+            embedding=embedding,
+            label=decide(self.classes, probabilities, self.positive, self.threshold),
+            positive=self.positive,
+            threshold=self.threshold,
+            distance=distance,
+            distance_limit=limit,
+            in_distribution=distance <= limit,
+            seen=image[..., 0],
+        )
+
+    def _distance(self, embedding: np.ndarray) -> float:
+        statistics = self.info["in_distribution"]
+        return float(
+            distance(embedding[None], self._mean, self._components, self._variances, statistics["noise_variance"])[0]
+        )
+
+    def _load_graph(self) -> Any:
+        from ai_edge_litert.interpreter import Interpreter
+
+        digest = hashlib.sha256((self.folder / GRAPH).read_bytes()).hexdigest()
+        if digest != self.info["sha256"]:
+            raise BundleError(
+                f"The graph of model {self.name} is not the one its model.json describes: export it again."
+            )
+        try:
+            interpreter = Interpreter(str(self.folder / GRAPH), num_threads=min(4, os.cpu_count() or 1))
+            interpreter.allocate_tensors()
+            runner = interpreter.get_signature_runner()
+            inputs, outputs = runner.get_input_details(), runner.get_output_details()
+            shapes = {name: tuple(tensor["shape"]) for name, tensor in (inputs | outputs).items()}
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(f"The graph of model {self.name} cannot be loaded: export it again.") from error
+        self._check_shapes(shapes)
+        return runner
+
+    def _check_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        classes = len(self.classes)
+        heatmaps = shapes.get("heatmaps", ())
+        expected = {
+            "image": (1, *self.input_size, 1),
+            "probabilities": (1, classes),
+            "heatmaps": (1, *heatmaps[1:3], classes),
+            "embedding": (1, self._mean.size),
+        }
+        if len(heatmaps) != 4 or shapes != expected:
+            raise BundleError(f"The tensors of model {self.name} do not have the shapes its model.json describes.")
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """The content of ``model.json`` of the bundle in ``folder``, checked; raises BundleError."""
+    try:
+        info = json.loads((folder / INFO).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(f"There is no model called {folder.name}: python -m covid_cnn models lists them.") from error
+    except ValueError as error:
+        raise BundleError(f"The {INFO} of model {folder.name} is damaged: export the model again.") from error
+    if not isinstance(info, dict) or info.get("schema") != SCHEMA:
+        raise BundleError(f"Model {folder.name} is of another version of the format: train it again with this one.")
+    wrong = [key for key, kind in REQUIRED.items() if not isinstance(info.get(key), kind)]
+    if wrong:
+        raise BundleError(f"The {INFO} of model {folder.name} lacks {', '.join(wrong)}: export the model again.")
+    if not (folder / GRAPH).is_file():
+        raise BundleError(f"Model {folder.name} has no {GRAPH}: export the model again.")
+    return info
+
+
+def load(name: str = DEFAULT) -> Bundle:
+    """The bundle ``models/NAME``, or the one in the folder that ``name`` is a path to; raises BundleError."""
+    folder = Path(name)
+    return Bundle(folder if (folder / INFO).is_file() else paths.models_dir() / folder.name)
+
+
+def discover() -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The ``model.json`` of every bundle under ``models/`` by name, the default first, and a sentence a damaged one."""
+    found, problems = {}, []
+    folders = [path for path in paths.models_dir().glob("*") if path.is_dir() and not path.name.startswith(".")]
+    for folder in sorted(folders, key=lambda path: (path.name != DEFAULT, path.name)):
+        try:
+            found[folder.name] = read_info(folder)
+        except CovidCnnError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def decide(classes: tuple[str, ...], probabilities: np.ndarray, positive: str | None, threshold: float | None) -> str:
+    """The class that ``[K]`` probabilities decide for: by the threshold with two classes, else the most probable."""
+    if positive is None or threshold is None:
+        return classes[int(np.argmax(probabilities))]
+    index = classes.index(positive)
+    return positive if probabilities[index] >= threshold else classes[1 - index]
+
+
+def distance(
+    embeddings: np.ndarray, mean: np.ndarray, components: np.ndarray, variances: np.ndarray, noise_variance: float
+) -> np.ndarray:
+    """Squared Mahalanobis distance an embedding dimension under probabilistic PCA (Tipping and Bishop 1999).
+
+    Few images in many dimensions leave most of a covariance unknown; this model keeps the largest components and
+    one variance for all the rest. About 1 on the images it was fitted on, larger on what looks different.
+
+    Parameters
+    ----------
+    embeddings : float32 ``[N, D]``
+    mean : float32 ``[D]``
+    components : float32 ``[Q, D]``, orthonormal rows
+    variances : float32 ``[Q]``
+    noise_variance : variance in each remaining direction
+
+    Returns
+    -------
+    float32 ``[N]``
+    """
+    centred = embeddings - mean
+    projected = centred @ components.T
+    residual = np.maximum((centred**2).sum(axis=1) - (projected**2).sum(axis=1), 0)
+    return ((projected**2 / variances).sum(axis=1) + residual / noise_variance) / mean.size
+
+
+def encode(array: np.ndarray) -> str:
+    """An array for JSON: base64 of its little-endian float32 values."""
+    return base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode("ascii")
+
+
+def decode(text: str) -> np.ndarray:
+    """The flat float32 array that ``encode`` wrote."""
+    return np.frombuffer(base64.b64decode(text), "<f4")
+
+
+def _statistics(folder: Path, statistics: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    try:
+        mean, variances = decode(statistics["mean"]), decode(statistics["variances"])
+        return mean, decode(statistics["components"]).reshape(variances.size, mean.size), variances
+    except (KeyError, ValueError, TypeError) as error:
+        raise BundleError(f"The in-distribution statistics of model {folder.name} are damaged.") from error

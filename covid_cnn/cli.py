@@ -1,0 +1,322 @@
+"""The command line: ``python -m covid_cnn``.
+
+Each command imports what it needs when it runs: predicting must start in a fraction of a second, and only ``train``
+may load TensorFlow.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from covid_cnn import __version__, paths
+from covid_cnn.bundle import DEFAULT, Bundle, Prediction
+from covid_cnn.errors import CovidCnnError, ImageError
+
+app = typer.Typer(
+    help="Train, question and demonstrate networks that look for COVID-19 pneumonia on chest X-rays. "
+    "For research and teaching only, never for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="List, add and audit datasets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Model = Annotated[str, typer.Option("--model", help="Name of a model; the command models lists them.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line. Whatever a user can cause ends in one sentence and exit status 1."""
+    try:
+        app()
+    except CovidCnnError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images or folders of them.")],
+    model: Model = DEFAULT,
+    as_json: Json = False,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table, one row an image.")] = None,
+    heatmaps: Annotated[Path | None, typer.Option(help="Write the Grad-CAM overlays into this folder.")] = None,
+) -> None:
+    """Predict and explain radiographs. Exit status 1 when a file could not be read; the others are done."""
+    from covid_cnn import bundle as bundles
+
+    bundle = bundles.load(model)
+    rows = _Rows(_predict(bundle, files, heatmaps))
+    if csv_file:
+        _write_csv(csv_file, bundle, rows)
+    if as_json:
+        print(json.dumps(list(rows), indent=2))
+    elif not csv_file:
+        print("Research and teaching only. Not for diagnosis.", file=sys.stderr)
+        for row in rows:
+            print(_line(row, bundle))
+    if rows.errors:
+        raise typer.Exit(1)
+
+
+class _Rows:
+    """The rows one by one, so that memory stays flat, counting those with an error."""
+
+    def __init__(self, rows: Iterator[dict[str, Any]]) -> None:
+        self._rows, self.errors = rows, 0
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for row in self._rows:
+            self.errors += bool(row["error"])
+            yield row
+
+
+def _predict(bundle: Bundle, files: list[Path], heatmaps: Path | None) -> Iterator[dict[str, Any]]:
+    from covid_cnn import imaging
+
+    for path in _images(files):
+        row: dict[str, Any] = {"path": str(path), "label": "", "in_distribution": "", "warning": "", "error": ""}
+        row |= {f"p_{name}": "" for name in bundle.classes}
+        try:
+            radiograph = imaging.read(path)
+            prediction = bundle.predict(radiograph.pixels)
+        except ImageError as error:
+            yield row | {"error": str(error)}
+            continue
+        warnings = [prediction.warning, *radiograph.warnings]
+        yield row | {
+            "label": prediction.label,
+            "in_distribution": prediction.in_distribution,
+            "warning": " ".join(warning for warning in warnings if warning),
+            **{
+                f"p_{name}": round(float(p), 6)
+                for name, p in zip(bundle.classes, prediction.probabilities, strict=True)
+            },
+        }
+        if heatmaps:
+            _write_overlay(heatmaps, path, radiograph.pixels, prediction)
+
+
+def _images(files: list[Path]) -> Iterator[Path]:
+    """The files as given, and every image below the folders, sorted."""
+    from covid_cnn.imaging import IMAGE_SUFFIXES
+
+    for path in files:
+        if path.is_dir():
+            found = (p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            yield from sorted(found)
+        else:
+            yield path
+
+
+def _write_overlay(folder: Path, path: Path, pixels: Any, prediction: Prediction) -> None:
+    from covid_cnn import figures, imaging
+
+    folder.mkdir(parents=True, exist_ok=True)
+    heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
+    target = folder / f"{path.stem}_{prediction.label}.png"
+    # Folders may hold several files of one name.
+    for number in range(2, sys.maxsize):
+        if not target.exists():
+            break
+        target = folder / f"{path.stem}_{prediction.label}_{number}.png"
+    target.write_bytes(imaging.to_png(figures.overlay(figures.fit_within(pixels), heatmap)))
+
+
+def _write_csv(file: Path, bundle: Bundle, rows: "_Rows") -> None:
+    columns = ["path", "label", "in_distribution", "warning", "error", *(f"p_{name}" for name in bundle.classes)]
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.DictWriter(opened, columns)
+        writer.writeheader()
+        for row in rows:
+            known = row["in_distribution"] != ""
+            writer.writerow(row | {"in_distribution": str(row["in_distribution"]).lower() if known else ""})
+
+
+def _line(row: dict[str, Any], bundle: Bundle) -> str:
+    if row["error"]:
+        return f"{row['path']}: {row['error']}"
+    probabilities = ", ".join(f"{name} {row[f'p_{name}']:.3f}" for name in bundle.classes)
+    return f"{row['path']}: {row['label']} ({probabilities}) {row['warning']}".rstrip()
+
+
+@app.command()
+def train(
+    data: Annotated[str | None, typer.Option(help="Dataset: a folder, or the name of one under data/.")] = None,
+    network: Annotated[str, typer.Option(help="notebook_cnn or efficientnet_lite0.")] = "efficientnet_lite0",
+    epochs: Annotated[int | None, typer.Option(help="How often all images are seen.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
+    augmentation: Annotated[str | None, typer.Option(help="none, notebook or radiograph.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and splits.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Of the run, and of the model it exports.")] = None,
+    resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress; log.txt of the run tells all.")] = False,
+) -> None:
+    """Train a network and export it as a model. Ctrl-C stops it and keeps the best epoch so far."""
+    from covid_cnn import runs
+
+    if (data is None) == (resume is None):
+        raise typer.BadParameter("Give either --data or --resume.")
+    if data is not None:
+        chosen = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "augmentation": augmentation,
+            "seed": seed,
+        }
+        run = runs.create(runs.TrainConfig.of(data, network, **chosen), name)
+    else:
+        run = runs.open(str(resume))
+    run.begin()
+    if not quiet:
+        run.listener = _Progress(run.name)
+    run.log("Starting TensorFlow.")
+    from covid_cnn import training
+
+    training.fit(run)
+    if run.state() == "failed":
+        raise typer.Exit(1)
+
+
+class _Progress:
+    """Shows a run's events and log in the terminal: a bar for the steps, a line for each epoch and sentence."""
+
+    def __init__(self, name: str) -> None:
+        print(f"Run {name}")
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if event["type"] == "step":
+            share = event["step"] / event["steps"]
+            bar = "#" * round(30 * share)
+            text = f"\r[{bar:<30}] {share:4.0%} step {event['step']} of {event['steps']}, loss {event['loss']:.4f} "
+            print(text, end="", flush=True)
+        elif event["type"] == "epoch":
+            values = {key: event[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+            text = ", ".join(f"{key} {value:.4f}" for key, value in values.items())
+            print(f"\rEpoch {event['epoch']}: {text}".ljust(90))
+        elif event["type"] == "test":
+            from covid_cnn import evaluation
+
+            print(evaluation.summary(event["metrics"]))
+        elif "message" in event:
+            print(event["message"])
+
+
+@app.command()
+def evaluate(
+    data: Annotated[str, typer.Option(help="Dataset: a folder, or the name of one under data/.")],
+    split: Annotated[str, typer.Option(help="train, val, test, or all.")] = "test",
+    model: Model = DEFAULT,
+    as_json: Json = False,
+    record: Annotated[bool, typer.Option("--record", help="Keep the result in the model's card.")] = False,
+) -> None:
+    """Test a model on a dataset: metrics with 95 % intervals."""
+    from covid_cnn import assessment, bundle, cards, datasets, evaluation
+
+    dataset = datasets.open(data)
+    loaded = bundle.load(model)
+    # A collection without splits is one test set.
+    whole = split == "all" or dataset.splits == ("",)
+    items = dataset.items if whole else dataset.subset(split)
+    if not items:
+        raise CovidCnnError(f"{dataset.name} has no split {split}: it has {', '.join(dataset.splits)}, and all.")
+    report = assessment.assess(loaded, items)
+    trained = loaded.info["training_data"]["fingerprint"] == datasets.fingerprint(dataset.items)
+    if trained and (whole or split != "test"):
+        report["notes"].append("The model has learned from some of these images: this is no test.")
+    if record:
+        title = dataset.name if whole else f"{dataset.name}, {split}"
+        other = loaded.info["metrics"].get("other", {}) | {title: report}
+        cards.write(loaded.folder, loaded.info | {"metrics": loaded.info["metrics"] | {"other": other}})
+    if as_json:
+        print(json.dumps(report, indent=2))
+        return
+    print(evaluation.summary(report))
+    print("\n" + cards.flagged(report))
+    for note in report["notes"]:
+        print(note)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models: name, classes, training data, headline metrics."""
+    from covid_cnn import bundle, evaluation
+
+    found, problems = bundle.discover()
+    if as_json:
+        keys = ("name", "network", "classes", "training_data", "metrics")
+        print(json.dumps([{key: info[key] for key in keys} | {"name": name} for name, info in found.items()], indent=2))
+    else:
+        for name, info in found.items():
+            print(f"{name}: {', '.join(info['classes'])}; trained on {info['training_data']['name']}")
+            if report := info["metrics"].get("test"):
+                for title, interval in evaluation.rows(report)[:3]:
+                    print(f"    {title}: {interval or 'undefined'}")
+        if not found:
+            print("There is no model yet: python -m covid_cnn train makes one.")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+
+
+@app.command(name="app")
+def start_app() -> None:
+    """Open the web app (the same as streamlit run streamlit_app.py)."""
+    from streamlit.web import cli as streamlit
+
+    sys.argv = ["streamlit", "run", str(Path(__file__).resolve().parent.parent / "streamlit_app.py")]
+    streamlit.main()
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the datasets under data/."""
+    from covid_cnn import datasets
+
+    found, problems = datasets.discover()
+    for dataset in found:
+        counts = "; ".join(
+            f"{split or 'all'}: " + ", ".join(f"{n} {label}" for label, n in by_class.items())
+            for split, by_class in dataset.counts.items()
+        )
+        print(f"{dataset.name}{' (synthetic)' if dataset.synthetic else ''}: {counts}")
+    if not found:
+        print(f"There is no dataset in {paths.data_dir()} yet: python -m covid_cnn data add synthetic draws one.")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+
+
+@data_app.command("add")
+def data_add(
+    source: Annotated[str, typer.Argument(help="A folder, a .zip, kaggle:owner/name, or synthetic.")],
+) -> None:
+    """Add a dataset to data/."""
+    from covid_cnn import datasets
+
+    dataset = datasets.add(source, progress=lambda share, message: print(f"\r{share:4.0%} {message}".ljust(79), end=""))
+    print(f"\nAdded {dataset.name}: {len(dataset.items)} images of {len(dataset.classes)} classes.")
+
+
+@data_app.command("audit")
+def data_audit(
+    name: Annotated[str, typer.Argument(metavar="DATASET", help="A folder, or the name of a dataset under data/.")],
+    as_json: Json = False,
+) -> None:
+    """Tell what is wrong with a dataset: duplicates, leaks, contradicted labels, shortcuts."""
+    from covid_cnn import audit, datasets
+
+    report = audit.audit(datasets.open(name))
+    print(json.dumps(report.to_dict(), indent=2) if as_json else report)

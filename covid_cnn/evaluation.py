@@ -1,0 +1,320 @@
+"""How good is a classifier: metrics with 95 % intervals, calibration, and the decision threshold.
+
+It knows arrays of labels and probabilities, and neither images nor models. A metric that a test set cannot tell
+(specificity where nobody is healthy) is None, never NaN.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from scipy.stats import binomtest, rankdata
+
+from covid_cnn.errors import BundleError, DatasetError
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A metric's value and its 95 % confidence interval, found on `n` cases."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} (95 % CI {self.low:.3f} to {self.high:.3f}, n = {self.n})"
+
+    def to_dict(self) -> dict[str, float | int]:
+        """The fields by name, for JSON; `Interval(**fields)` reads them back."""
+        return asdict(self)
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """A proportion with its score interval (Wilson 1927), which stays inside 0..1 and is honest at 0 and at 1.
+
+    Raises:
+        ValueError: n is not positive, or successes is not in 0..n.
+    """
+    if not 0 <= successes <= n or n == 0:
+        raise ValueError(f"{successes} of {n} is not a proportion.")
+    interval = binomtest(int(successes), int(n)).proportion_ci(0.95, method="wilson")
+    return Interval(successes / n, float(interval.low), float(interval.high), int(n))
+
+
+def bootstrap(
+    metric: Metric,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    patients: Sequence[str],
+    seed: int = 0,
+    repeats: int = 1000,
+) -> Interval | None:
+    """A metric with its percentile bootstrap interval (Efron 1979), whole patients resampled with replacement.
+
+    Images of one patient resemble each other, so that resampling images would give too narrow an interval (Field and
+    Welsh 2007). A metric without a single error (an AUROC of 1) gets an interval without width, because no resample
+    holds an error either: that says that the test set is easy or small, not that the value is certain.
+
+    Args:
+        metric: takes labels and scores; NaN where it is undefined (a resample with one class). Those are skipped.
+        labels: int [N].
+        scores: [N] or [N, K], whatever `metric` takes.
+        patients: N names; equal names are one patient.
+
+    Returns:
+        The interval, n being the number of images; None where the metric is undefined on the whole set.
+    """
+    value = metric(labels, scores)
+    if math.isnan(value):
+        return None
+    _, owner = np.unique(list(patients), return_inverse=True)
+    images_of = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
+    generator = np.random.default_rng(seed)
+    values = []
+    for _ in range(repeats):
+        drawn = generator.integers(len(images_of), size=len(images_of))
+        images = np.concatenate([images_of[patient] for patient in drawn])
+        values.append(metric(labels[images], scores[images]))
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    # Repeated cases make a calibration error look larger, so that all resamples may lie above the value itself.
+    return Interval(float(value), float(min(low, value)), float(max(high, value)), len(labels))
+
+
+def evaluate(
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    positive: str | None,
+    patients: Sequence[str],
+) -> dict:
+    """Everything that a test set tells about a classifier, as a dict for JSON.
+
+    Proportions (accuracy, sensitivity, specificity, predictive values) carry Wilson intervals, which take the images
+    for independent; the other metrics carry bootstrap intervals over patients. Predictive values hold at the share of
+    positives in this test set and nowhere else.
+
+    Args:
+        labels: int [N], the true class of each image as an index into `classes`.
+        predicted: int [N], the class that the classifier answered (which its threshold decides, so that it need not
+            be the most probable).
+        probabilities: float [N, K].
+        classes: K names.
+        positive: of two classes, the one that is looked for; None where there is no such class.
+        patients: N names.
+
+    Returns:
+        `n`, `n_patients`, `classes`, `positive`, `confusion` (rows true, columns predicted), and these metrics, each an
+        `Interval.to_dict()` or None where undefined: `accuracy`, `balanced_accuracy`, `brier` (Brier 1950; halved for
+        two classes, as is usual there), `ece`, `auroc`, and `sensitivity_by_class`, a dict over the classes. With a
+        positive class also `sensitivity`, `specificity`, `ppv`, `npv`, `f1`; without one, `auroc` is the macro average
+        of each class against the rest, and `auroc_by_class` holds the single ones.
+
+    Raises:
+        DatasetError: there is no image.
+        BundleError: a probability is not a number.
+        ValueError: the arguments do not fit together.
+    """
+    labels, predicted, probabilities = np.asarray(labels), np.asarray(predicted), np.asarray(probabilities, float)
+    n, k = len(labels), len(classes)
+    if n == 0:
+        raise DatasetError("There is no image to evaluate: choose a split that holds some.")
+    if predicted.shape != (n,) or probabilities.shape != (n, k) or len(patients) != n:
+        raise ValueError("Labels, predictions, probabilities and patients must be of one length.")
+    if positive is not None and (k != 2 or positive not in classes):
+        raise ValueError(f"{positive!r} is not one of two classes.")
+    if not np.isfinite(probabilities).all():
+        raise BundleError(
+            "The model's probabilities are not numbers: it diverged; train it again at a lower learning rate."
+        )
+
+    confusion = _confusion(labels, predicted, k)
+    totals = confusion.sum(axis=1)
+
+    def resampled(metric: Metric, scores: np.ndarray) -> dict | None:
+        interval = bootstrap(metric, labels, scores, patients)
+        return interval.to_dict() if interval else None
+
+    report = {
+        "n": n,
+        "n_patients": len(set(patients)),
+        "classes": list(classes),
+        "positive": positive,
+        "confusion": confusion.tolist(),
+        "accuracy": _proportion(np.trace(confusion), n),
+        "balanced_accuracy": resampled(lambda y, p: _balanced_accuracy(y, p, k), predicted),
+        "sensitivity_by_class": {name: _proportion(confusion[i, i], totals[i]) for i, name in enumerate(classes)},
+        "brier": resampled(_brier, probabilities),
+        "ece": resampled(expected_calibration_error, probabilities),
+    }
+
+    def auroc(i: int) -> dict | None:
+        return resampled(lambda y, scores: _auroc(y == i, scores), probabilities[:, i])
+
+    if positive is None:
+        return report | {
+            "auroc": resampled(_macro_auroc, probabilities),
+            "auroc_by_class": {name: auroc(i) for i, name in enumerate(classes)},
+        }
+
+    yes = list(classes).index(positive)
+    no = 1 - yes
+    # With one class alone the predictive values are 0 or 1 whatever the classifier does, and F1 says no more.
+    answers = confusion.sum(axis=0) if totals.all() else np.zeros(2, int)
+    return report | {
+        "auroc": auroc(yes),
+        "sensitivity": _proportion(confusion[yes, yes], totals[yes]),
+        "specificity": _proportion(confusion[no, no], totals[no]),
+        "ppv": _proportion(confusion[yes, yes], answers[yes]),
+        "npv": _proportion(confusion[no, no], answers[no]),
+        "f1": resampled(lambda y, p: _f1(y == yes, p == yes), predicted),
+    }
+
+
+def rows(report: dict) -> list[tuple[str, Interval | None]]:
+    """The metrics of an `evaluate` report by their display names, in the order in which a reader wants them."""
+    positive = report["positive"]
+    named = [("Accuracy", "accuracy"), ("Balanced accuracy", "balanced_accuracy")]
+    if positive is None:
+        table = [(title, report[key]) for title, key in [*named, ("AUROC (macro, one against the rest)", "auroc")]]
+        table += [(f"Sensitivity, {name}", entry) for name, entry in report["sensitivity_by_class"].items()]
+        table += [(f"AUROC, {name}", entry) for name, entry in report["auroc_by_class"].items()]
+    else:
+        named = [
+            (f"Sensitivity ({positive})", "sensitivity"),
+            ("Specificity", "specificity"),
+            ("AUROC", "auroc"),
+            *named,
+            ("Positive predictive value", "ppv"),
+            ("Negative predictive value", "npv"),
+            ("F1 score", "f1"),
+        ]
+        table = [(title, report[key]) for title, key in named]
+    table += [("Brier score", report["brier"]), ("Expected calibration error", report["ece"])]
+    return [(title, Interval(**entry) if entry else None) for title, entry in table]
+
+
+def summary(report: dict) -> str:
+    """An `evaluate` report as a Markdown table that also reads well in a terminal."""
+    cells: list[tuple[str, ...]] = [("Metric", "Value", "95 % interval", "n")]
+    for title, interval in rows(report):
+        if interval is None:
+            cells.append((title, "undefined", "", ""))
+        else:
+            bounds = f"{interval.low:.3f} to {interval.high:.3f}"
+            cells.append((title, f"{interval.value:.3f}", bounds, str(interval.n)))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, tuple("-" * width for width in widths))
+    table = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells]
+    return "\n".join([f"{report['n']} images of {report['n_patients']} patients.", "", *table])
+
+
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """The mean gap between confidence and accuracy over equal bins of confidence (Guo et al. 2017).
+
+    Args:
+        labels: int [N].
+        probabilities: float [N, K]; the largest of a row is its confidence.
+
+    Returns:
+        0..1; 0 is perfect.
+    """
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    # |accuracy - confidence| of a bin times its share of the images is |sum of the differences| over all images.
+    return float(np.abs(np.bincount(bin_of, weights=correct - confidence)).sum() / len(labels))
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature T for which softmax(logits / T) is best calibrated, by its likelihood (Guo et al. 2017).
+
+    Where a small validation set is classified without error, the likelihood grows for ever as T goes to 0, and the fit
+    would answer with certainties. So the targets are not 0 and 1 but the posterior means under a uniform prior, as in
+    Platt (1999): (n_c + 1) / (n_c + K) for the true class c of n_c images, the rest shared by the others.
+
+    Args:
+        logits: float [N, K], or log-probabilities: softmax takes both alike.
+        labels: int [N].
+    """
+    logits, labels = np.asarray(logits, float), np.asarray(labels)
+    k = logits.shape[1]
+    counts = np.bincount(labels, minlength=k)
+    targets = np.repeat(1 / (counts[labels] + k), k).reshape(-1, k)
+    targets[np.arange(len(labels)), labels] = (counts[labels] + 1) / (counts[labels] + k)
+
+    def loss(log_temperature: float) -> float:
+        return -(targets * log_softmax(logits / math.exp(log_temperature), axis=1)).sum(axis=1).mean()
+
+    return math.exp(minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded").x)
+
+
+def choose_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The threshold with the best balanced accuracy, `score >= threshold` being the positive answer (Youden 1950).
+
+    The candidates are 0.5 and the midpoints between neighbouring scores; of equally good ones the nearest to 0.5 wins,
+    so that classes which 0.5 separates keep 0.5. With one class alone nothing can be chosen, and it is 0.5.
+
+    Args:
+        labels: bool or 0/1 [N], 1 being positive.
+        scores: float [N], 0..1.
+    """
+    labels, scores = np.asarray(labels, bool), np.asarray(scores, float)
+    positives, negatives = np.sort(scores[labels]), np.sort(scores[~labels])
+    distinct = np.unique(scores)
+    candidates = np.append((distinct[1:] + distinct[:-1]) / 2, 0.5)
+    true_positives = len(positives) - np.searchsorted(positives, candidates)
+    true_negatives = np.searchsorted(negatives, candidates)
+    # Balanced accuracy times 2 x positives x negatives: whole numbers, so that ties are exact.
+    merit = true_positives * len(negatives) + true_negatives * len(positives)
+    best = candidates[merit == merit.max()] if len(positives) and len(negatives) else np.array([0.5])
+    return float(best[np.abs(best - 0.5).argmin()])
+
+
+# The metrics below run thousands of times in a bootstrap, where scikit-learn's checks of its input would take most of
+# the time; the tests hold each to scikit-learn's value.
+
+
+def _confusion(labels: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
+    return np.bincount(labels * k + predicted, minlength=k * k).reshape(k, k)
+
+
+def _proportion(successes: int, n: int) -> dict | None:
+    return wilson(successes, n).to_dict() if n else None
+
+
+def _balanced_accuracy(labels: np.ndarray, predicted: np.ndarray, k: int) -> float:
+    confusion = _confusion(labels, predicted, k)
+    totals = confusion.sum(axis=1)
+    return float((np.diag(confusion) / totals).mean()) if totals.all() else math.nan
+
+
+def _f1(labels: np.ndarray, predicted: np.ndarray) -> float:
+    if labels.all() or not labels.any():
+        return math.nan
+    return float(2 * (labels & predicted).sum() / (labels.sum() + predicted.sum()))
+
+
+def _auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The probability that a positive scores above a negative, from their ranks (Mann and Whitney 1947)."""
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return math.nan
+    return float((rankdata(scores)[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def _macro_auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    return float(np.mean([_auroc(labels == i, scores) for i, scores in enumerate(probabilities.T)]))
+
+
+def _brier(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    k = probabilities.shape[1]
+    squares = ((probabilities - np.eye(k)[labels]) ** 2).sum(axis=1)
+    return float(squares.mean() / (2 if k == 2 else 1))

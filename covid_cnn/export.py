@@ -1,0 +1,130 @@
+"""A trained Keras network -> the files of a model bundle.
+
+The graph takes one image ``[1, H, W, 1]`` and returns probabilities (calibrated: the temperature is in the graph),
+heatmaps of every class and the embedding. The rest of a bundle is written around it: into a folder beside
+``models/``, synced, and renamed, so that a bundle is there whole or not at all.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from covid_cnn import bundle, cards, gradcam, paths
+
+# A graph of more weights than this is stored in float16, to stay within 16 MB in the repository.
+FLOAT32_WEIGHTS = 4_000_000
+COMPONENTS = 8
+LIBRARIES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
+
+
+def round_weights(model: keras.Model) -> None:
+    """Round the weights as the graph will store them, so that network and graph give the same numbers."""
+    if model.count_params() > FLOAT32_WEIGHTS:
+        model.set_weights([w.astype(np.float16).astype(w.dtype) for w in model.get_weights()])
+
+
+def probabilities(logits: tf.Tensor, temperature: float) -> tf.Tensor:
+    """``[N, K]`` probabilities from ``[N, 1]`` or ``[N, K]`` logits, calibrated by a temperature (Guo et al. 2017)."""
+    if logits.shape[-1] == 1:
+        positive = tf.sigmoid(logits / temperature)
+        return tf.concat([1 - positive, positive], axis=-1)
+    return tf.nn.softmax(logits / temperature)
+
+
+def graph(model: keras.Model, temperature: float, heatmaps: bool = True) -> bytes:
+    """The LiteRT graph of a network.
+
+    Parameters
+    ----------
+    model : a network of ``networks``
+    temperature : divides the logits, above 0
+    heatmaps : False leaves the heatmaps out, only to measure what they cost
+    """
+    layers = [model.get_layer("feature_map").output, model.get_layer("embedding").output, model.output]
+    network = keras.Model(model.inputs, layers)
+
+    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        feature_map, embedding, logits = network([image], training=False)
+        outputs = {"probabilities": probabilities(logits, temperature), "embedding": embedding}
+        if heatmaps:
+            outputs["heatmaps"] = gradcam.explain(model, feature_map, embedding)
+        return outputs
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")]
+    archive.add_endpoint("serve", serve, input_signature=signature)
+    with tempfile.TemporaryDirectory() as folder:
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if model.count_params() > FLOAT32_WEIGHTS:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+
+
+def in_distribution(fit: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
+    """Statistics by which ``bundle.distance`` tells whether an image is of the training images' kind.
+
+    Parameters
+    ----------
+    fit : float32 ``[N, D]``, embeddings of the training images, N at least 2
+    held_out : float32 ``[M, D]``, embeddings of the validation images; 95 of 100 of them fall within the limit
+    """
+    mean = fit.mean(axis=0)
+    _, singular, components = np.linalg.svd(fit - mean, full_matrices=False)
+    variances = np.maximum(singular**2 / (len(fit) - 1), 1e-12)
+    kept = min(COMPONENTS, len(variances) - 1)
+    noise = float(max(variances[kept:].sum() / (mean.size - kept), 1e-12))
+    components, variances = components[:kept], variances[:kept]
+    limit = np.quantile(bundle.distance(held_out, mean, components, variances, noise), 0.95)
+    return {
+        "method": "squared Mahalanobis distance under probabilistic PCA (Tipping and Bishop 1999)",
+        "mean": bundle.encode(mean),
+        "components": bundle.encode(components),
+        "variances": bundle.encode(variances),
+        "noise_variance": noise,
+        "limit": float(limit),
+        "limit_chosen": f"95th percentile of {len(held_out)} validation images",
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions of the libraries that shape a model's numbers."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def stage(graph: bytes, info: dict[str, Any]) -> Path:
+    """Write a bundle into a hidden folder under ``models/`` and return it, to be checked and then published.
+
+    ``info`` is the content of ``model.json`` but for ``schema``, ``versions`` and ``sha256``, which are added.
+    """
+    models = paths.models_dir()
+    models.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".export-", dir=models)) / info["name"]
+    folder.mkdir()
+    (folder / bundle.GRAPH).write_bytes(graph)
+    digest = hashlib.sha256(graph).hexdigest()
+    cards.write(folder, {"schema": bundle.SCHEMA, **info, "versions": versions(), "sha256": digest})
+    return folder
+
+
+def publish(folder: Path) -> Path:
+    """Move a staged bundle to ``models/NAME``, in place of one of that name, and return the new folder."""
+    for file in folder.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    target = paths.models_dir() / folder.name
+    if target.exists():
+        target.rename(folder.parent / "replaced")
+    folder.rename(target)
+    shutil.rmtree(folder.parent)
+    return target

@@ -1,0 +1,130 @@
+"""Figures of training and evaluation, and the heatmap laid over an X-ray.
+
+Figures are bare `matplotlib.figure.Figure`s on a white ground, readable on light and dark pages; pyplot keeps global
+state and is not for a web process with many threads. matplotlib is imported where it is used, since it takes longer to
+load than a prediction takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# The name that is shown -> matplotlib's. All but Jet are perceptually uniform and read alike by colour-blind eyes; Jet
+# is there because many papers use it.
+COLOUR_MAPS = {
+    "Inferno": "inferno",
+    "Magma": "magma",
+    "Viridis": "viridis",
+    "Cividis": "cividis",
+    "Jet": "jet",
+}
+DEFAULT_COLOUR_MAP = next(iter(COLOUR_MAPS))
+
+
+def fit_within(pixels: np.ndarray, longest: int = 1024) -> np.ndarray:
+    """An image [H, W] 0..1 scaled down, in proportion, until neither side exceeds `longest` pixels; never enlarged."""
+    height, width = pixels.shape
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return pixels
+    return _resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale))), Image.Resampling.LANCZOS)
+
+
+def upsample(heatmap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A coarse heatmap [h, w] 0..1 as a smooth float32 one of `size` (height, width), interpolated bicubically."""
+    return _resize(heatmap, size, Image.Resampling.BICUBIC)
+
+
+def overlay(
+    pixels: np.ndarray,
+    heatmap: np.ndarray,
+    opacity: float = 0.5,
+    colour_map: str = DEFAULT_COLOUR_MAP,
+) -> np.ndarray:
+    """An X-ray with a heatmap over it.
+
+    The colour covers each pixel by `opacity` times the heat there: nothing where the heat is 0, so that cold regions
+    show the X-ray as it is, and `opacity` where the heat is 1.
+
+    Args:
+        pixels: float [H, W], 0..1.
+        heatmap: float [h, w], 0..1, of any size; it is stretched over the whole of `pixels`.
+        opacity: 0 (the X-ray alone) to 1 (the hottest spot hides it).
+        colour_map: a key of `COLOUR_MAPS`.
+
+    Returns:
+        uint8 [H, W, 3].
+    """
+    import matplotlib
+
+    heat = upsample(heatmap, pixels.shape)
+    colours = matplotlib.colormaps[COLOUR_MAPS[colour_map]](heat)[..., :3]
+    cover = (opacity * heat)[..., None]
+    blend = (1 - cover) * pixels[..., None] + cover * colours
+    return np.rint(255 * blend.clip(0, 1)).astype(np.uint8)
+
+
+def loss_curves(epochs: Sequence[dict], metric: str = "loss") -> Figure:
+    """A metric of training and, where it was measured, of validation against the epochs.
+
+    Args:
+        epochs: one dict an epoch with `epoch`, the metric, and perhaps `val_` + the metric.
+        metric: "loss", "accuracy", or whatever else the epochs hold.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6.4, 4), facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    for key, label, marker in ((metric, "training", "o"), (f"val_{metric}", "validation", "s")):
+        points = [(entry["epoch"], entry[key]) for entry in epochs if key in entry]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=label)
+    axes.set(xlabel="Epoch", ylabel=metric.replace("_", " ").capitalize())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    if epochs:
+        axes.legend()
+    return figure
+
+
+def confusion_matrix(matrix: np.ndarray | list[list[int]], classes: Sequence[str]) -> Figure:
+    """Counts of images by true class (rows) and answer (columns), each with its share of the row.
+
+    Args:
+        matrix: int [K, K], as `evaluation.evaluate` gives it.
+        classes: K names.
+    """
+    from matplotlib.figure import Figure
+
+    counts = np.asarray(matrix)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
+    side = 2.4 + 0.9 * len(classes)
+    figure = Figure(figsize=(side + 0.6, side), facecolor="white", layout="compressed")
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(counts.shape):
+        text = f"{counts[row, column]}\n{shares[row, column]:.0%}" if totals[row, 0] else "0"
+        colour = "white" if shares[row, column] > 0.6 else "black"
+        axes.text(column, row, text, ha="center", va="center", color=colour)
+    axes.set(xlabel="Answer", ylabel="Truth")
+    axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)  # a folder's name may hold dollar signs
+    return figure
+
+
+def _resize(image: np.ndarray, size: tuple[int, int], method: Image.Resampling) -> np.ndarray:
+    """float32 of `size` (height, width); clipped, because the smooth filters swing beyond the values they are given."""
+    height, width = size
+    resized = Image.fromarray(np.asarray(image, np.float32)).resize((width, height), method)
+    return np.asarray(resized).clip(0, 1)

@@ -1,0 +1,86 @@
+"""Grad-CAM (Selvaraju et al. 2017): the reference by automatic differentiation, and the closed form that is exported.
+
+The heatmap of class c weights the channels k of a feature map A by the mean gradient of the class score y_c
+(the logit, before softmax), and keeps what speaks for the class::
+
+    alpha_kc = mean over positions ij of  d y_c / d A_ijk
+    heatmap_c = ReLU(sum over k of alpha_kc A_k)
+
+The heads of our networks are small enough that alpha can be written down, so that a graph without gradients
+returns the heatmap of every class together with the probabilities (see ``head_weights``).
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def class_scores(logits: tf.Tensor) -> tf.Tensor:
+    """The score of every class, ``[N, K]``: a single logit z means -z for the first class and z for the second."""
+    return tf.concat([-logits, logits], axis=-1) if logits.shape[-1] == 1 else logits
+
+
+def scale(heatmaps: tf.Tensor) -> tf.Tensor:
+    """Each heatmap of ``[N, h, w, K]`` divided by its own maximum, so 0..1; one without any heat stays 0."""
+    peak = tf.reduce_max(heatmaps, axis=(1, 2), keepdims=True)
+    return heatmaps / tf.maximum(peak, 1e-12)
+
+
+def reference(model: keras.Model, images: np.ndarray, layer: str = "feature_map") -> np.ndarray:
+    """Grad-CAM of every class at any layer, by ``tf.GradientTape``.
+
+    Parameters
+    ----------
+    model : a network of ``networks``
+    images : float32 ``[N, H, W, 1]``, 0..1
+    layer : name of the layer whose output is the feature map
+
+    Returns
+    -------
+    float32 ``[N, h, w, K]``, 0..1
+    """
+    network = keras.Model(model.inputs, [model.get_layer(layer).output, model.output])
+    with tf.GradientTape(persistent=True) as tape:
+        feature_map, logits = network(images, training=False)
+        scores = tf.unstack(class_scores(logits), axis=-1)
+    heatmaps = []
+    for score in scores:
+        alpha = tf.reduce_mean(tape.gradient(score, feature_map), axis=(1, 2), keepdims=True)
+        heatmaps.append(tf.nn.relu(tf.reduce_sum(alpha * feature_map, axis=-1)))
+    return scale(tf.stack(heatmaps, axis=-1)).numpy()
+
+
+def head_weights(model: keras.Model, embedding: tf.Tensor) -> tf.Tensor:
+    """The weights alpha of every channel for every class, ``[N, C, K]``, without a gradient.
+
+    ``pooling -> dense``: the score is linear in the feature map, d y_c / d A_ijk = W_kc / (h w), so alpha is the
+    kernel over h w (the CAM of Zhou et al. 2016).
+
+    ``max pooling -> flatten -> dense V, ReLU -> dense W``: each gradient at the pooled map reaches exactly one
+    position of the feature map, so their sum over positions is that over the pooled map, and V may be summed
+    over positions beforehand::
+
+        alpha_kc = 1 / (h w) sum over hidden units m of (sum over pooled ij of V_ijkm) [hidden_m > 0] W_mc
+    """
+    _, height, width, channels = model.get_layer("feature_map").output.shape
+    kernel = class_scores(tf.convert_to_tensor(model.get_layer("logits").kernel))  # [D, K]
+    head = model.get_layer("embedding")
+    if isinstance(head, keras.layers.GlobalAveragePooling2D):
+        return kernel[None] / (height * width)
+    hidden = tf.reduce_sum(tf.reshape(head.kernel, (-1, channels, head.units)), axis=0)  # [C, D]
+    active = tf.cast(embedding > 0, tf.float32)
+    return tf.einsum("cd,nd,dk->nck", hidden, active, kernel) / (height * width)
+
+
+def explain(model: keras.Model, feature_map: tf.Tensor, embedding: tf.Tensor) -> tf.Tensor:
+    """Grad-CAM of every class at the layer ``feature_map``, in ops that LiteRT has: float32 ``[N, h, w, K]``, 0..1.
+
+    Parameters
+    ----------
+    model : a network of ``networks``
+    feature_map, embedding : the outputs of its layers of these names, ``[N, h, w, C]`` and ``[N, D]``
+    """
+    _, height, width, channels = feature_map.shape
+    flat = tf.reshape(feature_map, (-1, height * width, channels))
+    heat = tf.nn.relu(tf.matmul(flat, head_weights(model, embedding)))
+    return scale(tf.reshape(heat, (-1, height, width, heat.shape[-1])))

@@ -1,0 +1,292 @@
+"""From any upload to one grayscale radiograph, and from a radiograph to what a network sees.
+
+Knows the image formats (DICOM lies in `covid_cnn.dicom`, loaded only when needed) and the one preprocessing that
+training, evaluation and prediction share. The type of a file is told by its content, never by its suffix alone.
+"""
+
+import io
+import re
+import stat
+import warnings as python_warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import BmpImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+from covid_cnn.errors import ImageError
+
+# Limits: what a file declares is held against them before any of it is decoded. Only the first page or frame is read.
+MAX_FILE_BYTES = 200 * 2**20
+MAX_PIXELS = 64_000_000
+MIN_SIDE = 8  # px; below it there is no image to speak of
+SMALL_SIDE = 64  # px; below it a warning
+
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}) | DICOM_SUFFIXES
+
+# Pillow's own limit lies above ours, which says the same in a sentence.
+python_warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+# The PNG text chunk that marks a drawn radiograph, so that one is never taken for a patient's.
+SYNTHETIC_KEY = "Software"
+SYNTHETIC_PREFIX = "covid_cnn synthetic"
+
+# Naming the plugins loads these alone; Pillow would otherwise load all it has when it meets the first TIFF or WebP.
+_FORMATS = tuple(
+    plugin.format
+    for plugin in (
+        PngImagePlugin.PngImageFile,
+        JpegImagePlugin.JpegImageFile,
+        WebPImagePlugin.WebPImageFile,
+        BmpImagePlugin.BmpImageFile,
+        TiffImagePlugin.TiffImageFile,
+    )
+)
+_READABLE = "PNG, JPEG, WebP, BMP, TIFF or DICOM"
+
+# What people try besides: (where the mark stands, the mark, what to call it).
+_OTHER_KINDS = (
+    (0, b"GIF8", "a GIF image"),
+    (0, b"%PDF", "a PDF document"),
+    (0, b"PK\x03\x04", "a ZIP archive"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (4, b"ftypheic", "a HEIC photograph"),
+    (4, b"ftypheix", "a HEIC photograph"),
+    (4, b"ftypmif1", "a HEIC photograph"),
+    (4, b"ftypavif", "an AVIF image"),
+    (4, b"jP  ", "a JPEG 2000 image"),
+)
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One grayscale image, ready to be shown or prepared.
+
+    Attributes:
+        pixels: float32 [height, width], 0..1, where 1 is white (dense, such as bone).
+        name: the file's own name, for display.
+        origin: what the file was, such as "JPEG, 1024 x 890 px"; never says who the patient is.
+        warnings: what to know before trusting a prediction, one sentence each.
+        synthetic: whether `covid_cnn.synthetic` drew it.
+    """
+
+    pixels: np.ndarray
+    name: str
+    origin: str
+    warnings: tuple[str, ...] = ()
+    synthetic: bool = False
+
+
+def read(source: bytes | Path, name: str = "") -> Radiograph:
+    """Read a PNG, JPEG, WebP, BMP, TIFF or DICOM file as one radiograph.
+
+    8-bit images keep their scale (0..255 becomes 0..1). Deeper grayscale images are stretched from their own darkest
+    to their own brightest pixel, because 12-bit data often sits in 16-bit files. Colour becomes luma, transparency
+    lies over black, an EXIF orientation is applied, and of several pages the first is read. For DICOM see
+    `covid_cnn.dicom.read`.
+
+    Args:
+        source: the file's bytes, or its path.
+        name: what to call it; without it a path's own name.
+
+    Raises:
+        ImageError: for whatever cannot be read, and nothing but ImageError.
+    """
+    name = _display_name(name or (source.name if isinstance(source, Path) else "") or "image")
+    try:
+        data = _load(source, name) if isinstance(source, Path) else source
+        _check_bytes(len(data), name)
+        pixels, origin, warnings, synthetic = _decode(data, name)
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(f"{name} does not fit into memory; scale it down and try again.") from None
+    except Exception:  # decoders raise whatever they like at a damaged file, and may quote a patient's data in it
+        raise ImageError(
+            f"{name} cannot be decoded: it is damaged, incomplete or of a rare kind; save it again as PNG."
+        ) from None
+    height, width = pixels.shape
+    if min(height, width) < SMALL_SIDE:
+        warnings.append(f"The image is very small ({width} x {height} px), so there is little to see in it.")
+    if pixels.min() == pixels.max():
+        warnings.append("The image is blank: all its pixels have one value.")
+    return Radiograph(pixels, name, f"{origin}, {width} x {height} px", tuple(warnings), synthetic)
+
+
+def prepare(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a radiograph to what a network sees; training, evaluation and prediction all pass through here.
+
+    The image is stretched to the size, whatever its aspect ratio: letterbox bars would show that ratio, which in
+    public collections tells the source of an image and so its class. Shrinking is anti-aliased.
+
+    Args:
+        pixels: float [height, width], 0..1.
+        size: (height, width) to resize to, in pixels.
+
+    Returns:
+        float32 [size[0], size[1], 1], 0..1.
+    """
+    height, width = size
+    picture = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
+    resized = np.array(picture.resize((width, height), Image.Resampling.BILINEAR))
+    return np.clip(resized, 0, 1, out=resized)[..., np.newaxis]
+
+
+def to_png(pixels: np.ndarray) -> bytes:
+    """Encode float [H, W] of 0..1 (grayscale) or uint8 [H, W, 3] (RGB) as the bytes of a PNG file."""
+    if pixels.dtype != np.uint8:
+        pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)  # a sixth of the time, a sixth larger
+    return buffer.getvalue()
+
+
+# ---- shared with covid_cnn.dicom
+
+
+def check_size(width: int, height: int, name: str, frames: int = 1) -> None:
+    """Hold a declared size, in pixels, against the limits.
+
+    Raises:
+        ImageError: if the image is too large to decode or too small to be one.
+    """
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(f"{name} is only {width} x {height} px; choose an image of at least {MIN_SIDE} px a side.")
+    if width * height * frames > MAX_PIXELS:
+        shape = f"{width} x {height}" + (f" x {frames}" if frames > 1 else "")
+        raise ImageError(f"{name} has {shape} px, more than {MAX_PIXELS // 10**6} million; scale it down first.")
+
+
+def stretch(values: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
+    """Map low..high, or else the finite minimum..maximum, linearly to 0..1, and clip to it.
+
+    Values that are no number become 0; so does everything where low and high are equal.
+
+    Returns:
+        float32, of the shape of `values`.
+    """
+    if low is None or high is None:
+        finite = values
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            finite = values[np.isfinite(values)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if not low < high:
+        return np.zeros(values.shape, np.float32)
+    with np.errstate(all="ignore"):  # infinities on the way end at 0 or 1, and what is no number at 0
+        scaled = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
+        np.subtract(scaled, low, out=scaled)
+        np.divide(scaled, high - low, out=scaled)
+    np.clip(scaled, 0, 1, out=scaled)
+    return np.nan_to_num(scaled, copy=False).astype(np.float32, copy=False)
+
+
+def luma(picture: Image.Image) -> tuple[np.ndarray, list[str]]:
+    """Grayscale pixels, float32 [height, width] of 0..1, of a picture of at most 8 bits a channel, and warnings."""
+    warnings = []
+    if picture.mode not in ("1", "L") or picture.has_transparency_data:
+        picture = _over_black(picture)
+        if _is_colourful(picture):
+            warnings.append("This image is in colour, so it is probably not an X-ray.")
+    pixels = np.asarray(picture.convert("L")).astype(np.float32)
+    pixels /= 255
+    return pixels, warnings
+
+
+# ---- the steps of read
+
+
+def _display_name(name: str) -> str:
+    """The file's own name without its folder (of either kind of slash), safe to print."""
+    own = re.split(r"[\\/]", name)[-1] or name
+    return "".join(character if character.isprintable() else "?" for character in own)
+
+
+def _load(path: Path, name: str) -> bytes:
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # reading a pipe or a device might never end
+            raise ImageError(f"{name} is not a file; choose an image file.")
+        _check_bytes(facts.st_size, name)
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{name} does not exist; check its path.") from None
+    except (OSError, ValueError):  # ValueError: a path with a null character
+        raise ImageError(f"{name} cannot be opened; check its path and your permission to read it.") from None
+
+
+def _check_bytes(count: int, name: str) -> None:
+    if count == 0:
+        raise ImageError(f"{name} is empty; choose another file.")
+    if count > MAX_FILE_BYTES:
+        raise ImageError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB; scale the image down first.")
+
+
+def _decode(data: bytes, name: str) -> tuple[np.ndarray, str, list[str], bool]:
+    """Pixels, origin (without the size), warnings, and whether the image is synthetic."""
+    if data[128:132] != b"DICM":
+        try:
+            with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+                return _decode_picture(picture, name)
+        except Image.DecompressionBombError:
+            raise ImageError(
+                f"{name} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first."
+            ) from None
+        except Image.UnidentifiedImageError:
+            if Path(name).suffix.lower() not in DICOM_SUFFIXES:  # a DICOM file may lack its mark
+                raise ImageError(_unreadable(data, name)) from None
+    from covid_cnn import dicom
+
+    return *dicom.read(data, name), False
+
+
+def _unreadable(data: bytes, name: str) -> str:
+    for offset, mark, kind in _OTHER_KINDS:
+        if data[offset : offset + len(mark)] == mark:
+            return f"{name} is {kind}, which is not read; save the image as {_READABLE}."
+    return f"{name} is damaged or not an image; choose a {_READABLE} file."
+
+
+def _decode_picture(picture: Image.Image, name: str) -> tuple[np.ndarray, str, list[str], bool]:
+    check_size(picture.width, picture.height, name)
+    warnings = []
+    pages = getattr(picture, "n_frames", 1)
+    if pages > 1:
+        warnings.append(f"The file has {pages} pages; only the first is read.")
+    origin = {"WEBP": "WebP", "MPO": "JPEG"}.get(str(picture.format), str(picture.format))
+    synthetic = str(picture.info.get(SYNTHETIC_KEY, "")).startswith(SYNTHETIC_PREFIX)
+    if synthetic:
+        origin += ", synthetic"
+    # Pillow turns 8-bit TIFFs that store white as 0, but not the deeper ones.
+    white_is_zero = isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(262) == 0
+
+    picture.load()
+    ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode not in ("I", "F") and not picture.mode.startswith("I;16"):
+        pixels, more = luma(picture)
+        return pixels, origin, warnings + more, synthetic
+    pixels = stretch(np.asarray(picture))
+    if white_is_zero:
+        np.subtract(1, pixels, out=pixels)
+    return pixels, f"{origin}, {32 if picture.mode in ('I', 'F') else 16} bit", warnings, synthetic
+
+
+def _over_black(picture: Image.Image) -> Image.Image:
+    """The picture in RGB, what is transparent in it showing black."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    layer = picture.convert("RGBA")
+    black = Image.new("RGB", picture.size)
+    black.paste(layer, mask=layer.getchannel("A"))
+    return black
+
+
+def _is_colourful(picture: Image.Image) -> bool:
+    """Whether over a tenth of the pixels differ clearly in hue from the picture's overall tint.
+
+    Measured against the median tint, so that a film on a bluish or sepia base is not taken for a photograph; a tenth,
+    so that coloured letters and arrows are not either. A few thousand pixels tell enough.
+    """
+    sample = np.asarray(picture.resize((96, 96), Image.Resampling.NEAREST)).reshape(-1, 3) / 255
+    hue = sample - sample.mean(axis=1, keepdims=True)
+    return bool((np.abs(hue - np.median(hue, axis=0)).max(axis=1) > 0.1).mean() > 0.1)

@@ -1,0 +1,311 @@
+"""Train a run: read the images, fit the network, tell what happens as events, and export the best weights as a bundle.
+
+What is left out of training to stop early or to choose anything is the validation split; the test split is looked at
+once, by the finished bundle.
+"""
+
+import json
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from covid_cnn import assessment, cards, datasets, evaluation, export, imaging, networks
+from covid_cnn.augmentation import AUGMENTATIONS, augment
+from covid_cnn.bundle import Bundle
+from covid_cnn.datasets import Item
+from covid_cnn.errors import CovidCnnError, DatasetError, ImageError, RunError
+from covid_cnn.recipes import RECIPES
+from covid_cnn.runs import Run, TrainConfig
+
+# Images [N, H, W, 1] or embeddings [N, D] of the training items, as they are in one epoch.
+Sample = Callable[[int, np.ndarray], np.ndarray]
+
+
+def fit(run: Run) -> None:
+    """Train ``run`` from its last checkpoint, or from the start, and export its bundle into ``models/``.
+
+    An interrupt (Ctrl-C, or the run's stop file) ends it within a step; the best epoch so far is still exported.
+
+    Parameters
+    ----------
+    run : gets its events as they happen, and says in its log what is being done
+
+    Raises
+    ------
+    CovidCnnError
+        The dataset, the network or the run is not fit to train; the event ``failed`` says so too.
+    """
+    threading.Thread(target=_interrupt_on_request, args=(run,), daemon=True).start()
+    try:
+        _Trainer(run).train()
+    except KeyboardInterrupt:
+        run.append("stopped", message="Stopped before anything was exported.")
+    except CovidCnnError as error:
+        run.append("failed", message=str(error))
+        raise
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        message = "The machine has too little memory for this run: choose a smaller batch size or dataset."
+        run.append("failed", message=message)
+        raise RunError(message) from error
+    except Exception as error:
+        message = f"Training failed ({type(error).__name__}): the log of the run says more."
+        run.append("failed", message=message)
+        run.log(traceback.format_exc())
+        raise RunError(message) from error
+
+
+def _interrupt_on_request(run: Run) -> None:
+    """Turn the stop file, which works from any process on any system, into the interrupt that Ctrl-C is."""
+    import _thread
+
+    while not run.stop_requested():
+        time.sleep(0.2)
+    _thread.interrupt_main()
+
+
+class _Trainer:
+    """The steps of one run, in the order of ``train``."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.config: TrainConfig = run.config
+        self.recipe = RECIPES[self.config.network]
+
+    def train(self) -> None:
+        keras.utils.set_random_seed(self.config.seed)
+        self._read_data()
+        self.run.log("Building the network.")
+        self.network = networks.build(self.config.network, len(self.classes))
+        self._prepare_learning()
+        stopped = self._learn()
+        if stopped:
+            self.run.append("stopped", message=f"Stopped in epoch {self.epoch}; the best epoch so far is kept.")
+        self._restore_best()
+        self._export()
+
+    # Data
+
+    def _read_data(self) -> None:
+        dataset = datasets.open(self.config.data)
+        splits = datasets.training_splits(dataset, self.config.seed)
+        self.dataset, self.splits, self.classes = dataset, splits, dataset.classes
+        self.run.log(f"Reading {len(splits.train)} training and {len(splits.val)} validation images.")
+        self.notes = list(splits.notes)
+        self.train_items, self.images, self.labels = self._read(splits.train)
+        self.val_items, self.val_images, self.val_labels = self._read(splits.val)
+        missing = set(range(len(self.classes))) - set(self.labels.tolist())
+        if missing or not len(self.val_labels):
+            raise DatasetError(f"{dataset.name} has too few readable images to train on: each class needs some.")
+
+    def _read(self, items: Sequence[Item]) -> tuple[list[Item], np.ndarray, np.ndarray]:
+        """The readable items, their images ``[N, H, W, 1]`` and labels ``[N]``."""
+        readable, images = [], []
+        for item in items:
+            try:
+                images.append(imaging.prepare(imaging.read(item.path).pixels, self.recipe.input_size))
+                readable.append(item)
+            except ImageError as error:
+                self.notes.append(f"Left out: {error}")
+                self.run.log(self.notes[-1])
+        labels = np.array([self.classes.index(item.label) for item in readable], np.int64)
+        return readable, np.array(images, np.float32).reshape(-1, *self.recipe.input_size, 1), labels
+
+    # Learning
+
+    def _prepare_learning(self) -> None:
+        """Set up what learns and what it learns from: the network on images, or its last layer on embeddings."""
+        augmentation = AUGMENTATIONS[self.config.augmentation]
+
+        def augmented(epoch: int, indices: np.ndarray) -> np.ndarray:
+            generators = [np.random.default_rng((self.config.seed, epoch, index)) for index in indices]
+            return np.stack(
+                [augment(self.images[i], augmentation, g) for i, g in zip(indices, generators, strict=True)]
+            )
+
+        if not self.recipe.frozen_base:
+            self.learner, self.sample, self.val_inputs = self.network, augmented, self.val_images
+        else:
+            embedding = self.network.get_layer("embedding").output
+            base = keras.Model(self.network.inputs, embedding)
+            everything = np.arange(len(self.images))
+            self.run.log(f"Computing the embeddings of {self.recipe.views} views of each image, once for all epochs.")
+            views = [_predict(base, self.images)]
+            views += [_predict(base, augmented(view, everything)) for view in range(1, self.recipe.views)]
+            self.learner = keras.Model(embedding, self.network.output)
+            self.sample = lambda epoch, indices: views[epoch % len(views)][indices]
+            self.val_inputs = _predict(base, self.val_images)
+        binary = len(self.classes) == 2
+        self.learner.compile(
+            optimizer=keras.optimizers.Adam(self.config.learning_rate),
+            loss=keras.losses.BinaryCrossentropy(from_logits=True)
+            if binary
+            else keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+            if binary
+            else [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            jit_compile=False,
+        )
+
+    def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches of an epoch. They hang on seed and epoch alone, so that a resumed run has the same."""
+        order = np.random.default_rng((self.config.seed, epoch)).permutation(len(self.labels))
+        for first in range(0, len(order), self.config.batch_size):
+            indices = order[first : first + self.config.batch_size]
+            yield self.sample(epoch, indices), self.labels[indices]
+
+    def _learn(self) -> bool:
+        """Train the epochs that are left; True if it was stopped, which takes at least one finished epoch."""
+        self.epoch, self.best = self._resume()
+        steps = -(-len(self.labels) // self.config.batch_size)
+        self.run.log(f"Training {self.config.epochs} epochs of {steps} steps.")
+        try:
+            while self.epoch < self.config.epochs:
+                self._train_epoch(self.epoch + 1, steps)
+        except KeyboardInterrupt:
+            if self.epoch == 0:
+                raise
+            return True
+        return False
+
+    def _train_epoch(self, epoch: int, steps: int) -> None:
+        began = time.monotonic()
+        _reseed_dropout(self.learner, self.config.seed, epoch)
+        sums, seen = np.zeros(2), 0
+        for step, (inputs, labels) in enumerate(self._batches(epoch), start=1):
+            self.learner.reset_metrics()
+            result = self.learner.train_on_batch(inputs, labels, return_dict=True)
+            loss, accuracy = float(result["loss"]), float(result["accuracy"])
+            if not np.isfinite(loss):
+                raise RunError("The loss is no longer a number: train again at a lower learning rate.")
+            sums, seen = sums + np.array([loss, accuracy]) * len(labels), seen + len(labels)
+            done = (epoch - 1) * steps + step
+            total = self.config.epochs * steps
+            self.run.append("step", epoch=epoch, step=done, steps=total, loss=loss, accuracy=accuracy)
+        result = self.learner.evaluate(self.val_inputs, self.val_labels, verbose=0, return_dict=True)
+        loss, accuracy = sums / seen
+        self._save(epoch, float(result["loss"]))
+        self.run.append(
+            "epoch",
+            epoch=epoch,
+            step=epoch * steps,
+            loss=float(loss),
+            accuracy=float(accuracy),
+            val_loss=float(result["loss"]),
+            val_accuracy=float(result["accuracy"]),
+            seconds=time.monotonic() - began,
+            best=self.best[0],
+        )
+        self.epoch = epoch
+
+    # Checkpoints: the files of an epoch are written first, and state.json, which names the epoch, is renamed last.
+
+    def _save(self, epoch: int, val_loss: float) -> None:
+        folder = self.run.checkpoint
+        folder.mkdir(exist_ok=True)
+        if val_loss < self.best[1]:
+            self.best = (epoch, val_loss)
+            self.learner.save_weights(folder / f"best-{epoch}.weights.h5")
+        self.learner.save(folder / f"epoch-{epoch}.keras")
+        state = folder / "state.tmp"
+        state.write_text(json.dumps({"epoch": epoch, "best_epoch": self.best[0], "best_val_loss": self.best[1]}))
+        state.replace(folder / "state.json")
+        for file in folder.iterdir():
+            if file.name not in ("state.json", f"epoch-{epoch}.keras", self._best_file().name):
+                file.unlink()
+
+    def _resume(self) -> tuple[int, tuple[int, float]]:
+        """Load the last checkpoint: its epoch, and the best epoch with its validation loss."""
+        try:
+            state = json.loads((self.run.checkpoint / "state.json").read_text())
+        except FileNotFoundError:
+            return 0, (0, float("inf"))
+        saved = keras.models.load_model(self.run.checkpoint / f"epoch-{state['epoch']}.keras")
+        self.learner.set_weights(saved.get_weights())
+        self.learner.optimizer.build(self.learner.trainable_variables)
+        for mine, theirs in zip(self.learner.optimizer.variables, saved.optimizer.variables, strict=True):
+            mine.assign(theirs)
+        self.run.log(f"Going on after epoch {state['epoch']}.")
+        return state["epoch"], (state["best_epoch"], state["best_val_loss"])
+
+    def _best_file(self) -> Path:
+        return self.run.checkpoint / f"best-{self.best[0]}.weights.h5"
+
+    def _restore_best(self) -> None:
+        self.learner.load_weights(self._best_file())
+        export.round_weights(self.network)
+
+    # The bundle
+
+    def _export(self) -> None:
+        self.run.log("Calibrating on the validation images.")
+        layers = [self.network.get_layer("embedding").output, self.network.output]
+        both = keras.Model(self.network.inputs, layers)
+        train_embeddings, _ = _predict(both, self.images)
+        val_embeddings, val_logits = _predict(both, self.val_images)
+        log_probabilities = np.log(np.maximum(export.probabilities(tf.constant(val_logits), 1.0).numpy(), 1e-12))
+        temperature = evaluation.fit_temperature(log_probabilities, self.val_labels)
+        probabilities = export.probabilities(tf.constant(val_logits), temperature).numpy()
+        self.run.log("Exporting the model.")
+        info = {
+            "name": self.run.name,
+            "network": self.config.network,
+            "classes": list(self.classes),
+            "input_size": list(self.recipe.input_size),
+            "temperature": temperature,
+            "decision": _decision(self.classes, self.val_labels, probabilities),
+            "in_distribution": export.in_distribution(train_embeddings, val_embeddings),
+            "training_data": self._training_data(),
+            "recipe": vars(self.config) | {"epochs_trained": self.epoch, "best_epoch": self.best[0]},
+            "metrics": {},
+        }
+        folder = export.stage(export.graph(self.network, temperature), info)
+        bundle = Bundle(folder)
+        metrics = {"val": assessment.assess(bundle, self.val_items)}
+        if self.splits.test:
+            self.run.log(f"Testing on {len(self.splits.test)} images.")
+            metrics["test"] = assessment.assess(bundle, self.splits.test)
+            self.run.append("test", epoch=self.best[0], metrics=metrics["test"])
+        cards.write(folder, bundle.info | {"metrics": metrics})
+        export.publish(folder)
+        self.run.append("exported", model=self.run.name, epoch=self.best[0])
+        self.run.log(f"Exported as models/{self.run.name}.")
+
+    def _training_data(self) -> dict[str, Any]:
+        parts = {"train": self.train_items, "val": self.val_items, "test": self.splits.test}
+        return {
+            "name": self.dataset.name,
+            "synthetic": self.dataset.synthetic,
+            "fingerprint": datasets.fingerprint(self.dataset.items),
+            "images": {split: len(items) for split, items in parts.items()},
+            "patients": {split: len({item.patient for item in items}) for split, items in parts.items()},
+            "notes": self.notes,
+        }
+
+
+def _decision(classes: Sequence[str], labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    """How a label is decided on: with two classes by a threshold on the probability of the second."""
+    if len(classes) > 2:
+        return {"positive": None, "threshold": None, "chosen": "the most probable class"}
+    return {
+        "positive": classes[1],
+        "threshold": evaluation.choose_threshold(labels == 1, probabilities[:, 1]),
+        "chosen": f"best balanced accuracy on {len(labels)} validation images, nearest to 0.5 among equals",
+    }
+
+
+def _predict(model: keras.Model, inputs: np.ndarray) -> Any:
+    return model.predict(inputs, batch_size=32, verbose=0)
+
+
+def _reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    """Make the dropout of an epoch hang on seed and epoch alone, so a resumed run drops the same units."""
+    for index, layer in enumerate(model.layers):
+        if isinstance(layer, keras.layers.Dropout):
+            layer.seed_generator.state.assign((seed * 1000 + index, epoch))

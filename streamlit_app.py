@@ -1,0 +1,8 @@
+"""The front door of Covid CNN: page set-up and navigation, nothing else."""
+
+import streamlit as st
+
+from covid_cnn.app import pages
+
+st.set_page_config(page_title="Covid CNN", page_icon=":material/pulmonology:", layout="wide")
+st.navigation(list(pages.every().values()), position="top").run()

@@ -1,0 +1,142 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covid_cnn import audit, datasets
+
+
+def write(path: Path, seed: int, size: tuple[int, int] = (256, 256), change: int = 0) -> None:
+    """A smooth random picture; a seed is a picture, `change` makes it a slightly brighter copy."""
+    coarse = np.random.default_rng(seed).integers(0, 200, (24, 24), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).point(lambda value: value + change)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A dataset in which nothing is wrong."""
+    for split in ("train", "test"):
+        for label in ("NORMAL", "PNEUMONIA"):
+            for n in range(6):
+                write(tmp_path / split / label / f"{n}.png", seed=len([*tmp_path.rglob("*.png")]))
+    return tmp_path
+
+
+def findings(root: Path, kind: str) -> list[audit.Finding]:
+    return [finding for finding in audit.audit(datasets.open(root)).findings if finding.kind == kind]
+
+
+def test_a_clean_dataset(root):
+    progress = []
+    report = audit.audit(datasets.open(root), lambda part, message: progress.append(part))
+    assert report.findings == ()
+    assert str(report).endswith("24 images, no findings")
+    assert progress[-1] == 1 and len(progress) == 24
+
+
+def test_unreadable_and_small(root):
+    (root / "train" / "NORMAL" / "0.png").write_bytes(b"no image")
+    write(root / "train" / "NORMAL" / "1.png", seed=1001, size=(300, 150))
+    assert findings(root, "unreadable")[0].paths == ("train/NORMAL/0.png",)
+    assert findings(root, "small")[0].paths == ("train/NORMAL/1.png",)
+
+
+def test_nothing_readable(tmp_path):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / "1.png").write_bytes(b"no image")
+    assert [finding.kind for finding in audit.audit(datasets.open(tmp_path)).findings] == ["unreadable"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "severity", "words"),
+    [
+        ("train/NORMAL/x.png", "train/PNEUMONIA/y.png", "serious", "two classes"),
+        ("train/NORMAL/x.png", "test/NORMAL/y.png", "serious", "two splits"),
+        ("train/NORMAL/x.png", "train/NORMAL/y.png", "warning", "two patients"),
+        ("train/NORMAL/z-day1.png", "train/NORMAL/z-day2.png", "note", "one patient"),
+    ],
+)
+@pytest.mark.parametrize(("change", "kind"), [(0, "duplicate"), (9, "near_duplicate")])
+def test_duplicates(root, one, other, severity, words, change, kind):
+    write(root / one, seed=2000)
+    write(root / other, seed=2000, change=change)
+    (finding,) = findings(root, "duplicate") + findings(root, "near_duplicate")
+    assert (finding.kind, finding.severity) == (kind, severity)
+    assert words in finding.sentence
+    assert set(finding.pairs[0]) == {one, other} and len(finding.pairs) == 1
+
+
+def test_patient_in_two_splits(root):
+    write(root / "train" / "NORMAL" / "IM-0001-0001.png", seed=3000)
+    write(root / "test" / "NORMAL" / "IM-0001-0002.png", seed=3001)
+    (finding,) = findings(root, "patient_in_splits")
+    assert finding.severity == "serious"
+    assert finding.paths == ("test/NORMAL/IM-0001-0002.png", "train/NORMAL/IM-0001-0001.png")
+
+
+def test_labels_that_file_names_contradict(root):
+    for n, name in enumerate(["SARS-1.png", "covid-19-with-ards.png", "SARS-CoV-2-9.png", "summers.png"]):
+        write(root / "test" / "PNEUMONIA" / name, seed=4000 + n)
+    write(root / "test" / "NORMAL" / "covid.png", seed=4010)
+    normal, pneumonia = findings(root, "label")
+    assert normal.paths == ("test/NORMAL/covid.png",)
+    assert "1 of 10 images in test/PNEUMONIA" in pneumonia.sentence and "1 SARS" in pneumonia.sentence
+
+
+def test_uneven_classes(root):
+    for n in range(30):
+        write(root / "train" / "NORMAL" / f"more{n}.png", seed=5000 + n)
+    (finding,) = findings(root, "imbalance")
+    assert "42 images of NORMAL, but 12 of PNEUMONIA" in finding.sentence
+
+
+def test_size_that_tells_the_class(tmp_path):
+    for n in range(20):
+        write(tmp_path / "A" / f"{n}.png", seed=6000 + n, size=(300 + n, 256))
+        write(tmp_path / "B" / f"{n}.png", seed=7000 + n, size=(256, 300 + n))
+    (finding,) = findings(tmp_path, "size_shortcut")
+    assert "AUROC of 1.000 (95 % CI" in finding.sentence and "n = 40" in finding.sentence
+
+
+def test_sources_that_tell_the_class(root):
+    for path in (root / "train" / "NORMAL").iterdir():
+        path.rename(path.with_name(f"IM-000{path.stem}-0001.png"))
+    assert not findings(root, "source_shortcut"), "the normals of test are from elsewhere"
+    for path in (root / "test" / "NORMAL").iterdir():
+        path.rename(path.with_name(f"NORMAL2-IM-000{path.stem}-0001.png"))
+    (finding,) = findings(root, "source_shortcut")
+    assert "NORMAL from Kermany et al. 2018" in finding.sentence
+
+
+def test_report_as_text_and_json(root):
+    for n in range(7):
+        write(root / "test" / "PNEUMONIA" / f"MERS-{n}.png", seed=8000 + n)
+    (root / "train" / "NORMAL" / "0.png").write_bytes(b"no image")
+    report = audit.audit(datasets.open(root))
+    text = str(report)
+    assert "[warning]" in text and "test/PNEUMONIA/MERS-4.png" in text and "and 2 more" in text
+    told = json.loads(json.dumps(report.to_dict()))
+    assert told["images"] == 31 and len(told["findings"]) == 2
+    assert told["findings"][0]["paths"] == ["train/NORMAL/0.png"]
+
+
+def test_synthetic_radiographs_are_clean(tmp_path):
+    from covid_cnn import synthetic
+
+    folder = synthetic.write_dataset(tmp_path / "synthetic", counts={"train": 10}, size=256)
+    assert audit.audit(datasets.open(folder)).findings == ()
+
+
+@pytest.mark.real_data
+def test_what_is_wrong_with_the_notebooks_dataset(real_data):
+    report = audit.audit(datasets.open(real_data / "xray_dataset_covid19"))
+    told = {(finding.kind, finding.severity): finding for finding in report.findings}
+    assert ("source_shortcut", "serious") in told and ("size_shortcut", "serious") in told
+    assert "16 of 20 images in test/PNEUMONIA name something else: 11 SARS, 5 Streptococcus." in str(report)
+    pairs = told["near_duplicate", "warning"].pairs
+    assert all(any("nejmoa2001191" in path for path in pair) for pair in pairs) and len(pairs) == 2
+    assert ("unreadable", "warning") not in told

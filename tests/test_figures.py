@@ -1,0 +1,107 @@
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covid_cnn import figures
+
+
+def rendered(figure) -> Image.Image:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return Image.open(file).convert("RGB")
+
+
+@pytest.mark.parametrize("colour_map", figures.COLOUR_MAPS)
+def test_the_overlay_colours_the_hot_and_keeps_the_cold(colour_map):
+    pixels = np.full((40, 60), 0.5, np.float32)
+    heatmap = np.zeros((4, 6))
+    heatmap[0, 0] = 1
+    picture = figures.overlay(pixels, heatmap, 0.8, colour_map)
+    assert picture.shape == (40, 60, 3) and picture.dtype == np.uint8
+    assert np.ptp(picture[2, 2].astype(int)) > 40  # coloured
+    assert np.isin(picture[30:, 40:], (127, 128)).all()  # grey as before
+
+
+def test_an_overlay_without_heat_or_opacity_is_the_x_ray():
+    pixels = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    grey = np.rint(255 * pixels)[..., None].repeat(3, axis=2)
+    assert np.array_equal(figures.overlay(pixels, np.zeros((7, 7))), grey)
+    assert np.array_equal(figures.overlay(pixels, np.ones((7, 7)), opacity=0), grey)
+
+
+def test_more_opacity_hides_more():
+    pixels, heatmap = np.zeros((8, 8), np.float32), np.ones((2, 2))
+    faint, strong = (figures.overlay(pixels, heatmap, opacity).sum() for opacity in (0.2, 0.9))
+    assert strong > 3 * faint > 0
+
+
+def test_the_default_colour_map_is_no_rainbow():
+    assert list(figures.COLOUR_MAPS)[-1] == "Jet" and figures.DEFAULT_COLOUR_MAP != "Jet"
+
+
+def test_upsampling_keeps_place_and_range():
+    heatmap = np.zeros((7, 5))
+    heatmap[1, 3] = 1
+    large = figures.upsample(heatmap, (140, 200))
+    assert large.shape == (140, 200) and large.dtype == np.float32
+    assert large.min() >= 0 and large.max() <= 1
+    row, column = np.unravel_index(large.argmax(), large.shape)
+    assert abs(row - 30) <= 2 and abs(column - 140) <= 3
+    assert len(np.unique(large.round(3))) > 50  # smooth, not blocks
+
+
+def test_fitting_keeps_proportions_and_never_enlarges():
+    assert figures.fit_within(np.zeros((1000, 2000), np.float32), 500).shape == (250, 500)
+    assert figures.fit_within(np.zeros((3, 4000), np.float32), 500).shape == (1, 500)
+    small = np.random.default_rng(0).random((20, 30), np.float32)
+    assert figures.fit_within(small, 30) is small
+    stripes = np.tile(np.array([0, 1], np.float32), (100, 50))
+    shrunk = figures.fit_within(stripes, 25)
+    assert shrunk.min() >= 0 and shrunk.max() <= 1 and shrunk.mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_loss_curves_show_training_and_validation():
+    epochs = [{"epoch": i, "loss": 1 / i, "val_loss": 2 / i} for i in (1, 2, 3)]
+    figure = figures.loss_curves(epochs)
+    lines = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].lines}
+    assert lines == {"training": [[1, 1], [2, 1 / 2], [3, 1 / 3]], "validation": [[1, 2], [2, 1], [3, 2 / 3]]}
+    assert figure.axes[0].get_ylabel() == "Loss"
+    rendered(figure)
+
+
+@pytest.mark.parametrize("epochs", [[], [{"epoch": 1, "loss": 0.5}]])
+def test_loss_curves_of_a_run_that_has_just_begun(epochs):
+    figure = figures.loss_curves(epochs)
+    assert [line.get_label() for line in figure.axes[0].lines] == ["training"] * len(epochs)
+    rendered(figure)
+
+
+def test_the_confusion_matrix_shows_counts_and_shares_of_rows():
+    figure = figures.confusion_matrix([[18, 2], [5, 15]], ["NORMAL", "PNEUMONIA"])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["18\n90%", "2\n10%", "5\n25%", "15\n75%"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["NORMAL", "PNEUMONIA"]
+    assert rendered(figure).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_the_confusion_matrix_bears_empty_classes_and_dollar_signs():
+    figure = figures.confusion_matrix([[3, 0], [0, 0]], [r"$\frac", "Viral pneumonia other than COVID-19"])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["3\n100%", "0\n0%", "0", "0"]
+    rendered(figure)
+
+
+@pytest.mark.parametrize("classes", [["A", "B"], ["A", "COVID-19", "Viral pneumonia other"]])
+def test_the_labels_of_the_confusion_matrix_stay_within_the_figure(classes):
+    figure = figures.confusion_matrix(np.eye(len(classes), dtype=int), classes)
+    rendered(figure)
+    box = figure.get_tightbbox()  # in inches
+    width, height = figure.get_size_inches()
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+
+
+def test_importing_figures_and_report_does_not_load_matplotlib_or_scipy():
+    code = "import sys, covid_cnn.figures, covid_cnn.report; print({'matplotlib', 'scipy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"

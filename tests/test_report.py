@@ -1,0 +1,184 @@
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from covid_cnn import report
+from covid_cnn.evaluation import evaluate
+
+TIME = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    pixels: np.ndarray
+    name: str = "Mrs_Secret.dcm"
+    origin: str = "DICOM, 12 bit, MONOCHROME1 (inverted to show bone white), 1760 x 2140 px"
+    warnings: tuple[str, ...] = ()
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class Prediction:
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    heatmaps: np.ndarray
+    label: str
+    positive: str | None
+    threshold: float | None
+    distance: float = 12.3
+    distance_limit: float = 20.0
+    in_distribution: bool = True
+
+
+@cache
+def perfect_metrics(classes: tuple[str, ...], positive: str | None) -> dict:
+    labels = np.arange(40) % len(classes)
+    return evaluate(labels, labels, np.eye(len(classes))[labels], classes, positive, [str(i) for i in range(40)])
+
+
+def case(classes=("NORMAL", "PNEUMONIA"), positive="PNEUMONIA", shape=(60, 50)):
+    """A radiograph, a prediction whose last class wins, and the model's description."""
+    k = len(classes)
+    generator = np.random.default_rng(0)
+    probabilities = np.append(np.full(k - 1, 0.2 / (k - 1)), 0.8).astype(np.float32)
+    prediction = Prediction(
+        tuple(classes), probabilities, generator.random((7, 7, k)), classes[-1], positive, 0.4 if positive else None
+    )
+    model = {
+        "name": "small",
+        "training_data": {"name": "synthetic"},
+        "metrics": {"test": perfect_metrics(classes, positive)},
+    }
+    return Radiograph(generator.random(shape, np.float32)), prediction, model
+
+
+def facts(radiograph, prediction, model) -> dict:
+    return report.summary(radiograph, prediction, model, "0.1.0", TIME)
+
+
+def words(radiograph, prediction, model) -> str:
+    """All that is written on the page, in one line."""
+    figure = report.page(radiograph, prediction, model, prediction.label, "0.1.0", TIME)
+    return " ".join(text.get_text() for text in figure.axes[0].texts)
+
+
+def test_the_summary_holds_what_json_needs():
+    radiograph, prediction, model = case()
+    found = json.loads(json.dumps(facts(radiograph, prediction, model), allow_nan=False))
+    assert found["notice"] == "Research and teaching only. Not for diagnosis."
+    assert found["time"] == "2024-05-06T07:08:09+00:00"
+    assert found["software"] == "Covid CNN 0.1.0"
+    assert found["prediction"]["label"] == "PNEUMONIA"
+    assert found["prediction"]["probabilities"] == pytest.approx({"NORMAL": 0.2, "PNEUMONIA": 0.8})
+    assert found["prediction"]["in_distribution"] is True
+    assert (found["image"]["width"], found["image"]["height"]) == (50, 60)
+    assert found["image"]["sha256"] == hashlib.sha256(radiograph.pixels.tobytes()).hexdigest()
+    assert found["model"]["test"]["sensitivity"]["n"] == 20
+
+
+def test_times_are_told_in_utc():
+    elsewhere = TIME.astimezone(timezone(timedelta(hours=8)))
+    assert report.summary(*case(), "0.1.0", elsewhere)["time"] == "2024-05-06T07:08:09+00:00"
+
+
+def test_the_sentence_tells_the_rule():
+    _, prediction, _ = case()
+    assert (
+        report.sentence(prediction) == "The probability of PNEUMONIA, 0.800, reaches the decision threshold of 0.400."
+    )
+    healthy = replace(prediction, label="NORMAL", threshold=0.9)
+    assert "0.800, stays below the decision threshold of 0.900" in report.sentence(healthy)
+    _, three, _ = case(("A", "B", "C"), None)
+    assert report.sentence(three) == "C is the most probable of 3 classes, with a probability of 0.800."
+
+
+def test_the_file_name_appears_nowhere():
+    arguments = case()
+    assert "Secret" not in json.dumps(facts(*arguments))
+    assert "Secret" not in words(*arguments)
+    assert b"Secret" not in report.pdf(*arguments, "PNEUMONIA", "0.1.0", TIME)
+
+
+def test_the_page_says_everything_that_matters():
+    radiograph, prediction, model = case()
+    text = words(replace(radiograph, warnings=("The image has colours.",), synthetic=True), prediction, model)
+    assert text.count("Research and teaching only. Not for diagnosis.") == 2
+    for part in (
+        "Answer: PNEUMONIA",
+        "0.800",
+        "decision threshold of 0.400",
+        "resembles the images",
+        "The image has colours.",
+        "drawn by a program",
+        "2024-05-06 07:08:09 UTC",
+        "small, trained on synthetic",
+        "Sensitivity 1.000 0.839 to 1.000 20",
+        report.pixel_digest(radiograph.pixels),
+        "Covid CNN 0.1.0",
+    ):
+        assert part in text, part
+
+
+def test_the_page_warns_of_an_unlike_image():
+    radiograph, prediction, model = case()
+    assert "Read with care" not in words(radiograph, prediction, model)
+    text = words(radiograph, replace(prediction, distance=31.0, in_distribution=False), model)
+    assert "Read with care" in text and "unlike" in text and "distance 31.0, limit 20.0" in text
+
+
+def test_the_page_says_when_the_heatmap_is_empty_or_the_model_untested():
+    radiograph, prediction, model = case()
+    text = words(radiograph, replace(prediction, heatmaps=np.zeros((7, 7, 2))), {**model, "metrics": {}})
+    assert "nothing in the image raised the score of PNEUMONIA" in text
+    assert "no figures from a test set" in text
+
+
+LONG = (
+    "NORMAL",
+    "$x$",
+    "W" * 60,
+    "BACTERIAL",
+    "OTHER",
+    "TUBERCULOSIS",
+    "Viral pneumonia other than COVID-19, laboratory",
+)
+WARNING = "The DICOM file says that the view is lateral, and the network saw frontal views alone when it was trained."
+
+
+@pytest.mark.parametrize("classes", [("NORMAL", "PNEUMONIA"), LONG])
+@pytest.mark.parametrize("n_warnings", [0, 4, 20])
+@pytest.mark.parametrize("shape", [(60, 50), (30, 120), (120, 30)])
+def test_nothing_overlaps_or_leaves_the_page(classes, n_warnings, shape):
+    radiograph, prediction, model = case(classes, "PNEUMONIA" if len(classes) == 2 else None, shape)
+    radiograph = replace(radiograph, warnings=(WARNING,) * n_warnings)
+    prediction = replace(prediction, in_distribution=n_warnings == 0)
+    model = {**model, "training_data": {"name": "a dataset with a rather long name, of which " * 4}}
+    figure = report.page(radiograph, prediction, model, classes[2 % len(classes)], "0.1.0", TIME)
+    figure.set_dpi(300)  # at the dots of a screen, letters are rounded to wider ones
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    sheet = figure.axes[0]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in sheet.texts if text.get_text()]
+    boxes += [("image", image.get_window_extent(renderer)) for image in sheet.images]
+    margin = report.MARGIN / 25.4 * figure.dpi
+    for text, box in boxes:
+        assert margin - 2 <= box.x0 and box.x1 <= figure.bbox.width - margin + 2, text
+        assert box.y0 >= 0 and box.y1 <= figure.bbox.height, text
+    for (one, a), (other, b) in combinations(boxes, 2):
+        wide, high = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+        assert wide <= 2 or high <= 2, (one, other)
+    ratios = [box.width / box.height for text, box in boxes if text == "image"]
+    assert ratios == pytest.approx([shape[1] / shape[0]] * 2, rel=0.01)
+
+
+def test_the_pdf_is_one_a4_page_and_reproducible():
+    first, second = (report.pdf(*case(), "NORMAL", "0.1.0", TIME) for _ in range(2))
+    assert first.startswith(b"%PDF") and first == second
+    assert first.count(b"/Type /Page\n") + first.count(b"/Type /Page ") == 1
+    assert b"/MediaBox [ 0 0 595.2" in first and b" 841.8" in first
