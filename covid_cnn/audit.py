@@ -289,8 +289,8 @@ def _size_auroc(looks: Sequence[_Look]) -> tuple[str, Interval | None]:
 
     None where a side has fewer than FOLDS patients.
     """
-    from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+    from sklearn.tree import DecisionTreeClassifier
 
     if not looks:
         return "", None
@@ -300,9 +300,9 @@ def _size_auroc(looks: Sequence[_Look]) -> tuple[str, Interval | None]:
     if min(len({p for p, own in zip(patients, labels, strict=True) if own == side}) for side in (True, False)) < FOLDS:
         return label, None
     sizes = np.array([(w, h, w / h) for w, h in (look.size for look in looks)])
-    forest = RandomForestClassifier(n_estimators=30, min_samples_leaf=3, random_state=0)
+    tree = DecisionTreeClassifier(min_samples_leaf=5, random_state=0)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    scores = cross_val_predict(forest, sizes, labels, groups=patients, cv=folds, method="predict_proba")[:, 1]
+    scores = cross_val_predict(tree, sizes, labels, groups=patients, cv=folds, method="predict_proba")[:, 1]
 
     def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
         """From ranks (Mann and Whitney 1947): scikit-learn's takes too long for the resamples of a bootstrap."""

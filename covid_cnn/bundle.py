@@ -70,6 +70,10 @@ class Prediction:
     in_distribution: bool
     seen: np.ndarray
 
+    def by_class(self) -> dict[str, float]:
+        """The probability of each class by its name."""
+        return {name: float(p) for name, p in zip(self.classes, self.probabilities, strict=True)}
+
     @property
     def warning(self) -> str:
         """One sentence when the image is unlike the training images, otherwise empty."""

@@ -94,10 +94,7 @@ def _predict(bundle: Bundle, files: list[Path], heatmaps: Path | None) -> Iterat
             "label": prediction.label,
             "in_distribution": prediction.in_distribution,
             "warning": " ".join(warning for warning in warnings if warning),
-            **{
-                f"p_{name}": round(float(p), 6)
-                for name, p in zip(bundle.classes, prediction.probabilities, strict=True)
-            },
+            **{f"p_{name}": round(p, 6) for name, p in prediction.by_class().items()},
         }
         if heatmaps:
             _write_overlay(heatmaps, path, radiograph.pixels, prediction)
