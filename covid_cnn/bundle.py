@@ -24,7 +24,7 @@ GRAPH = "model.tflite"
 INFO = "model.json"
 CARD = "MODEL_CARD.md"
 DEFAULT = "efficientnet_lite0"
-REQUIRED = {
+REQUIRED: dict[str, type | tuple[type, ...]] = {
     "schema": int,
     "name": str,
     "network": str,
@@ -100,8 +100,8 @@ class Bundle:
         self.name: str = folder.name
         self.classes: tuple[str, ...] = tuple(self.info["classes"])
         self.input_size: tuple[int, int] = (self.info["input_size"][0], self.info["input_size"][1])
-        self.positive: str | None = self.info["decision"]["positive"]
-        self.threshold: float | None = self.info["decision"]["threshold"]
+        self.positive: str | None = self.info["decision"].get("positive")
+        self.threshold: float | None = self.info["decision"].get("threshold")
         self._mean, self._components, self._variances = _statistics(folder, self.info["in_distribution"])
         self._lock = threading.Lock()
         self._run = self._load_graph()
@@ -180,15 +180,34 @@ def read_info(folder: Path) -> dict[str, Any]:
     wrong = [key for key, kind in REQUIRED.items() if not isinstance(info.get(key), kind)]
     if wrong:
         raise BundleError(f"The {INFO} of model {folder.name} lacks {', '.join(wrong)}: export the model again.")
+    if not _makes_sense(info):
+        raise BundleError(f"The {INFO} of model {folder.name} contradicts itself: export the model again.")
     if not (folder / GRAPH).is_file():
         raise BundleError(f"Model {folder.name} has no {GRAPH}: export the model again.")
     return info
 
 
+def _makes_sense(info: dict[str, Any]) -> bool:
+    """Whether what a prediction rests on is of its kind: at least two classes, a size, and a decision among them."""
+    classes, size, decision = info["classes"], info["input_size"], info["decision"]
+    positive, threshold = decision.get("positive"), decision.get("threshold")
+    if positive is None:
+        decides = threshold is None
+    else:
+        decides = len(classes) == 2 and positive in classes and isinstance(threshold, (int, float))
+    named = all(isinstance(name, str) for name in classes) and len(set(classes)) == len(classes) >= 2
+    return decides and named and len(size) == 2 and all(isinstance(side, int) for side in size)
+
+
 def load(name: str = DEFAULT) -> Bundle:
     """The bundle ``models/NAME``, or the one in the folder that ``name`` is a path to; raises BundleError."""
+    return Bundle(folder_of(name))
+
+
+def folder_of(name: str) -> Path:
+    """The folder ``models/NAME``, or the bundle's folder that ``name`` is a path to."""
     folder = Path(name)
-    return Bundle(folder if (folder / INFO).is_file() else paths.models_dir() / folder.name)
+    return folder if (folder / INFO).is_file() else paths.models_dir() / folder.name
 
 
 def discover() -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -249,6 +268,7 @@ def decode(text: str) -> np.ndarray:
 
 def _statistics(folder: Path, statistics: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     try:
+        float(statistics["noise_variance"]), float(statistics["limit"])  # numbers, or an error here
         mean, variances = decode(statistics["mean"]), decode(statistics["variances"])
         return mean, decode(statistics["components"]).reshape(variances.size, mean.size), variances
     except (KeyError, ValueError, TypeError) as error:

@@ -33,12 +33,44 @@ def render(info: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def headlines(info: dict[str, Any]) -> list[str]:
+    """How far to trust the model, in sentences: what it learned from, its own test, and what it did on other data."""
+    data, metrics = info["training_data"], info["metrics"]
+    drawn = " synthetic" if data["synthetic"] else ""
+    sentences = [f"It learned from {data['images']['train']}{drawn} images of {data['name']}."]
+    if data["synthetic"]:
+        sentences.append("These were drawn by a program, so it knows nothing of people.")
+    if test := metrics.get("test"):
+        sentences.append(f"On that dataset's test images its accuracy is {_interval(test['accuracy'])}.")
+    for name, report in metrics.get("other", {}).items():
+        sentences.append(f"On {name} its accuracy is {_interval(report['accuracy'])}. {_false_alarms(report)}".strip())
+    if not metrics.get("other"):
+        sentences.append("It was never tested on the images of another hospital.")
+    return sentences
+
+
+def _false_alarms(report: dict[str, Any]) -> str:
+    """What a binary model does to people without the disease, as counts that need no statistics to read."""
+    if report["positive"] is None or not report["specificity"]:
+        return ""
+    positive = report["classes"].index(report["positive"])
+    healthy = report["confusion"][1 - positive]
+    return (
+        f"There it calls {healthy[positive]} of {sum(healthy)} {report['classes'][1 - positive]} {report['positive']}."
+    )
+
+
+def _interval(fields: dict[str, Any]) -> evaluation.Interval:
+    return evaluation.Interval(**fields)
+
+
 def _other_data(info: dict[str, Any]) -> list[str]:
     """What the model does on data it was not made for: the first thing a reader should see."""
     parts = []
     for name, report in info["metrics"].get("other", {}).items():
-        parts += [f"## On other data: {name}", evaluation.summary(report), flagged(report), *report["notes"]]
-    return parts
+        parts += [f"## On other data: {name}", _false_alarms(report), evaluation.summary(report), flagged(report)]
+        parts += report["notes"]
+    return [part for part in parts if part]
 
 
 def _data(data: dict[str, Any]) -> str:
@@ -88,7 +120,7 @@ def _metrics(info: dict[str, Any]) -> list[str]:
 
 def flagged(report: dict[str, Any]) -> str:
     """How many images of an ``assessment.assess`` report the model took for unlike its training images."""
-    return f"Flagged as unlike the training images: {evaluation.Interval(**report['out_of_distribution'])}."
+    return f"Flagged as unlike the training images: {_interval(report['out_of_distribution'])}."
 
 
 def _in_distribution(statistics: dict[str, Any]) -> str:

@@ -51,6 +51,8 @@ def predict(
     """Predict and explain radiographs. Exit status 1 when a file could not be read; the others are done."""
     from covid_cnn import bundle as bundles
 
+    if as_json and csv_file:
+        raise typer.BadParameter("Give either --json or --csv.")
     bundle = bundles.load(model)
     rows = _Rows(_predict(bundle, files, heatmaps))
     if csv_file:

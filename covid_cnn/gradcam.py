@@ -41,7 +41,7 @@ def reference(model: keras.Model, images: np.ndarray, layer: str = "feature_map"
     """
     network = keras.Model(model.inputs, [model.get_layer(layer).output, model.output])
     with tf.GradientTape(persistent=True) as tape:
-        feature_map, logits = network(images, training=False)
+        feature_map, logits = network([images], training=False)
         scores = tf.unstack(class_scores(logits), axis=-1)
     heatmaps = []
     for score in scores:

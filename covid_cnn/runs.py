@@ -158,8 +158,16 @@ class Run:
         if self.state() in ("running", "stopping"):
             raise RunError(f"Run {self.name} is already at work in another process: wait for it or stop it.")
         self._stop_file.unlink(missing_ok=True)
+        self._end_last_line()
         process = psutil.Process()
         self.append("started", pid=process.pid, process_created=process.create_time())
+
+    def _end_last_line(self) -> None:
+        """End a line that was being written when the machine failed, or it would swallow the next event."""
+        file = self.folder / "events.jsonl"
+        if file.exists() and file.read_bytes()[-1:] not in (b"", b"\n"):
+            with file.open("ab") as opened:
+                opened.write(b"\n")
 
 
 def create(config: TrainConfig, name: str | None = None) -> Run:

@@ -62,20 +62,29 @@ def read(path: Path) -> dict[str, np.ndarray]:
     Raises
     ------
     pickle.UnpicklingError
-        The file is of another format, or its pickle names anything but tensors.
+        The file is of another format, damaged, or its pickle names anything but tensors.
     """
-    with path.open("rb") as file:
-        if _TensorUnpickler(file).load() != MAGIC or _TensorUnpickler(file).load() != PROTOCOL:
-            raise pickle.UnpicklingError(f"{path.name} is not a PyTorch checkpoint in the format used before 1.6.")
-        if not _TensorUnpickler(file).load()["little_endian"]:
-            raise pickle.UnpicklingError(f"{path.name} was written on a big-endian machine.")
-        unpickler = _TensorUnpickler(file)
-        tensors: dict[str, _Tensor] = unpickler.load()
-        storages = {}
-        for key in _TensorUnpickler(file).load():
-            count = int(np.frombuffer(file.read(8), "<i8")[0])
-            dtype = unpickler.dtypes[key]
-            storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
+    try:
+        with path.open("rb") as file:
+            return _read(file, path.name)
+    except (OSError, pickle.UnpicklingError):
+        raise
+    except Exception as error:  # a pickle that ends early or makes no sense raises whatever it comes to
+        raise pickle.UnpicklingError(f"{path.name} is damaged or no PyTorch checkpoint.") from error
+
+
+def _read(file: BinaryIO, name: str) -> dict[str, np.ndarray]:
+    if _TensorUnpickler(file).load() != MAGIC or _TensorUnpickler(file).load() != PROTOCOL:
+        raise pickle.UnpicklingError(f"{name} is not a PyTorch checkpoint in the format used before 1.6.")
+    if not _TensorUnpickler(file).load()["little_endian"]:
+        raise pickle.UnpicklingError(f"{name} was written on a big-endian machine.")
+    unpickler = _TensorUnpickler(file)
+    tensors: dict[str, _Tensor] = unpickler.load()
+    storages = {}
+    for key in _TensorUnpickler(file).load():
+        count = int(np.frombuffer(file.read(8), "<i8")[0])
+        dtype = unpickler.dtypes[key]
+        storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
     return {name: _view(storages[t.storage], t) for name, t in tensors.items()}
 
 

@@ -5,6 +5,7 @@ once, by the finished bundle.
 """
 
 import json
+import shutil
 import threading
 import time
 import traceback
@@ -182,13 +183,13 @@ class _Trainer:
             self.learner.reset_metrics()
             result = self.learner.train_on_batch(inputs, labels, return_dict=True)
             loss, accuracy = float(result["loss"]), float(result["accuracy"])
-            if not np.isfinite(loss):
-                raise RunError("The loss is no longer a number: train again at a lower learning rate.")
+            _check_finite(loss)
             sums, seen = sums + np.array([loss, accuracy]) * len(labels), seen + len(labels)
             done = (epoch - 1) * steps + step
             total = self.config.epochs * steps
             self.run.append("step", epoch=epoch, step=done, steps=total, loss=loss, accuracy=accuracy)
         result = self.learner.evaluate(self.val_inputs, self.val_labels, verbose=0, return_dict=True)
+        _check_finite(result["loss"])
         loss, accuracy = sums / seen
         self._save(epoch, float(result["loss"]))
         self.run.append(
@@ -210,8 +211,9 @@ class _Trainer:
         folder = self.run.checkpoint
         folder.mkdir(exist_ok=True)
         if val_loss < self.best[1]:
-            self.best = (epoch, val_loss)
+            # In this order, for an interrupt may come while the weights are written.
             self.learner.save_weights(folder / f"best-{epoch}.weights.h5")
+            self.best = (epoch, val_loss)
         self.learner.save(folder / f"epoch-{epoch}.keras")
         state = folder / "state.tmp"
         state.write_text(json.dumps({"epoch": epoch, "best_epoch": self.best[0], "best_val_loss": self.best[1]}))
@@ -266,6 +268,17 @@ class _Trainer:
             "metrics": {},
         }
         folder = export.stage(export.graph(self.network, temperature), info)
+        try:
+            self._test(folder)
+        except BaseException:  # an interrupt too leaves no part of a bundle behind
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            raise
+        export.publish(folder)
+        self.run.append("exported", model=self.run.name, epoch=self.best[0])
+        self.run.log(f"Exported as models/{self.run.name}.")
+
+    def _test(self, folder: Path) -> None:
+        """Put the staged bundle through the validation and test images, and complete it with what they tell."""
         bundle = Bundle(folder)
         metrics = {"val": assessment.assess(bundle, self.val_items)}
         if self.splits.test:
@@ -273,9 +286,6 @@ class _Trainer:
             metrics["test"] = assessment.assess(bundle, self.splits.test)
             self.run.append("test", epoch=self.best[0], metrics=metrics["test"])
         cards.write(folder, bundle.info | {"metrics": metrics})
-        export.publish(folder)
-        self.run.append("exported", model=self.run.name, epoch=self.best[0])
-        self.run.log(f"Exported as models/{self.run.name}.")
 
     def _training_data(self) -> dict[str, Any]:
         parts = {"train": self.train_items, "val": self.val_items, "test": self.splits.test}
@@ -298,6 +308,11 @@ def _decision(classes: Sequence[str], labels: np.ndarray, probabilities: np.ndar
         "threshold": evaluation.choose_threshold(labels == 1, probabilities[:, 1]),
         "chosen": f"best balanced accuracy on {len(labels)} validation images, nearest to 0.5 among equals",
     }
+
+
+def _check_finite(loss: float) -> None:
+    if not np.isfinite(loss):
+        raise RunError("The loss is no longer a number: train again at a lower learning rate.")
 
 
 def _predict(model: keras.Model, inputs: np.ndarray) -> Any:

@@ -1,7 +1,87 @@
-"""The home page."""
+"""The first page: what this is, in three lines, and a sample to try with one click."""
 
+import altair as alt
+import numpy as np
+import pandas as pd
 import streamlit as st
+
+from covid_cnn import bundle, figures
+from covid_cnn.app import pages, predict, shared
+from covid_cnn.errors import CovidCnnError
+from covid_cnn.samples import SAMPLES
 
 
 def page() -> None:
-    st.title("home")
+    """The whole page."""
+    st.title("Covid CNN")
+    st.markdown(
+        "Networks that look for COVID-19 pneumonia on chest X-rays score close to 100 % on their own test images, "
+        "and fail at the next hospital.  \n"
+        "Here you can put an X-ray to such a network, see where it looked, and find out why not to trust it.  \n"
+        "Train one yourself in a minute, and look through the images that it learned from."
+    )
+    shared.notice()
+    st.subheader("Try one")
+    for column, (key, sample) in zip(st.columns(len(SAMPLES)), SAMPLES.items(), strict=True):
+        with column.container(border=True, height="stretch"):
+            try:
+                st.image(_thumbnail(key), width="stretch", clamp=True)
+            except CovidCnnError as error:
+                st.caption(shared.plain(str(error)))
+                continue
+            st.markdown(f"**{sample.title}**")
+            st.caption(sample.story)
+            if st.button("Ask the model", key=f"try {key}", type="primary" if key == "chest" else "secondary"):
+                st.session_state[predict.SAMPLE] = key
+                pages.switch(pages.PREDICT)
+    _gap()
+    st.subheader("Go on")
+    every = pages.every()
+    doors = {
+        pages.PREDICT: "Upload X-rays of your own, several at once: PNG, JPEG, WebP, BMP, TIFF or DICOM.",
+        pages.TRAIN: "Choose a dataset and a network, and watch the loss fall.",
+        pages.DATASET: "Browse the images, and let the program tell what is wrong with them.",
+    }
+    for column, (name, text) in zip(st.columns(len(doors)), doors.items(), strict=True):
+        with column.container(border=True, height="stretch"):
+            st.page_link(every[name])
+            st.caption(text)
+
+
+@st.cache_data(show_spinner=False)
+def _thumbnail(key: str) -> np.ndarray:
+    pixels = figures.fit_within(SAMPLES[key].read().pixels, 320)
+    side = min(pixels.shape)
+    top = (pixels.shape[0] - side) // 4
+    left = (pixels.shape[1] - side) // 2
+    return pixels[top : top + side, left : left + side]
+
+
+def _gap() -> None:
+    """Specificity at home and away, for every model that was measured on both."""
+    found, _ = bundle.discover()
+    rows = []
+    for name, info in found.items():
+        tests = {"its own test images": info["metrics"].get("test")} | info["metrics"].get("other", {})
+        for where, report in tests.items():
+            if report and len(tests) > 1 and (interval := report.get("specificity")):
+                rows.append({"model": name, "where": where} | interval)
+    if not rows:
+        return
+    st.subheader("The gap")
+    st.markdown("How many healthy people each model calls healthy (specificity), at home and at another hospital.")
+    table = pd.DataFrame(rows)
+    base = alt.Chart(table).encode(y=alt.Y("where:N", title=None, axis=alt.Axis(labelLimit=220)))
+    scale = alt.Scale(domain=[0, 1])
+    x = alt.X("value:Q", scale=scale, title="specificity, with its 95 % interval", axis=alt.Axis(format="%"))
+    tooltip = [alt.Tooltip(f"{key}:Q", format=".3f") for key in ("value", "low", "high")] + [alt.Tooltip("n:Q")]
+    layers = [
+        base.mark_bar(height=16, opacity=0.8).encode(x=x, color=alt.Color("where:N", legend=None), tooltip=tooltip),
+        base.mark_rule(strokeWidth=2, color="gray").encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
+    ]
+    chart = (
+        alt.layer(*layers)
+        .properties(height=70)
+        .facet(row=alt.Row("model:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left")))
+    )
+    st.altair_chart(chart)

@@ -1,5 +1,6 @@
 """What several pages share: the notice, the loaded models, the way to another page."""
 
+import re
 from pathlib import Path
 
 import streamlit as st
@@ -13,6 +14,11 @@ SYNTHETIC = ":violet-badge[:material/draw: Synthetic: drawn by the program, not 
 def notice() -> None:
     """The banner of every screen that shows a prediction."""
     st.warning(f"**{report.NOTICE}**", icon=":material/school:")
+
+
+def plain(text: str) -> str:
+    """Markdown that shows the text as it is, for what comes from file names: ``st.caption(plain("a_b_c"))``."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
 def load_bundle(name: str) -> Bundle:

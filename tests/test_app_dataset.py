@@ -1,0 +1,161 @@
+"""The dataset page: adding, browsing and auditing, without a browser."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from covid_cnn import datasets, synthetic
+from covid_cnn.errors import DatasetError
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("COVID_CNN_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def chest(home) -> Path:
+    """A dataset of 2 x 15 images in train and 2 x 1 in test, not marked as synthetic, one of them damaged."""
+    folder = home / "data" / "my_chest_x"
+    for split, count in (("train", 15), ("test", 1)):
+        for label in ("NORMAL", "PNEUMONIA"):
+            (folder / split / label).mkdir(parents=True)
+            for n in range(count):
+                synthetic.write_png(folder / split / label / f"{label[0]}_{n:02}.png", np.eye(16) * (n + 1) / 16)
+    (folder / "test" / "NORMAL" / "N_00.png").write_bytes(b"no image")
+    return folder
+
+
+def show() -> AppTest:
+    def page():
+        from covid_cnn.app import dataset
+
+        dataset.page()
+
+    return settled(AppTest.from_function(page, default_timeout=30).run())
+
+
+def settled(app: AppTest) -> AppTest:
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    return settled(next(button for button in app.button if button.label == label).click().run())
+
+
+def captions(app: AppTest) -> str:
+    return "\n".join(caption.value for caption in app.caption)
+
+
+def test_an_empty_home_offers_three_ways_to_a_first_dataset(home):
+    app = show()
+    assert {button.label for button in app.button} == {"Draw synthetic radiographs", "Download", "Add"}
+    assert app.text_input[0].value == datasets.KAGGLE_DEFAULT
+    assert "CC BY 4.0" in captions(app)
+
+
+def test_drawing_shows_the_new_dataset_with_its_badge(home, chest, monkeypatch):
+    draw = synthetic.write_dataset
+    monkeypatch.setattr(
+        synthetic, "write_dataset", lambda folder, progress: draw(folder, 0, progress, {"train": 1, "test": 1}, 32)
+    )
+    app = press(press(show(), "Add a dataset"), "Draw synthetic radiographs")
+    assert app.selectbox(key="dataset_name").value == "synthetic"
+    assert "synthetic" in app.toast[0].value
+    assert any("**4** images" in text.value and "not taken of a person" in text.value for text in app.markdown)
+
+
+def test_a_download_that_fails_is_told_in_a_sentence(home, monkeypatch):
+    asked = []
+
+    def offline(source, progress):
+        asked.append(source)
+        raise DatasetError("Kaggle could not be reached_.")
+
+    monkeypatch.setattr(datasets, "add", offline)
+    app = show()
+    app.text_input[0].set_value("https://www.kaggle.com/datasets/some/thing")
+    app = press(app, "Download")
+    assert asked == ["kaggle:some/thing"]
+    assert [error.value for error in app.error] == [r"Kaggle could not be reached\_\."]
+
+
+def test_a_zip_and_a_folder_can_be_added(home, chest):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in chest.rglob("*.png"):
+            archive.write(path, path.relative_to(chest))
+    app = press(show(), "Add a dataset")
+    app.file_uploader[0].set_value(("packed.zip", packed.getvalue(), "application/zip"))
+    app = press(app, "Add")
+    assert app.selectbox(key="dataset_name").value == "packed"
+
+    app = press(app, "Add a dataset")
+    app.text_input[-2].set_value(str(chest))
+    app.text_input[-1].set_value("again")
+    app = press(app, "Add")
+    assert app.selectbox(key="dataset_name").value == "again"
+    assert (home / "data" / "again" / "train" / "NORMAL" / "N_00.png").is_file()
+
+
+def test_adding_nothing_asks_for_something(home):
+    assert "Choose a .zip file" in press(show(), "Add").error[0].value
+
+
+def test_pages_and_filters_of_the_gallery(chest):
+    app = show()
+    assert "Page 1 of 2: images 1 to 24 of 32" in captions(app)
+    app = settled(app.pagination[0].set_value(2).run())
+    assert "Page 2 of 2: images 25 to 32 of 32" in captions(app)
+    app = settled(app.multiselect(key="dataset_class").set_value(["NORMAL"]).run())
+    assert "Page 1 of 1: images 1 to 16 of 16" in captions(app)
+    app = settled(app.multiselect(key="dataset_split").set_value(["train"]).run())
+    app = settled(app.text_input(key="dataset_words").set_value("n_1").run())
+    assert "images 1 to 5 of 5" in captions(app)
+    app = settled(app.text_input(key="dataset_words").set_value("nowhere").run())
+    assert "No image fits" in app.info[0].value
+
+
+def test_a_damaged_image_shows_its_reason_in_its_place(chest):
+    assert r"N\_00\.png is damaged or not an image" in captions(show())
+
+
+def test_an_image_opens_with_its_facts_and_goes_to_predict(chest):
+    app = settled(AppTest.from_file("../streamlit_app.py", default_timeout=30).run())
+    app.switch_page
+    app = show()
+    app = settled(app.button(key="dataset_view_1").click().run())
+    shown = [text.value for text in app.text]
+    assert {"P_00.png", "PNEUMONIA", "Test", "PNG, synthetic, 16 x 16 px"} <= set(shown)
+    assert "very small" in app.warning[0].value
+
+
+def test_a_new_image_appears_without_a_restart(chest):
+    assert "of 32" in captions(show())
+    synthetic.write_png(chest / "train" / "NORMAL" / "new.png", np.eye(16))
+    assert "of 33" in captions(show())
+
+
+def test_a_folder_that_is_no_dataset_is_told(chest):
+    (chest.parent / "an_empty_one").mkdir()
+    assert r"an\_empty\_one" in show().warning[0].value
+
+
+def test_the_overview_counts_images_and_patients(chest):
+    table = show().dataframe[0].value
+    assert table.columns.tolist() == ["Class", "Train", "Test", "All", "Patients"]
+    assert table.to_numpy().tolist() == [["NORMAL", 15, 1, 16, 16], ["PNEUMONIA", 15, 1, 16, 16]]
+
+
+def test_the_audit_shows_what_it_finds_and_is_kept(chest):
+    app = press(show(), "Start the audit")
+    assert any("1 image cannot be read" in warning.value for warning in app.warning)
+    assert any("in two classes" in error.value for error in app.error)
+    again = show()
+    assert [error.value for error in again.error] == [error.value for error in app.error]

@@ -1,0 +1,229 @@
+"""The Train page, on runs whose folders are written here: no process is started, no network is trained."""
+
+import json
+import os
+import time
+
+import psutil
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from covid_cnn import runs, synthetic
+from covid_cnn.app import train
+from covid_cnn.recipes import RECIPES
+from covid_cnn.runs import Run, TrainConfig
+
+
+def show_page():
+    from covid_cnn.app import train
+
+    train.page()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("COVID_CNN_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def dataset(home):
+    return synthetic.write_dataset(home / "data" / "drawn", counts={"train": 4, "val": 2, "test": 2}, size=64)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The runs that the page starts or resumes, in place of their processes."""
+    resumed = []
+    monkeypatch.setattr(runs, "resume", resumed.append)
+    return resumed
+
+
+def page() -> AppTest:
+    app = AppTest.from_function(show_page, default_timeout=30).run()
+    assert not app.exception
+    return app
+
+
+def make_run(name="a_run", epochs=4, **chosen) -> Run:
+    return runs.create(TrainConfig.of("drawn", "efficientnet_lite0", epochs=epochs, **chosen), name)
+
+
+def begin(run: Run, alive: bool) -> None:
+    """Write that a process began the run: this one, or one that is gone."""
+    created = psutil.Process().create_time()
+    run.append("started", pid=os.getpid(), process_created=created if alive else created - 1000)
+
+
+def tell_epoch(run: Run, epoch: int, epochs=4, steps=3, value=0.5) -> None:
+    for step in range((epoch - 1) * steps + 1, epoch * steps + 1):
+        run.append("step", epoch=epoch, step=step, steps=epochs * steps, loss=value, accuracy=value)
+    scores = {"loss": value, "accuracy": value, "val_loss": value, "val_accuracy": value}
+    run.append("epoch", epoch=epoch, step=epoch * steps, seconds=1.0, best=epoch, **scores)
+
+
+def shown(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def button(app: AppTest, label: str):
+    return next((button for button in app.button if button.label == label), None)
+
+
+def test_without_a_dataset_it_offers_to_draw_one():
+    app = page()
+    assert "no dataset" in app.info[0].value
+    assert button(app, "Draw the synthetic dataset and use it")
+
+
+def test_the_fields_start_with_the_recipe_of_the_network(dataset):
+    app = page()
+    for network, recipe in RECIPES.items():
+        app.radio(key="train_network").set_value(network).run()
+        fields = {field.label: field.value for field in app.number_input}
+        assert fields["Epochs"] == recipe.epochs
+        assert fields["Batch size"] == recipe.batch_size
+        assert fields["Learning rate"] == recipe.learning_rate
+        assert app.radio(key=f"train_augmentation_{network}").value == recipe.augmentation
+
+
+def test_every_augmentation_is_explained():
+    assert train.AUGMENTATION_LINES.keys() == train.AUGMENTATIONS.keys()
+
+
+def test_start_trains_what_was_chosen_and_shows_it(dataset, started):
+    app = page()
+    app.radio(key="train_network").set_value("notebook_cnn").run()
+    app.number_input(key="train_epochs_notebook_cnn").set_value(3)
+    app.text_input(key="train_name").set_value("mine").run()
+    button(app, "Start training").click().run()
+    assert not app.exception
+    assert [run.name for run in started] == ["mine"]
+    assert started[0].config == TrainConfig.of("drawn", "notebook_cnn", epochs=3)
+    assert app.selectbox(key="train_run").value == "mine"
+    assert shown(app)["Epoch"] == "0 of 3"
+
+
+def test_a_taken_or_impossible_name_is_a_sentence(dataset, started):
+    make_run("taken").append("failed", message="")
+    app = page()
+    app.session_state["train_run"] = None
+    for name in ("taken", "../up"):
+        app.text_input(key="train_name").set_value(name).run()
+        button(app, "Start training").click().run()
+        assert not app.exception
+        assert len(app.error) == 1
+    assert not started
+
+
+def test_a_dataset_that_cannot_be_trained_on_is_a_sentence(home):
+    synthetic.write_dataset(home / "data" / "drawn", counts={"train": 1}, size=64)
+    app = page()
+    assert "too few" in app.error[0].value
+    assert not button(app, "Start training")
+
+
+def test_a_run_at_work_is_shown_to_whoever_comes():
+    run = make_run()
+    begin(run, alive=True)
+    tell_epoch(run, 1, value=0.25)
+    app = page()
+    assert app.selectbox(key="train_run").value == run.name
+    assert shown(app)["Epoch"] == "1 of 4"
+    assert shown(app)["Its validation accuracy"] == "25.0%"
+    button(app, "Stop").click().run()
+    assert run.stop_requested()
+    assert button(app, "Stop").disabled
+
+
+def test_a_run_that_died_can_be_resumed(started):
+    run = make_run()
+    begin(run, alive=False)
+    tell_epoch(run, 1)
+    app = page()
+    app.selectbox(key="train_run").set_value(run.name).run()
+    assert "without a word" in app.error[0].value
+    button(app, "Resume").click().run()
+    assert [r.name for r in started] == [run.name]
+    assert not button(app, "Resume")  # until the new process speaks, a second press would start a second one
+
+
+def test_why_a_run_failed_is_shown_as_text(started):
+    run = make_run()
+    begin(run, alive=False)
+    run.append("failed", message="The dataset *a* is gone.")
+    app = page()
+    app.selectbox(key="train_run").set_value(run.name).run()
+    assert app.error[0].value == r"The dataset \*a\* is gone\."
+    assert button(app, "Resume")
+
+
+def test_a_damaged_run_is_a_sentence(home):
+    run = make_run()
+    (run.folder / "config.json").write_text("{", encoding="utf-8")
+    app = page()
+    app.selectbox(key="train_run").set_value(run.name).run()
+    assert not app.exception
+    assert "cannot be read" in app.error[0].value
+
+
+def test_what_is_trained_again_after_a_resume_is_drawn_once():
+    run = make_run()
+    begin(run, alive=False)
+    tell_epoch(run, 1)
+    for step in (4, 5):  # of an epoch that does not end
+        run.append("step", epoch=2, step=step, steps=12, loss=9.0, accuracy=0.0)
+    begin(run, alive=True)
+    tell_epoch(run, 2)
+    steps, epochs = train._history(run.events())
+    assert [event["step"] for event in steps] == [1, 2, 3, 4, 5, 6]
+    assert [event["epoch"] for event in epochs] == [1, 2]
+    assert {event["loss"] for event in steps} == {0.5}
+
+
+def test_a_run_that_starts_over_forgets_what_it_had_learned():
+    run = make_run()
+    tell_epoch(run, 1)
+    tell_epoch(run, 2)
+    run.append("step", epoch=1, step=1, steps=12, loss=0.1, accuracy=0.9)
+    steps, epochs = train._history(run.events())
+    assert [event["step"] for event in steps] == [1]
+    assert epochs == []
+
+
+def test_times_leave_out_the_pause_before_a_resume():
+    now = time.time()
+    events = [{"type": "started", "time": now - 1000}, {"type": "step", "time": now - 990, "step": 1}]
+    events += [{"type": "started", "time": now - 20}]
+    assert train._seconds_at_work(events, at_work=False) == pytest.approx(10)
+    assert train._seconds_at_work(events, at_work=True) == pytest.approx(30, abs=1)
+    assert train._seconds_left(events, []) is None
+    steps = [{"type": "step", "time": now - 10 + i, "epoch": 1, "step": i, "steps": 10} for i in (2, 3, 4)]
+    assert train._seconds_left(events + steps, steps) == pytest.approx(6)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (75, "1:15"), (3675, "1:01:15")])
+def test_durations_read_as_on_a_clock(seconds, text):
+    assert train._duration(seconds) == text
+
+
+def test_curves_end_where_the_epochs_do_and_stay_small():
+    run = make_run()
+    for epoch in range(1, 5):
+        tell_epoch(run, epoch, steps=1000)
+    points = train._points(*train._history(run.events()), 4, "loss")
+    assert points["epoch"].max() == 4
+    assert len(points) <= 2 * train.MOST_POINTS + 8
+    assert points[points["best"]]["epoch"].unique().tolist() == [4]
+
+
+def test_the_chart_is_the_same_whatever_the_data():
+    assert json.dumps(train._chart("loss", 4)) == json.dumps(train._chart("loss", 4))
+    assert "datasets" not in train._chart("loss", 4)
+
+
+def test_the_command_trains_the_same_again():
+    config = TrainConfig.of("my data", "notebook_cnn", seed=7)
+    command = train._command(config)
+    assert command.startswith("python -m covid_cnn train --data 'my data' --network notebook_cnn")
+    assert command.endswith("--seed 7")
