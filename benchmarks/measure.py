@@ -112,4 +112,4 @@ def verdict(claim: str, figure: float, goal: float, at_least: bool = True) -> No
     """Print a figure beside its goal."""
     met = figure >= goal if at_least else figure <= goal
     bound = "at least" if at_least else "at most"
-    print(f"  {claim}: {figure:.3g} (goal: {bound} {goal:g}, {'met' if met else 'MISSED'})")
+    print(f"  {claim}: {figure:.4g} (goal: {bound} {goal:g}, {'met' if met else 'MISSED'})")

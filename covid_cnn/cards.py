@@ -1,6 +1,7 @@
 """The model card of a bundle (Mitchell et al. 2019), made from its ``model.json``."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,8 @@ def _data(data: dict[str, Any]) -> str:
 def _recipe(info: dict[str, Any]) -> str:
     recipe, decision = info["recipe"], info["decision"]
     command = (
-        f"python -m covid_cnn train --data {recipe['data']} --network {recipe['network']} --epochs {recipe['epochs']} "
-        f"--batch-size {recipe['batch_size']} --learning-rate {recipe['learning_rate']:g} "
+        f"python -m covid_cnn train --data {shlex.quote(recipe['data'])} --network {recipe['network']} --epochs {recipe['epochs']} "
+        f"--batch-size {recipe['batch_size']} --learning-rate {recipe['learning_rate']} "
         f"--augmentation {recipe['augmentation']} --seed {recipe['seed']} --name {info['name']}"
     )
     threshold = "" if decision["threshold"] is None else f" {decision['positive']} from {decision['threshold']:.3f} on;"

@@ -5,6 +5,7 @@ may load TensorFlow.
 """
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -33,10 +34,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def main() -> None:
     """Run the command line. Whatever a user can cause ends in one sentence and exit status 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may have what the terminal cannot show
     try:
         app()
     except CovidCnnError as error:
         print(error, file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:  # a place to write to that cannot be written
+        print(f"{error.filename} cannot be used: {error.strerror}.", file=sys.stderr)
         sys.exit(1)
 
 
@@ -130,7 +136,8 @@ def _write_overlay(folder: Path, path: Path, pixels: Any, prediction: Prediction
 
 def _write_csv(file: Path, bundle: Bundle, rows: "_Rows") -> None:
     columns = ["path", "label", "in_distribution", "warning", "error", *(f"p_{name}" for name in bundle.classes)]
-    with file.open("w", newline="", encoding="utf-8") as opened:
+    # A path that is no Unicode is written byte for byte.
+    with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
         writer = csv.DictWriter(opened, columns)
         writer.writeheader()
         for row in rows:
@@ -176,6 +183,7 @@ def train(
         run = runs.open(str(resume))
     run.begin()
     if not quiet:
+        run.forget_stop()
         run.listener = _Progress(run.name)
     run.log("Starting TensorFlow.")
     from covid_cnn import training

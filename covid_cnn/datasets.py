@@ -207,6 +207,8 @@ _SIRM = {
     }.items()
     for start in starts.split()
 }
+# The first patient in the United States, whom three publications show in copies of the same images.
+_FIRST_US = re.compile(r"nejmoa2001191_.+|auntminnie-2020_01_31_.+_us|ncov-snohomish-.+")
 _UUID = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 # Case reports, named after the paper or web page they come from. All figures of one paper count as one patient: some
@@ -232,6 +234,8 @@ def patient_of(name: str) -> tuple[str, str]:
     for collection, pattern in _COLLECTIONS:
         if match := pattern.fullmatch(stem):
             return collection, f"{collection}:{next(filter(None, match.groups()))}"
+    if _FIRST_US.fullmatch(stem):
+        return "case reports", "case reports:first in the United States"
     if match := _UUID.fullmatch(stem):
         return ("SIRM", f"SIRM:{_SIRM[match[1]]}") if match[1] in _SIRM else ("", "")
     if match := _CASE.fullmatch(stem):

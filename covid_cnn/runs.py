@@ -56,8 +56,11 @@ class TrainConfig:
         if self.augmentation not in AUGMENTATIONS:
             choices = ", ".join(AUGMENTATIONS)
             raise RunError(f"There is no augmentation called {self.augmentation}; choose one of {choices}.")
-        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < 10 or self.seed < 0:
-            raise RunError("Epochs and batch size must be at least 1, the learning rate above 0, the seed 0 or more.")
+        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < 10 or not 0 <= self.seed < 2**32:
+            raise RunError(
+                "Epochs and batch size must be at least 1, the learning rate above 0 and below 10, "
+                "the seed from 0 to 4294967295."
+            )
 
     @classmethod
     def of(cls, data: str, network: str, **chosen: Any) -> "TrainConfig":
@@ -153,11 +156,14 @@ class Run:
     def stop_requested(self) -> bool:
         return self._stop_file.exists()
 
+    def forget_stop(self) -> None:
+        """Take back a request to stop, to go on with the run."""
+        self._stop_file.unlink(missing_ok=True)
+
     def begin(self) -> None:
         """Tell that this process now works on the run."""
         if self.state() in ("running", "stopping"):
             raise RunError(f"Run {self.name} is already at work in another process: wait for it or stop it.")
-        self._stop_file.unlink(missing_ok=True)
         self._end_last_line()
         process = psutil.Process()
         self.append("started", pid=process.pid, process_created=process.create_time())
@@ -208,6 +214,7 @@ def start(config: TrainConfig, name: str | None = None) -> Run:
 
 def resume(run: Run) -> None:
     """Go on with a run, from its last checkpoint or from the beginning, in a process of its own."""
+    run.forget_stop()
     command = [sys.executable, "-m", "covid_cnn", "train", "--resume", run.name, "--quiet"]
     environment = os.environ | {"COVID_CNN_HOME": str(paths.home()), "TF_CPP_MIN_LOG_LEVEL": "2"}
     package = str(Path(__file__).resolve().parent.parent)

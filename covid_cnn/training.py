@@ -140,7 +140,8 @@ class _Trainer:
             views = [_predict(base, self.images)]
             views += [_predict(base, augmented(view, everything)) for view in range(1, self.recipe.views)]
             self.learner = keras.Model(embedding, self.network.output)
-            self.sample = lambda epoch, indices: views[epoch % len(views)][indices]
+            # Each epoch shows every image in another view, and all views, so that epochs do not differ in difficulty.
+            self.sample = lambda epoch, indices: np.stack([views[(epoch + i) % len(views)][i] for i in indices])
             self.val_inputs = _predict(base, self.val_images)
         binary = len(self.classes) == 2
         self.learner.compile(

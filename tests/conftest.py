@@ -2,9 +2,19 @@
 with COVID_CNN_NO_SKIPS set (as CI does): there a skip is a failure, so that nothing goes untested unseen."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+
+from covid_cnn import synthetic
+from covid_cnn.datasets import Dataset
+from covid_cnn.recipes import RECIPES, Recipe
+from covid_cnn.runs import Run
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +24,162 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("COVID_CNN_REAL_DATA names no folder with the real datasets")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def shipped_models() -> list[Path]:
+    """The folders of the models that come with the project, the default first."""
+    models = Path(__file__).parents[1] / "models"
+    return [models / "efficientnet_lite0", models / "notebook_cnn"]
+
+
+# Training. TensorFlow is imported where it is needed, so that the other tests start at once.
+
+# Networks that train in a second: one for each kind of head that Grad-CAM knows, and of training there is.
+TINY = {
+    "tiny_pooled": Recipe(
+        "Tiny, pooled",
+        "",
+        (32, 32),
+        True,
+        epochs=4,
+        batch_size=4,
+        learning_rate=0.05,
+        augmentation="radiograph",
+        views=2,
+    ),
+    "tiny_dense": Recipe(
+        "Tiny, dense", "", (32, 32), False, epochs=4, batch_size=4, learning_rate=0.003, augmentation="notebook"
+    ),
+}
+
+
+class Trained(NamedTuple):
+    """A run that has trained and exported, and the Keras network that it exported."""
+
+    home: Path
+    dataset: Dataset
+    run: Run
+    network: Any
+
+    @property
+    def bundle(self) -> Path:
+        return self.home / "models" / self.run.name
+
+
+@pytest.fixture(scope="session")
+def synthetic_data(tmp_path_factory) -> Path:
+    """A small dataset of drawn radiographs: of each class 8 to train, 5 to validate and 4 to test, 96 px."""
+    counts = {"train": 8, "val": 5, "test": 4}
+    return synthetic.write_dataset(tmp_path_factory.mktemp("data") / "drawn", counts=counts, size=96)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """An empty home folder."""
+    monkeypatch.setenv("COVID_CNN_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@contextmanager
+def _tiny_networks() -> Iterator[None]:
+    import keras
+    from keras import layers
+
+    from covid_cnn import networks
+
+    def tiny_pooled(classes: int, pretrained: bool = True) -> keras.Model:
+        image = keras.Input((32, 32, 1), name="image")
+        x = layers.Conv2D(6, 3, strides=2, activation="relu")(image)
+        x = layers.Conv2D(12, 3, activation="relu", name="feature_map")(x)
+        x = layers.GlobalAveragePooling2D(name="embedding")(x)
+        x = layers.Dropout(0.2)(x)
+        return keras.Model(image, networks.logits_layer(classes)(x))
+
+    def tiny_dense(classes: int, pretrained: bool = True) -> keras.Model:
+        image = keras.Input((32, 32, 1), name="image")
+        x = layers.Conv2D(6, 3, strides=2, activation="relu")(image)
+        x = layers.Conv2D(12, 3, activation="relu", name="feature_map")(x)
+        x = layers.MaxPooling2D()(x)
+        x = layers.Flatten()(x)
+        x = layers.Dense(16, activation="relu", name="embedding")(x)
+        x = layers.Dropout(0.5)(x)
+        return keras.Model(image, networks.logits_layer(classes)(x))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for build in (tiny_pooled, tiny_dense):
+            patch.setitem(RECIPES, build.__name__, TINY[build.__name__])
+            patch.setitem(networks.ARCHITECTURES, build.__name__, build)
+        yield
+
+
+@pytest.fixture
+def tiny_networks() -> Iterator[None]:
+    """The networks tiny_pooled and tiny_dense can be trained like the real ones."""
+    with _tiny_networks():
+        yield
+
+
+@pytest.fixture(scope="session")
+def train(tmp_path_factory) -> Callable[..., Trained]:
+    """Train a network on a dataset through the real path, in this process and in a home of its own."""
+
+    def train(data: Path, network: str, **chosen: Any) -> Trained:
+        from covid_cnn import datasets, networks, runs, training
+
+        home, built = tmp_path_factory.mktemp("home"), []
+
+        def build(*arguments: Any) -> Any:
+            built.append(networks.ARCHITECTURES[arguments[0]](*arguments[1:], True))
+            return built[-1]
+
+        (home / "data").mkdir()
+        (home / "data" / data.name).symlink_to(data)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("COVID_CNN_HOME", str(home))
+            patch.setattr(networks, "build", build)
+            run = runs.create(runs.TrainConfig.of(data.name, network, **chosen), network)
+            run.begin()
+            training.fit(run)
+            return Trained(home, datasets.open(data.name), run, built[-1])
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def tiny_model(train, synthetic_data) -> Trained:
+    """A tiny model: all that a bundle is, but for its size."""
+    with _tiny_networks():
+        return train(synthetic_data, "tiny_pooled")
+
+
+@pytest.fixture(scope="session")
+def synthetic_lite0(train, synthetic_data) -> Trained:
+    return train(synthetic_data, "efficientnet_lite0", epochs=4)
+
+
+@pytest.fixture(scope="session")
+def synthetic_notebook(train, synthetic_data) -> Trained:
+    return train(synthetic_data, "notebook_cnn", epochs=1)
+
+
+@pytest.fixture(scope="session")
+def real_lite0(train, real_data) -> Trained:
+    return train(real_data / "xray_dataset_covid19", "efficientnet_lite0", epochs=10)
+
+
+@pytest.fixture(scope="session")
+def real_notebook(train, real_data) -> Trained:
+    return train(real_data / "xray_dataset_covid19", "notebook_cnn", epochs=1)
+
+
+REAL = [pytest.param(name, marks=pytest.mark.real_data) for name in ("real_lite0", "real_notebook")]
+
+
+@pytest.fixture(params=["synthetic_lite0", "synthetic_notebook", *REAL])
+def trained(request) -> Trained:
+    """Both networks, trained on drawn and on real radiographs."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.hookimpl(wrapper=True)

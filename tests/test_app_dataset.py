@@ -20,8 +20,11 @@ def home(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def chest(home) -> Path:
-    """A dataset of 2 x 15 images in train and 2 x 1 in test, not marked as synthetic, one of them damaged."""
-    folder = home / "data" / "my_chest_x"
+    return write_chest(home / "data" / "my_chest_x")
+
+
+def write_chest(folder: Path) -> Path:
+    """A dataset of 2 x 15 images in train and 2 x 1 in test, one of them damaged."""
     for split, count in (("train", 15), ("test", 1)):
         for label in ("NORMAL", "PNEUMONIA"):
             (folder / split / label).mkdir(parents=True)
@@ -60,12 +63,15 @@ def test_an_empty_home_offers_three_ways_to_a_first_dataset(home):
     assert "CC BY 4.0" in captions(app)
 
 
-def test_drawing_shows_the_new_dataset_with_its_badge(home, chest, monkeypatch):
+def test_drawing_shows_the_new_dataset_with_its_badge(home, monkeypatch):
     draw = synthetic.write_dataset
-    monkeypatch.setattr(
-        synthetic, "write_dataset", lambda folder, progress: draw(folder, 0, progress, {"train": 1, "test": 1}, 32)
-    )
-    app = press(press(show(), "Add a dataset"), "Draw synthetic radiographs")
+
+    def draw_few_beside_others(folder, progress):
+        write_chest(folder.parent / "a_first_one")
+        return draw(folder, 0, progress, {"train": 1, "test": 1}, 32)
+
+    monkeypatch.setattr(synthetic, "write_dataset", draw_few_beside_others)
+    app = press(show(), "Draw synthetic radiographs")
     assert app.selectbox(key="dataset_name").value == "synthetic"
     assert "synthetic" in app.toast[0].value
     assert any("**4** images" in text.value and "not taken of a person" in text.value for text in app.markdown)
@@ -86,22 +92,25 @@ def test_a_download_that_fails_is_told_in_a_sentence(home, monkeypatch):
     assert [error.value for error in app.error] == [r"Kaggle could not be reached\_\."]
 
 
-def test_a_zip_and_a_folder_can_be_added(home, chest):
+def test_a_zip_can_be_added(home, tmp_path):
+    chest = write_chest(tmp_path / "elsewhere")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for path in chest.rglob("*.png"):
             archive.write(path, path.relative_to(chest))
-    app = press(show(), "Add a dataset")
+    app = show()
     app.file_uploader[0].set_value(("packed.zip", packed.getvalue(), "application/zip"))
     app = press(app, "Add")
     assert app.selectbox(key="dataset_name").value == "packed"
 
-    app = press(app, "Add a dataset")
-    app.text_input[-2].set_value(str(chest))
-    app.text_input[-1].set_value("again")
+
+def test_a_folder_can_be_added_under_another_name(home, tmp_path):
+    app = show()
+    app.text_input[-2].set_value(str(write_chest(tmp_path / "elsewhere")))
+    app.text_input[-1].set_value("mine")
     app = press(app, "Add")
-    assert app.selectbox(key="dataset_name").value == "again"
-    assert (home / "data" / "again" / "train" / "NORMAL" / "N_00.png").is_file()
+    assert app.selectbox(key="dataset_name").value == "mine"
+    assert (home / "data" / "mine" / "train" / "NORMAL" / "N_00.png").is_file()
 
 
 def test_adding_nothing_asks_for_something(home):
@@ -113,12 +122,12 @@ def test_pages_and_filters_of_the_gallery(chest):
     assert "Page 1 of 2: images 1 to 24 of 32" in captions(app)
     app = settled(app.pagination[0].set_value(2).run())
     assert "Page 2 of 2: images 25 to 32 of 32" in captions(app)
-    app = settled(app.multiselect(key="dataset_class").set_value(["NORMAL"]).run())
+    app = settled(app.multiselect(key="dataset_class_my_chest_x").set_value(["NORMAL"]).run())
     assert "Page 1 of 1: images 1 to 16 of 16" in captions(app)
-    app = settled(app.multiselect(key="dataset_split").set_value(["train"]).run())
-    app = settled(app.text_input(key="dataset_words").set_value("n_1").run())
+    app = settled(app.multiselect(key="dataset_split_my_chest_x").set_value(["train"]).run())
+    app = settled(app.text_input(key="dataset_name_my_chest_x").set_value("n_1").run())
     assert "images 1 to 5 of 5" in captions(app)
-    app = settled(app.text_input(key="dataset_words").set_value("nowhere").run())
+    app = settled(app.text_input(key="dataset_name_my_chest_x").set_value("nowhere").run())
     assert "No image fits" in app.info[0].value
 
 
@@ -126,14 +135,11 @@ def test_a_damaged_image_shows_its_reason_in_its_place(chest):
     assert r"N\_00\.png is damaged or not an image" in captions(show())
 
 
-def test_an_image_opens_with_its_facts_and_goes_to_predict(chest):
-    app = settled(AppTest.from_file("../streamlit_app.py", default_timeout=30).run())
-    app.switch_page
-    app = show()
-    app = settled(app.button(key="dataset_view_1").click().run())
-    shown = [text.value for text in app.text]
-    assert {"P_00.png", "PNEUMONIA", "Test", "PNG, synthetic, 16 x 16 px"} <= set(shown)
+def test_an_image_opens_with_its_facts(chest):
+    app = settled(show().button(key="dataset_view_1").click().run())
+    assert {"P_00.png", "PNEUMONIA", "Test", "PNG, synthetic, 16 x 16 px"} <= {text.value for text in app.text}
     assert "very small" in app.warning[0].value
+    assert "Send to Predict" in [button.label for button in app.button]
 
 
 def test_a_new_image_appears_without_a_restart(chest):

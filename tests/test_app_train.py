@@ -105,9 +105,8 @@ def test_start_trains_what_was_chosen_and_shows_it(dataset, started):
 
 
 def test_a_taken_or_impossible_name_is_a_sentence(dataset, started):
-    make_run("taken").append("failed", message="")
+    begin(make_run("taken"), alive=False)
     app = page()
-    app.session_state["train_run"] = None
     for name in ("taken", "../up"):
         app.text_input(key="train_name").set_value(name).run()
         button(app, "Start training").click().run()
@@ -134,6 +133,26 @@ def test_a_run_at_work_is_shown_to_whoever_comes():
     button(app, "Stop").click().run()
     assert run.stop_requested()
     assert button(app, "Stop").disabled
+
+
+def test_the_address_names_the_run():
+    for name in ("one", "two"):
+        begin(make_run(name), alive=False)
+    app = AppTest.from_function(show_page, default_timeout=30)
+    app.query_params["run"] = "one"
+    app.run()
+    assert app.selectbox(key="train_run").value == "one"
+    app.selectbox(key="train_run").set_value("two").run()
+    assert app.query_params["run"] in ("two", ["two"])
+    button(app, "New run").click().run()
+    assert "run" not in app.query_params
+
+
+def test_a_run_that_is_gone_is_no_longer_selected(home):
+    app = AppTest.from_function(show_page, default_timeout=30)
+    app.query_params["run"] = "gone"
+    app.run()
+    assert not app.exception and "run" not in app.query_params
 
 
 def test_a_run_that_died_can_be_resumed(started):
@@ -227,3 +246,30 @@ def test_the_command_trains_the_same_again():
     command = train._command(config)
     assert command.startswith("python -m covid_cnn train --data 'my data' --network notebook_cnn")
     assert command.endswith("--seed 7")
+
+
+def test_what_a_run_is_doing_is_told_by_its_own_sentences():
+    run = make_run(epochs=1)
+    begin(run, alive=True)
+    run.log("Reading 4 images.")
+    with (run.folder / "log.txt").open("a", encoding="utf-8") as log:
+        log.write("I0000 00:00:1 some library's chatter\n")
+    assert train._doing(run, "running", run.events()) == "Reading 4 images."
+    run.append("step", epoch=1, step=1, steps=3, loss=0.5, accuracy=0.5)
+    assert train._doing(run, "running", run.events()) == "Learning."
+    tell_epoch(run, 1, epochs=1)
+    run.log("Exporting the model.")
+    assert train._doing(run, "running", run.events()) == "Exporting the model."
+    assert train._doing(run, "starting", run.events()) == "Starting Python."
+
+
+def test_a_model_that_is_gone_is_a_sentence():
+    run = make_run(epochs=1)
+    begin(run, alive=False)
+    tell_epoch(run, 1, epochs=1)
+    run.append("exported", model=run.name, epoch=1)
+    app = page()
+    app.selectbox(key="train_run").set_value(run.name).run()
+    assert not app.exception
+    assert "no model" in app.error[0].value
+    assert not button(app, "Resume")

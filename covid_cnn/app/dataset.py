@@ -81,7 +81,7 @@ def _stamp(folder: Path) -> tuple[tuple[str, int], ...]:
 
 def _summary(dataset: Dataset) -> str:
     patients = len({item.patient for item in dataset.items})
-    splits = " and ".join(SPLIT_NAMES[split].lower() for split in dataset.splits)
+    splits = ", ".join(SPLIT_NAMES[split].lower() for split in dataset.splits)
     parts = [
         f"**{len(dataset.items)}** images",
         f"**{len(dataset.classes)}** classes",
@@ -97,10 +97,12 @@ def _summary(dataset: Dataset) -> str:
 @st.fragment
 def _gallery(dataset: Dataset) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        splits = _filter("Split", dataset.splits, SPLIT_NAMES.__getitem__)
-        labels = _filter("Class", dataset.classes)
-        sources = _filter("Source", sorted({item.source for item in dataset.items}))
-        words = st.text_input("Name", key="dataset_words", placeholder="Any", icon=":material/search:", width=CARD)
+        splits = _filter(dataset, "Split", dataset.splits, SPLIT_NAMES.__getitem__)
+        labels = _filter(dataset, "Class", dataset.classes)
+        sources = _filter(dataset, "Source", sorted({item.source for item in dataset.items}))
+        words = st.text_input(
+            "Name", key=f"dataset_name_{dataset.name}", placeholder="Any", icon=":material/search:", width=CARD
+        )
         size = st.selectbox("Images a page", PAGE_SIZES, index=1, key="dataset_size", width=CARD)
     items = [
         item
@@ -126,14 +128,14 @@ def _gallery(dataset: Dataset) -> None:
             _card(item, f"dataset_view_{n}")
 
 
-def _filter(label: str, options: Sequence[str], shown: Callable[[str], str] = str) -> list[str]:
+def _filter(dataset: Dataset, label: str, options: Sequence[str], shown: Callable[[str], str] = str) -> list[str]:
     """The chosen options, of which none stands for all; asks only where there is a choice."""
     if len(options) < 2:
         return []
     return st.multiselect(
         label,
         options,
-        key=f"dataset_{label.lower()}",
+        key=f"dataset_{label.lower()}_{dataset.name}",
         format_func=shown,
         placeholder="All",
         width=CARD,
@@ -279,7 +281,7 @@ def _audit(dataset: Dataset) -> None:
             from covid_cnn import audit  # here, as it brings scikit-learn along
 
             _audits()[key] = audit.audit(dataset, progress)
-        st.rerun(scope="fragment")
+        st.rerun()
     report = _audits()[key]
     if not report.findings:
         st.success(f"The audit of {report.images} images found nothing amiss.", icon=":material/check:")
@@ -325,7 +327,7 @@ def _ways_to_add() -> None:
         st.markdown("##### :material/draw: Synthetic radiographs")
         st.write(
             "200 chest X-rays that the program draws, half of them with opacities. They show no patient and need no "
-            "network: made for trying everything out."
+            "internet: made for trying everything out."
         )
         if st.button("Draw synthetic radiographs", type="primary", width="stretch"):
             _add(lambda progress: datasets.add("synthetic", progress=progress))

@@ -57,6 +57,10 @@ def page() -> None:
     names = [run.name for run in runs.discover()]
     _select_at_first(names)
     name = _selected(names) if names else None
+    if name:
+        st.query_params["run"] = name
+    else:
+        st.query_params.pop("run", None)
     try:
         if name is None:
             _new_run()
@@ -67,11 +71,16 @@ def page() -> None:
 
 
 def _select_at_first(names: Sequence[str]) -> None:
-    """Select the run that was just started, or, for who comes to the page, the newest one if it is at work."""
+    """Select the run just started, or the one in the address, or, for who comes new, the newest if it is at work."""
     if "train_next" in st.session_state:
-        _select(st.session_state.pop("train_next"))
-    elif names and "train_run" not in st.session_state and "train_run" not in st.query_params:
-        _select(names[0] if runs.open(names[0]).state() in ACTIVE else None)
+        name = st.session_state.pop("train_next")
+    elif "train_run" in st.session_state:
+        name = st.session_state["train_run"]
+    elif "run" in st.query_params:
+        name = st.query_params["run"]
+    else:
+        name = next((name for name in names[:1] if runs.open(name).state() in ACTIVE), None)
+    _select(name if name in names else None)
 
 
 def _select(name: str | None) -> None:
@@ -86,7 +95,7 @@ def _selected(names: Sequence[str]) -> str | None:
             index=None,
             placeholder="A new one, or choose one to look at",
             key="train_run",
-            bind="query-params",
+            persist_state="session",
             help="The runs under runs/, the newest first. A run goes on when you leave this page or close the browser.",
         )
         st.button("New run", icon=":material/add:", on_click=_select, args=(None,), disabled=name is None)
@@ -290,13 +299,14 @@ def _progress(run: Run, config: TrainConfig, active: bool) -> None:
         colour, icon = BADGES[state]
         st.badge(state.capitalize(), color=colour, icon=icon)
         if active:
-            learning = events and events[-1]["type"] in ("step", "epoch") and done < total
-            st.text("Learning." if learning else _last_message(run) or "Starting Python.", width="stretch")
-            # A stop that is asked for before the process speaks would go unheard.
-            disabled = state != "running"
-            if st.button("Stop", icon=":material/stop:", disabled=disabled, help="Ends it and keeps the best epoch."):
-                run.request_stop()
-                st.rerun(scope="fragment")
+            st.text(_doing(run, state, events), width="stretch")
+            st.button(
+                "Stop",
+                icon=":material/stop:",
+                on_click=run.request_stop,
+                disabled=state != "running",  # asked for before the process speaks, it would go unheard
+                help="Ends the run within a step, and keeps its best epoch.",
+            )
     st.progress(done / total if total else 0.0, text=f"Step {done} of {total}" if total else "No step yet")
     _figures(events, steps, epochs, config, state)
     if steps:
@@ -308,7 +318,7 @@ def _figures(events: list[Event], steps: list[Event], epochs: list[Event], confi
     with st.container(horizontal=True):
         st.metric("Epoch", f"{steps[-1]['epoch'] if steps else 0} of {config.epochs}")
         st.metric("Time", _duration(_seconds_at_work(events, at_work)), help="That the run has been at work.")
-        if at_work:
+        if state == "running":
             left = _seconds_left(events, steps)
             shown = "–" if left is None else _duration(left)
             st.metric("Left", shown, help="For the steps that are left, at the pace of the last epoch.")
@@ -333,10 +343,16 @@ def _history(events: list[Event]) -> tuple[list[Event], list[Event]]:
     return kept["step"][::-1], kept["epoch"][::-1]
 
 
-def _last_message(run: Run) -> str:
-    """The last sentence in the log that is the program's own: those begin with the time; libraries write there too."""
+def _doing(run: Run, state: str, events: list[Event]) -> str:
+    """What an active run is doing now: learning, or else what it said last."""
+    if state == "starting":
+        return "Starting Python."
+    last = events[-1]
+    if last["type"] == "step" or (last["type"] == "epoch" and last["epoch"] < run.config.epochs):
+        return "Learning."
+    # The log's own sentences begin with the time; libraries write there too.
     messages = re.findall(r"^\d\d:\d\d:\d\d (.+)$", run.last_words(100), re.MULTILINE)
-    return messages[-1] if messages else ""
+    return messages[-1] if messages else "Starting TensorFlow."
 
 
 def _seconds_at_work(events: list[Event], at_work: bool) -> float:
@@ -371,7 +387,7 @@ def _charts(steps: list[Event], epochs: list[Event], config: TrainConfig) -> Non
     for column, metric in zip(st.columns(2), ("loss", "accuracy"), strict=True):
         column.vega_lite_chart(
             _points(steps, epochs, config.epochs, metric),
-            _chart(metric, config.epochs),
+            _chart(metric, _epochs_shown(steps[-1]["epoch"], config.epochs)),
             height=320,
             alt=f"{metric.capitalize()} in training and validation by epoch",
         )
@@ -381,20 +397,23 @@ def _charts(steps: list[Event], epochs: list[Event], config: TrainConfig) -> Non
     )
 
 
+def _epochs_shown(epoch: int, last_epoch: int) -> int:
+    """Where the time axis ends: it doubles now and then, so that it neither creeps nor leaves the curves no room."""
+    shown = 10
+    while shown < epoch:
+        shown *= 2
+    return min(shown, last_epoch)
+
+
 def _points(steps: list[Event], epochs: list[Event], last_epoch: int, metric: str) -> pd.DataFrame:
     """What ``_chart`` draws: columns epoch (fractions within one), value, curve, kind (step, mean, epoch), best."""
     steps_an_epoch = steps[-1]["steps"] / last_epoch
     raw = pd.DataFrame({"epoch": [s["step"] / steps_an_epoch for s in steps], "value": [s[metric] for s in steps]})
     mean = raw.assign(value=raw["value"].ewm(span=max(steps_an_epoch, 5)).mean())
     every = -(-len(raw) // MOST_POINTS)
+    best = epochs[-1]["best"] if epochs else 0
     whole = [
-        {
-            "epoch": e["epoch"],
-            "value": e[key],
-            "curve": curve,
-            "kind": "epoch",
-            "best": e["epoch"] == epochs[-1]["best"],
-        }
+        {"epoch": e["epoch"], "value": e[key], "curve": curve, "kind": "epoch", "best": best == e["epoch"]}
         for e in epochs
         for curve, key in zip(CURVES, (metric, f"val_{metric}"), strict=True)
     ]
@@ -405,10 +424,10 @@ def _points(steps: list[Event], epochs: list[Event], last_epoch: int, metric: st
     return pd.concat([*lines, pd.DataFrame(whole, columns=lines[0].columns)], ignore_index=True)
 
 
-def _chart(metric: str, last_epoch: int) -> dict[str, Any]:
+def _chart(metric: str, epochs_shown: int) -> dict[str, Any]:
     """The Vega-Lite form of a chart of ``_points``. It holds no data, so that new data are drawn without a flicker."""
     base = alt.Chart(alt.NamedData("points")).encode(
-        x=alt.X("epoch:Q", title="Epoch", scale=alt.Scale(domain=[0, last_epoch]), axis=alt.Axis(tickMinStep=1)),
+        x=alt.X("epoch:Q", title="Epoch", scale=alt.Scale(domain=[0, epochs_shown]), axis=alt.Axis(tickMinStep=1)),
         y=alt.Y(
             "value:Q",
             title=metric.capitalize(),
@@ -427,12 +446,13 @@ def _chart(metric: str, last_epoch: int) -> dict[str, Any]:
         alt.Tooltip("value:Q", title=metric.capitalize(), format=".4f"),
     ]
     of_epochs = base.transform_filter("datum.kind == 'epoch'")
+    of_validation = of_epochs.transform_filter("datum.curve == 'Validation'")
     chart = alt.layer(
         base.transform_filter("datum.kind == 'step'").mark_line(opacity=0.3, strokeWidth=1),
         base.transform_filter("datum.kind == 'mean'").mark_line(strokeWidth=2),
-        of_epochs.transform_filter("datum.curve == 'Validation'").mark_line(strokeWidth=2),
+        of_validation.mark_line(strokeWidth=2),
         of_epochs.mark_point(filled=True, size=45, opacity=1).encode(tooltip=tooltip),
-        of_epochs.transform_filter("datum.best").mark_point(size=200, strokeWidth=2, opacity=1),
+        of_validation.transform_filter("datum.best").mark_point(size=200, strokeWidth=2, opacity=1),
     )
     spec = chart.to_dict()
     del spec["data"]
@@ -477,7 +497,11 @@ def _say_why(state: str, events: list[Event], exported: bool) -> None:
 
 def _result(name: str) -> None:
     """What the exported model does on images that it did not learn from, and the way to it."""
-    info = bundle.read_info(paths.models_dir() / name)
+    try:
+        info = bundle.read_info(paths.models_dir() / name)
+    except CovidCnnError as error:
+        st.error(plain(str(error)))
+        return
     if "test" in info["metrics"]:
         report = info["metrics"]["test"]
         st.subheader("The test")

@@ -1,0 +1,110 @@
+"""Variations of an image: within what they promise, and made again by the same generator."""
+
+import numpy as np
+import pytest
+
+from covid_cnn.augmentation import AUGMENTATIONS, Augmentation, augment
+from covid_cnn.synthetic import draw
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return draw(0, opacities=True, size=64)[..., None]
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_shape_type_and_range_stay(image, name):
+    for seed in range(20):
+        varied = augment(image, AUGMENTATIONS[name], rng(seed))
+        assert varied.shape == image.shape
+        assert varied.dtype == np.float32
+        assert varied.min() >= 0 and varied.max() <= 1
+        assert np.isfinite(varied).all()
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_the_generator_decides_all(image, name):
+    augmentation = AUGMENTATIONS[name]
+    np.testing.assert_array_equal(augment(image, augmentation, rng(1)), augment(image, augmentation, rng(1)))
+    different = not np.array_equal(augment(image, augmentation, rng(1)), augment(image, augmentation, rng(2)))
+    assert different == (name != "none")
+
+
+def test_none_changes_nothing(image):
+    np.testing.assert_allclose(augment(image, AUGMENTATIONS["none"], rng()), image, atol=1e-6)
+
+
+def test_the_original_is_left_as_it_is(image):
+    before = image.copy()
+    augment(image, AUGMENTATIONS["radiograph"], rng())
+    np.testing.assert_array_equal(image, before)
+
+
+def test_flip_mirrors_left_and_right_half_of_the_time(image):
+    varied = [augment(image, Augmentation(flip=True), rng(seed)) for seed in range(200)]
+    mirrored = [np.allclose(pixels, image[:, ::-1], atol=1e-5) for pixels in varied]
+    same = [np.allclose(pixels, image, atol=1e-5) for pixels in varied]
+    assert sum(mirrored) + sum(same) == 200
+    assert 70 < sum(mirrored) < 130
+
+
+def test_a_radiograph_is_never_mirrored():
+    """The heart stays on its side: a mark on the right stays there."""
+    image = np.zeros((64, 64, 1), np.float32)
+    image[24:40, 44:56] = 1
+    for seed in range(50):
+        columns = augment(image, AUGMENTATIONS["radiograph"], rng(seed))[..., 0].sum(axis=0)
+        assert columns[32:].sum() > 5 * columns[:32].sum()
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation(shift=0.2), Augmentation(zoom=0.3), Augmentation(rotation=20), AUGMENTATIONS["radiograph"]],
+    ids=["shift", "zoom", "rotation", "radiograph"],
+)
+def test_no_frame_tells_an_augmented_image(augmentation):
+    grey = np.full((40, 60, 1), 0.5, np.float32)
+    for seed in range(20):
+        varied = augment(grey, augmentation, rng(seed))
+        assert np.ptp(varied) < 1e-5  # black corners would show
+
+
+def test_shift_moves_by_at_most_its_share():
+    image = np.zeros((100, 100, 1), np.float32)
+    image[50, 50] = 1
+    moves = []
+    for seed in range(50):
+        row, column, _ = np.unravel_index(augment(image, Augmentation(shift=0.1), rng(seed)).argmax(), image.shape)
+        moves += [row - 50, column - 50]
+    assert max(map(abs, moves)) <= 10
+    assert min(moves) < -5 and max(moves) > 5
+
+
+def test_rotation_turns_about_the_centre():
+    image = np.zeros((101, 101, 1), np.float32)
+    image[49:52, 84:87] = 1
+    angles = []
+    for seed in range(30):
+        rows, columns, _ = np.nonzero(augment(image, Augmentation(rotation=10), rng(seed)) > 0.5)
+        y, x = rows.mean() - 50, columns.mean() - 50
+        assert np.hypot(x, y) == pytest.approx(35, abs=1)
+        angles.append(np.degrees(np.arctan2(y, x)))
+    assert max(map(abs, angles)) < 11
+    assert min(angles) < -5 and max(angles) > 5
+
+
+@pytest.mark.parametrize(
+    "augmentation", [Augmentation(contrast=0.3), Augmentation(gamma=0.3)], ids=["contrast", "gamma"]
+)
+def test_contrast_and_gamma_change_tones_and_not_places(image, augmentation):
+    order = np.argsort(image, axis=None, kind="stable")
+    changes = []
+    for seed in range(5):
+        varied = augment(image, augmentation, rng(seed))
+        assert (np.diff(varied.ravel()[order]) >= -1e-6).all()
+        changes.append(np.abs(varied - image).max())
+    assert max(changes) > 0.04

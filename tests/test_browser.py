@@ -1,0 +1,254 @@
+"""The whole app in a real browser, as a person would use it: one server, one home folder, one story after another."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+
+from covid_cnn import imaging, report, synthetic
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[1]
+# The address of each page and its title.
+PAGES = {"": "Covid CNN", "predict": "Predict", "train": "Train", "dataset": "Dataset"}
+PATIENCE = 60_000  # milliseconds; a busy machine is no failure
+TRAINING = 240_000  # from the click until the end of the run; TensorFlow alone takes long to start
+
+expect.set_options(timeout=PATIENCE)
+
+
+class App(NamedTuple):
+    """The running app."""
+
+    address: str
+    home: Path
+    process: psutil.Process
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory, shipped_models) -> Iterator[App]:
+    home = tmp_path_factory.mktemp("home")
+    (home / "temporary").mkdir()
+    for folder in shipped_models:
+        shutil.copytree(folder, home / "models" / folder.name)
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]
+    environment = os.environ | {"COVID_CNN_HOME": str(home), "TMPDIR": str(home / "temporary")}
+    with (home / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, f"--server.port={port}"], cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
+    try:
+        _wait_for(f"http://localhost:{port}/_stcore/health", server)
+        yield App(f"http://localhost:{port}", home, psutil.Process(server.pid))
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_for(address: str, server: subprocess.Popen) -> None:
+    end = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError("the app did not start")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, app) -> Iterator[Page]:
+    """A tab in which nothing may go wrong unseen, and which may ask no one but the app for anything."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    complaints: list[str] = []
+    page.on("request", lambda request: complaints.append(request.url) if _is_foreign(request.url, app) else None)
+    page.on("console", lambda message: complaints.append(message.text) if _is_error(message) else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    context.close()
+    assert not complaints
+
+
+def _is_foreign(address: str, app: App) -> bool:
+    return not address.startswith((app.address, "data:", "blob:"))
+
+
+def _is_error(message: ConsoleMessage) -> bool:
+    # Opened at a page other than the first, Streamlit looks for its server below that page's address in vain at first.
+    return message.type == "error" and "/_stcore/" not in message.location["url"]
+
+
+def visit(page: Page, app: App, name: str) -> None:
+    page.goto(f"{app.address}/{name}")
+    settled(page, name)
+
+
+def settled(page: Page, name: str) -> None:
+    """Wait until a page of the app is drawn."""
+    expect(page.get_by_role("heading", level=1)).to_have_text(PAGES[name])
+    expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def press(page: Page | Locator, label: str) -> None:
+    page.get_by_role("button", name=label).first.click()
+
+
+def expect_pictures(pictures: Locator, count: int) -> None:
+    """Wait until ``count`` pictures are there and loaded."""
+    expect(pictures).to_have_count(count)
+    for n in range(count):
+        expect(pictures.nth(n)).not_to_have_js_property("naturalWidth", 0)
+        expect(pictures.nth(n)).to_have_js_property("complete", True)
+
+
+def files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.suffix not in (".log", ".pyc")}
+
+
+def test_one_click_on_a_sample_leads_to_a_prediction(page, app):
+    visit(page, app, "")
+    expect(page.get_by_text(report.NOTICE)).to_be_visible()
+    expect_pictures(page.get_by_test_id("stImage").locator("img"), 4)
+    press(page, "Ask the model")
+    settled(page, "predict")
+    expect(page.get_by_text("The model says")).to_be_visible()
+    expect(page.get_by_text(report.NOTICE)).to_be_visible()
+    expect_pictures(page.get_by_test_id("stImage").locator("img"), 2)
+
+
+@pytest.mark.real_data
+def test_an_uploaded_x_ray_is_answered_beside_a_file_that_is_none(page, app, real_data, tmp_path):
+    xray = min((real_data / "xray_dataset_covid19" / "test" / "PNEUMONIA").iterdir())
+    fake = tmp_path / "notes.png"
+    fake.write_text("Not an image, whatever its name says.")
+    before = files(app.home)
+    visit(page, app, "predict")
+    page.locator("input[type=file]").set_input_files([xray, fake])
+    expect(page.get_by_text("notes.png is damaged or not an image")).to_be_visible()
+    expect(page.get_by_role("heading", name=xray.name, exact=True)).to_be_visible()
+    expect(page.get_by_test_id("stMetricValue")).to_have_text(re.compile("^(NORMAL|PNEUMONIA|Not sure)$"))
+    expect_pictures(page.get_by_test_id("stImage").locator("img"), 2)
+    expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
+    assert files(app.home) == before
+
+
+def test_a_file_name_is_shown_as_text(page, app, tmp_path):
+    name = "**b** _i_ <i>x [a](b) $x$ :red[c].png"
+    (tmp_path / name).write_bytes(imaging.to_png(synthetic.draw(1, opacities=True, size=256)))
+    visit(page, app, "predict")
+    page.locator("input[type=file]").set_input_files(tmp_path / name)
+    expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+
+
+def test_the_report_can_be_downloaded(page, app, tmp_path):
+    visit(page, app, "")
+    press(page, "Ask the model")
+    settled(page, "predict")
+    press(page, "Download")
+    for label, start in (("Overlay (PNG)", b"\x89PNG"), ("Report (PDF)", b"%PDF-")):
+        with page.expect_download() as download:
+            press(page, label)
+        download.value.save_as(tmp_path / "downloaded")
+        assert (tmp_path / "downloaded").read_bytes().startswith(start)
+
+
+def test_a_dataset_is_drawn_with_one_click_and_looked_through(page, app):
+    visit(page, app, "dataset")
+    press(page, "Draw synthetic radiographs")
+    expect(page.get_by_text("Page 1 of 9: images 1 to 24 of 200")).to_be_visible(timeout=2 * PATIENCE)
+    expect_pictures(page.get_by_test_id("stImage").locator("img"), 24)
+    press(page.get_by_test_id("stPagination"), "2")
+    expect(page.get_by_text("Page 2 of 9: images 25 to 48 of 200")).to_be_visible()
+    page.get_by_role("textbox", name="Name").fill("no such name")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("No image fits these filters.")).to_be_visible()
+    page.get_by_role("textbox", name="Name").fill("")
+    page.keyboard.press("Enter")
+    page.get_by_role("combobox", name="Class").click()
+    page.get_by_role("option", name="PNEUMONIA").click()
+    expect(page.get_by_text("images 1 to 24 of 100")).to_be_visible()
+    page.keyboard.press("Escape")
+    press(page, "View")
+    dialog = page.get_by_role("dialog")
+    expect_pictures(dialog.get_by_test_id("stImage").locator("img"), 1)
+    press(dialog, "Send to Predict")
+    settled(page, "predict")
+    expect(page.get_by_text("Synthetic: drawn by the program").first).to_be_visible()
+    expect_pictures(page.get_by_test_id("stImage").locator("img"), 2)
+
+
+def test_a_network_is_trained_and_then_asked(page, app):
+    folder = app.home / "data" / "synthetic"
+    if not folder.exists():  # where this test runs alone
+        synthetic.write_dataset(folder)
+    visit(page, app, "train")
+    page.get_by_role("spinbutton", name="Epochs").fill("2")
+    page.keyboard.press("Enter")
+    page.get_by_role("textbox", name="Name").fill("of_the_browser")
+    page.keyboard.press("Enter")
+    press(page, "Start training")
+    progress = page.get_by_text(re.compile(r"^Step \d+ of \d+$"))
+    expect(progress).to_be_visible(timeout=TRAINING)
+    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
+    seen = progress.inner_text()
+    expect(progress).not_to_have_text(seen)
+    page.reload()
+    expect(progress).to_be_visible()
+    assert int(progress.inner_text().split()[1]) >= int(seen.split()[1])
+    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
+    expect(page.get_by_role("heading", name="The test")).to_be_visible(timeout=TRAINING)
+    expect(page.get_by_test_id("stMetric").filter(has_text="Epoch").first).to_contain_text("2 of 2")
+    press(page, "Try it on Predict")
+    settled(page, "predict")
+    expect(page.get_by_role("combobox", name="Model")).to_have_value("of_the_browser")
+    press(page, "Synthetic, patchy opacities")
+    expect(page.get_by_text("The model says")).to_be_visible()
+
+
+@pytest.mark.parametrize("name", PAGES, ids=PAGES.values())
+def test_a_page_fits_a_phone(page, app, name):
+    page.set_viewport_size({"width": 390, "height": 844})
+    visit(page, app, name)
+    if name == "predict":
+        press(page, "A leg")
+        expect(page.get_by_test_id("stMetricValue")).to_be_visible()
+    assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
+def test_the_web_process_never_loads_tensorflow(page, app):
+    visit(page, app, "")
+    press(page, "Ask the model")
+    settled(page, "predict")
+    libraries = [library.path for library in app.process.memory_maps()]
+    assert any("ai_edge_litert" in path for path in libraries)
+    assert not [path for path in libraries if "tensorflow" in path]

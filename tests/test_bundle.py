@@ -1,0 +1,202 @@
+"""A bundle predicts, from many threads at once, without TensorFlow; and a damaged one is refused in a sentence."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from covid_cnn import bundle, imaging, synthetic
+from covid_cnn.bundle import Bundle, Prediction
+from covid_cnn.errors import BundleError
+
+
+@pytest.fixture
+def folder(tiny_model, tmp_path) -> Path:
+    """A copy of a sound bundle, to be damaged."""
+    return Path(shutil.copytree(tiny_model.bundle, tmp_path / "models" / "tiny"))
+
+
+def edit(folder: Path, **changes) -> None:
+    info = json.loads((folder / bundle.INFO).read_text())
+    (folder / bundle.INFO).write_text(json.dumps(info | changes))
+
+
+def edit_part(folder: Path, part: str, **changes) -> None:
+    info = json.loads((folder / bundle.INFO).read_text())
+    edit(folder, **{part: info[part] | changes})
+
+
+def lose(folder: Path, key: str) -> None:
+    info = json.loads((folder / bundle.INFO).read_text())
+    del info[key]
+    (folder / bundle.INFO).write_text(json.dumps(info))
+
+
+def replace_graph(folder: Path, graph: bytes) -> None:
+    """With a digest that fits, as of someone who put the bundle together wrongly."""
+    (folder / bundle.GRAPH).write_bytes(graph)
+    edit(folder, sha256=hashlib.sha256(graph).hexdigest())
+
+
+DAMAGE = {
+    "no folder": (lambda f: shutil.rmtree(f), "There is no model called tiny"),
+    "no info": (lambda f: (f / bundle.INFO).unlink(), "There is no model called tiny"),
+    "no graph": (lambda f: (f / bundle.GRAPH).unlink(), "has no model.tflite"),
+    "info cut off": (lambda f: (f / bundle.INFO).write_text('{"schema": 1, "na'), "is damaged"),
+    "info no text": (lambda f: (f / bundle.INFO).write_bytes(b"\xff\xfe\x00\x9d"), "is damaged"),
+    "info a list": (lambda f: (f / bundle.INFO).write_text("[1]"), "another version"),
+    "schema of tomorrow": (lambda f: edit(f, schema=bundle.SCHEMA + 1), "another version"),
+    "no schema": (lambda f: lose(f, "schema"), "another version"),
+    "no classes": (lambda f: lose(f, "classes"), "lacks classes"),
+    "classes a number": (lambda f: edit(f, classes=2), "lacks classes"),
+    "no digest": (lambda f: lose(f, "sha256"), "lacks sha256"),
+    "no statistics": (lambda f: lose(f, "in_distribution"), "lacks in_distribution"),
+    "another digest": (lambda f: edit(f, sha256="0" * 64), "not the one its model.json describes"),
+    "graph cut off": (lambda f: (f / bundle.GRAPH).write_bytes(b"TFL3"), "not the one its model.json describes"),
+    "graph no graph": (lambda f: replace_graph(f, b"no graph at all" * 9), "cannot be loaded"),
+    "graph empty": (lambda f: replace_graph(f, b""), "cannot be loaded"),
+    "a class too many": (
+        lambda f: edit(f, classes=["A", "B", "C"], decision={"positive": None, "threshold": None, "chosen": ""}),
+        "do not have the shapes",
+    ),
+    "one class": (lambda f: edit(f, classes=["PNEUMONIA"]), "contradicts itself"),
+    "a class twice": (lambda f: edit(f, classes=["PNEUMONIA", "PNEUMONIA"]), "contradicts itself"),
+    "classes no names": (lambda f: edit(f, classes=[1, 2]), "contradicts itself"),
+    "another input size": (lambda f: edit(f, input_size=[64, 64]), "do not have the shapes"),
+    "input size of one side": (lambda f: edit(f, input_size=[32]), "contradicts itself"),
+    "input size no numbers": (lambda f: edit(f, input_size=["32", "32"]), "contradicts itself"),
+    "positive is no class": (lambda f: edit_part(f, "decision", positive="FLU"), "contradicts itself"),
+    "positive without threshold": (lambda f: edit_part(f, "decision", threshold=None), "contradicts itself"),
+    "embedding of another size": (
+        lambda f: edit_part(
+            f, "in_distribution", mean=bundle.encode(np.zeros(5)), components=bundle.encode(np.zeros((8, 5)))
+        ),
+        "do not have the shapes",
+    ),
+    "statistics no base64": (lambda f: edit_part(f, "in_distribution", mean="!"), "statistics of model tiny are dam"),
+    "statistics cut off": (
+        lambda f: edit_part(f, "in_distribution", components=""),
+        "statistics of model tiny are dam",
+    ),
+    "statistics no text": (lambda f: edit_part(f, "in_distribution", variances=[1, 2]), "statistics of model tiny"),
+    "no limit": (lambda f: edit_part(f, "in_distribution", limit=None), "statistics of model tiny are damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_bundle_is_refused_in_a_sentence(folder, damage):
+    damage_it, sentence = DAMAGE[damage]
+    damage_it(folder)
+    with pytest.raises(BundleError, match=sentence) as error:
+        Bundle(folder)
+    assert str(error.value).endswith(".") and "\n" not in str(error.value)
+    assert "tiny" in str(error.value)
+
+
+def test_a_damaged_bundle_does_not_hide_the_sound_ones(folder, monkeypatch):
+    monkeypatch.setenv("COVID_CNN_HOME", str(folder.parent.parent))
+    shutil.copytree(folder, folder.parent / bundle.DEFAULT)
+    shutil.copytree(folder, folder.parent / "broken")
+    (folder.parent / "broken" / bundle.INFO).write_text("{")
+    found, problems = bundle.discover()
+    assert list(found) == [bundle.DEFAULT, "tiny"]
+    assert len(problems) == 1 and "broken" in problems[0]
+
+
+def test_load_takes_a_name_and_a_path(folder, monkeypatch):
+    monkeypatch.setenv("COVID_CNN_HOME", str(folder.parent.parent))
+    assert bundle.load("tiny").folder == bundle.load(str(folder)).folder == folder
+    with pytest.raises(BundleError, match="There is no model called nothing"):
+        bundle.load("nothing")
+
+
+def test_a_prediction_has_the_shapes_and_ranges_it_promises(folder):
+    model = Bundle(folder)
+    prediction = model.predict(synthetic.draw(1, opacities=True, size=100)[:, 10:])
+    assert prediction.classes == model.classes == ("NORMAL", "PNEUMONIA")
+    assert prediction.probabilities.shape == (2,)
+    assert prediction.probabilities.sum() == pytest.approx(1)
+    assert prediction.by_class() == dict(zip(model.classes, prediction.probabilities.tolist(), strict=True))
+    assert prediction.heatmaps.ndim == 3 and prediction.heatmaps.shape[2] == 2
+    assert prediction.heatmaps.min() >= 0 and prediction.heatmaps.max() == pytest.approx(1)
+    assert prediction.embedding.shape == (12,)
+    assert prediction.seen.shape == model.input_size == (32, 32)
+    assert prediction.distance > 0 and prediction.distance_limit > 0
+    assert prediction.in_distribution == (prediction.distance <= prediction.distance_limit)
+    assert bool(prediction.warning) != prediction.in_distribution
+
+
+def test_what_was_trained_can_be_predicted(tiny_model):
+    """The model has learned something from its training images, through all of reading, preparing and predicting."""
+    model = Bundle(tiny_model.bundle)
+    items = tiny_model.dataset.subset("train")
+    right = [model.predict(imaging.read(item.path).pixels).label == item.label for item in items]
+    assert np.mean(right) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "label"),
+    [(0.3, 0.5, "sick"), (0.5, 0.5, "well"), (0.49, 0.5, "sick"), (0.3, 0.2, "well"), (0.79, 0.8, "sick")],
+)
+def test_with_two_classes_the_threshold_decides(probability, threshold, label):
+    probabilities = np.array([1 - probability, probability])
+    assert bundle.decide(("sick", "well"), probabilities, "well", threshold) == label
+
+
+def test_the_positive_class_may_be_the_first():
+    assert bundle.decide(("sick", "well"), np.array([0.3, 0.7]), "sick", 0.25) == "sick"
+    assert bundle.decide(("sick", "well"), np.array([0.2, 0.8]), "sick", 0.25) == "well"
+
+
+def test_without_a_threshold_the_most_probable_class_is_named():
+    assert bundle.decide(("a", "b", "c"), np.array([0.3, 0.36, 0.34]), None, None) == "b"
+
+
+def test_threads_get_each_their_own_answer(folder):
+    model = Bundle(folder)
+    images = [synthetic.draw(seed, opacities=bool(seed % 2), size=64) for seed in range(8)]
+    alone = [model.predict(pixels) for pixels in images]
+    assert len({prediction.embedding.tobytes() for prediction in alone}) == len(images)
+
+    def often(i: int) -> list[Prediction]:
+        return [model.predict(images[i]) for _ in range(20)]
+
+    with ThreadPoolExecutor(8) as threads:
+        for expected, answers in zip(alone, threads.map(often, range(8)), strict=True):
+            for answer in answers:
+                np.testing.assert_array_equal(answer.probabilities, expected.probabilities)
+                np.testing.assert_array_equal(answer.heatmaps, expected.heatmaps)
+                np.testing.assert_array_equal(answer.embedding, expected.embedding)
+
+
+def test_an_answer_outlives_the_next_one(folder):
+    model = Bundle(folder)
+    first = model.predict(synthetic.draw(1, opacities=True, size=64))
+    before = first.embedding.copy()
+    model.predict(synthetic.draw(2, opacities=False, size=64))
+    np.testing.assert_array_equal(first.embedding, before)
+
+
+def test_predicting_takes_none_of_the_heavy_libraries(folder):
+    script = f"""
+import sys
+import numpy
+from pathlib import Path
+from covid_cnn.bundle import Bundle
+Bundle(Path({str(folder)!r})).predict(numpy.zeros((50, 40), numpy.float32))
+heavy = {{"tensorflow", "keras", "streamlit", "scipy", "sklearn", "matplotlib", "pandas", "pydicom"}}
+print(sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_arrays_survive_the_way_through_json():
+    array = np.random.default_rng(0).normal(size=7).astype(np.float32)
+    np.testing.assert_array_equal(bundle.decode(bundle.encode(array)), array)

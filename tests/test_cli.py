@@ -1,0 +1,348 @@
+"""The command line keeps its contracts, and ends every mistake of a user in one sentence and exit status 1."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from covid_cnn import __version__, bundle, cli, figures, imaging, runs, synthetic
+from covid_cnn.bundle import Bundle
+
+COLUMNS = ["path", "label", "in_distribution", "warning", "error", "p_NORMAL", "p_PNEUMONIA"]
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """What went wrong, and nothing else."""
+        lines = self.err.strip().splitlines()
+        assert self.status == 1 and len(lines) == 1 and lines[0].endswith("."), self
+        return lines[0]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run the command line in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["covid_cnn", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        return Result(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def with_model(home, tiny_model) -> Path:
+    """A home that holds the tiny model as the default one, and the dataset that it was trained on."""
+    shutil.copytree(tiny_model.bundle, home / "models" / bundle.DEFAULT)
+    (home / "data").mkdir()
+    (home / "data" / "drawn").symlink_to(tiny_model.dataset.root)
+    return home
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    """A folder with two radiographs, one of them deep below, and what is no image."""
+    folder = tmp_path / "images"
+    (folder / "below" / "deeper").mkdir(parents=True)
+    synthetic.write_png(folder / "one.png", synthetic.draw(1, opacities=True, size=96))
+    Image.fromarray(np.uint8(synthetic.draw(2, opacities=False, size=96) * 255)).save(
+        folder / "below" / "deeper" / "TWO.JPEG"
+    )
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def table(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as opened:
+        return list(csv.DictReader(opened))
+
+
+# predict
+
+
+def test_predict_writes_a_row_for_each_image_of_a_folder(run, with_model, images, tmp_path):
+    result = run("predict", images, "--csv", tmp_path / "out.csv")
+    assert (result.status, result.out) == (0, "")
+    rows = table(tmp_path / "out.csv")
+    assert [list(row) for row in rows] == [COLUMNS, COLUMNS]
+    assert [row["path"] for row in rows] == [str(images / "below" / "deeper" / "TWO.JPEG"), str(images / "one.png")]
+    model = Bundle(with_model / "models" / bundle.DEFAULT)
+    for row in rows:
+        prediction = model.predict(imaging.read(Path(row["path"])).pixels)
+        assert row["label"] == prediction.label
+        assert row["in_distribution"] == ("true" if prediction.in_distribution else "false")
+        assert row["warning"] == prediction.warning
+        assert row["error"] == ""
+        for name, probability in prediction.by_class().items():
+            assert float(row[f"p_{name}"]) == pytest.approx(probability, abs=1e-6)
+
+
+def test_predict_flags_what_is_unlike_the_training_images(run, with_model, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)).save(tmp_path / "noise.png")
+    run("predict", tmp_path / "noise.png", "--csv", tmp_path / "out.csv")
+    (row,) = table(tmp_path / "out.csv")
+    assert row["in_distribution"] == "false"
+    assert "unlike those the model learned from" in row["warning"]
+
+
+def test_an_unreadable_file_is_a_row_and_the_others_are_done(run, with_model, images, tmp_path):
+    (images / "broken.png").write_bytes(b"no image")
+    result = run("predict", images / "broken.png", tmp_path / "missing.png", images / "one.png", "--csv", "out.csv")
+    assert result.status == 1
+    broken, missing, good = table(tmp_path / "out.csv")
+    assert broken["error"].startswith("broken.png is damaged or not an image")
+    assert missing["error"].startswith("missing.png does not exist")
+    for row in (broken, missing):
+        assert {row[column] for column in COLUMNS if column not in ("path", "error")} == {""}
+    assert good["label"] and not good["error"]
+
+
+def test_predict_json_is_a_list(run, with_model, images):
+    (images / "broken.png").write_bytes(b"no image")
+    result = run("predict", images, "--json")
+    assert result.status == 1
+    rows = json.loads(result.out)
+    assert [Path(row["path"]).name for row in rows] == ["TWO.JPEG", "broken.png", "one.png"]
+    assert [list(row) for row in rows] == [COLUMNS] * 3
+    assert isinstance(rows[0]["in_distribution"], bool)
+    assert rows[0]["p_NORMAL"] + rows[0]["p_PNEUMONIA"] == pytest.approx(1, abs=1e-5)
+    assert rows[1]["error"]
+
+
+def test_predict_prints_a_line_an_image(run, with_model, images):
+    result = run("predict", images)
+    assert result.status == 0
+    assert "Not for diagnosis" in result.err
+    first, second = result.out.splitlines()
+    assert first.startswith(str(images / "below" / "deeper" / "TWO.JPEG") + ": ") and "PNEUMONIA 0." in first
+    assert second.startswith(str(images / "one.png"))
+
+
+def test_heatmaps_are_written_beside_each_other(run, with_model, images):
+    shutil.copy(images / "one.png", images / "below" / "one.png")  # of the same name
+    assert run("predict", images, "--heatmaps", "maps/new", "--json").status == 0
+    written = sorted(Path("maps/new").iterdir())
+    assert len(written) == 3
+    for path in written:
+        with Image.open(path) as picture:
+            assert picture.format == "PNG" and picture.mode == "RGB" and picture.size == (96, 96)
+    pixels = imaging.read(images / "one.png").pixels
+    prediction = Bundle(with_model / "models" / bundle.DEFAULT).predict(pixels)
+    heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
+    with Image.open(f"maps/new/one_{prediction.label}.png") as picture:
+        np.testing.assert_array_equal(np.asarray(picture), figures.overlay(pixels, heatmap))
+
+
+def test_names_that_are_no_unicode_are_no_problem(run, with_model, images, tmp_path):
+    odd = Path(str(images / "caf") + b"\xe9.png".decode("utf-8", "surrogateescape"))
+    try:
+        shutil.copy(images / "one.png", odd)
+    except OSError:
+        pytest.xfail("this file system takes no such name")
+    assert run("predict", odd, "--csv", "out.csv").status == 0
+    assert b"caf\xe9.png" in (tmp_path / "out.csv").read_bytes()
+    assert run("predict", odd, "--json").status == 0
+    assert run("predict", odd).status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["predict", "x.png", "--model", "nothing"], "There is no model called nothing"),
+        (["predict", "images/one.png", "--csv", "no/such/folder.csv"], "no/such/folder.csv cannot be used"),
+        (["predict", "images/one.png", "--json", "--heatmaps", "images/notes.txt"], "images/notes.txt cannot be used"),
+        (["evaluate", "--data", "nowhere"], "There is no dataset nowhere"),
+        (["evaluate", "--data", "drawn", "--split", "holdout"], "drawn has no split holdout: it has train, val, test"),
+        (["evaluate", "--data", "drawn", "--model", "nothing"], "There is no model called nothing"),
+        (["train", "--data", "drawn", "--network", "resnet999"], "There is no network called resnet999"),
+        (["train", "--data", "drawn", "--augmentation", "wild"], "There is no augmentation called wild"),
+        (["train", "--data", "drawn", "--epochs", "0"], "Epochs and batch size must be at least 1"),
+        (["train", "--data", "drawn", "--name", "../out"], "../out cannot name a run"),
+        (["train", "--data", "drawn", "--name", bundle.DEFAULT], "There is already a run or a model called"),
+        (["train", "--resume", "nothing"], "There is no run called nothing"),
+        (["data", "audit", "nowhere"], "There is no dataset nowhere"),
+        (["data", "add", "nowhere"], "There is no folder or .zip file nowhere"),
+        (["data", "add", "kaggle:nonsense"], "kaggle:nonsense is no Kaggle dataset"),
+    ],
+)
+def test_a_mistake_ends_in_a_sentence(run, with_model, images, arguments, sentence):
+    assert run(*arguments).sentence.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["predict"],
+        ["train"],
+        ["train", "--data", "drawn", "--resume", "run"],
+        ["predict", "images/one.png", "--json", "--csv", "out.csv"],
+        ["train", "--data", "drawn", "--epochs", "many"],
+    ],
+)
+def test_a_wrong_call_shows_the_usage(run, with_model, images, arguments):
+    result = run(*arguments)
+    assert result.status == 2
+    assert "Usage: " in result.out + result.err
+
+
+# evaluate
+
+
+def test_evaluate_prints_metrics_with_intervals(run, with_model):
+    result = run("evaluate", "--data", "drawn")
+    assert result.status == 0
+    assert "8 images of 8 patients." in result.out
+    assert "Sensitivity (PNEUMONIA)" in result.out and "95 % interval" in result.out
+    assert "Flagged as unlike the training images" in result.out
+
+
+def test_evaluate_json_equals_the_test_of_the_training(run, with_model, tiny_model):
+    report = json.loads(run("evaluate", "--data", "drawn", "--json").out)
+    assert report == Bundle(tiny_model.bundle).info["metrics"]["test"]
+
+
+def test_evaluate_says_when_the_images_were_trained_on(run, with_model):
+    for split in ("train", "all"):
+        report = json.loads(run("evaluate", "--data", "drawn", "--split", split, "--json").out)
+        assert report["notes"] == ["The model has learned from some of these images: this is no test."]
+
+
+def test_a_collection_without_splits_is_one_test_set(run, with_model, tmp_path):
+    shutil.copytree(with_model / "data" / "drawn" / "test", tmp_path / "loose")
+    assert json.loads(run("evaluate", "--data", "loose", "--json").out)["n"] == 8
+
+
+def test_evaluate_can_be_kept_in_the_card(run, with_model):
+    assert run("evaluate", "--data", "drawn", "--record").status == 0
+    model = Bundle(with_model / "models" / bundle.DEFAULT)
+    assert model.info["metrics"]["other"]["drawn, test"]["n"] == 8
+    assert "On other data: drawn, test" in (model.folder / bundle.CARD).read_text()
+
+
+# models, data, version
+
+
+def test_models_lists_what_there_is_and_what_is_damaged(run, with_model):
+    (with_model / "models" / "broken").mkdir()
+    result = run("models")
+    assert result.status == 0
+    assert f"{bundle.DEFAULT}: NORMAL, PNEUMONIA; trained on drawn" in result.out
+    assert "Sensitivity (PNEUMONIA): " in result.out
+    assert "broken" in result.err
+    (listed,) = json.loads(run("models", "--json").out)
+    assert listed["name"] == bundle.DEFAULT and listed["classes"] == ["NORMAL", "PNEUMONIA"]
+
+
+def test_an_empty_home_says_how_to_fill_it(run, home):
+    assert "There is no model yet" in run("models").out
+    assert "data add synthetic" in run("data", "list").out
+
+
+def test_data_add_list_and_audit(run, home, tiny_model, tmp_path):
+    shutil.copytree(tiny_model.dataset.root, tmp_path / "mine")
+    with zipfile.ZipFile(tmp_path / "zipped.zip", "w") as archive:
+        for item in tiny_model.dataset.items:
+            archive.write(item.path, item.path.relative_to(tiny_model.dataset.root))
+    for source, name in (("mine", "mine"), ("zipped.zip", "zipped")):
+        result = run("data", "add", source)
+        assert result.status == 0
+        assert f"Added {name}: 34 images of 2 classes." in result.out
+    listed = run("data", "list").out.splitlines()
+    assert listed[0] == (
+        "mine (synthetic): train: 8 NORMAL, 8 PNEUMONIA; val: 5 NORMAL, 5 PNEUMONIA; test: 4 NORMAL, 4 PNEUMONIA"
+    )
+    assert listed[1].startswith("zipped (synthetic): ")
+    assert "mine: 34 images" in run("data", "audit", "mine").out
+    report = json.loads(run("data", "audit", "mine", "--json").out)
+    assert report["dataset"] == "mine" and report["images"] == 34
+    assert {"kind", "severity", "sentence", "paths", "pairs"} == set(report["findings"][0])
+
+
+def test_data_add_synthetic_draws_a_dataset(run, home, monkeypatch):
+    small = partial(synthetic.write_dataset, counts={"train": 2, "test": 1}, size=32)
+    monkeypatch.setattr(synthetic, "write_dataset", small)
+    assert "Added synthetic: 6 images of 2 classes." in run("data", "add", "synthetic").out
+    assert run("data", "list").out.startswith("synthetic (synthetic): ")
+
+
+def test_kaggle_out_of_reach_is_told_with_a_way_out(run, home, monkeypatch):
+    def offline(handle: str) -> str:
+        raise ConnectionError("Network is unreachable")
+
+    monkeypatch.setattr("kagglehub.dataset_download", offline)
+    result = run("data", "add", "kaggle:owner/name")
+    assert result.status == 1
+    assert result.err.strip().startswith("Kaggle could not be reached for owner/name")
+    assert "https://www.kaggle.com/datasets/owner/name" in result.err
+
+
+def test_version(run):
+    assert run("version").out.strip() == __version__
+
+
+# train
+
+
+def test_train_shows_progress_and_leaves_a_model(run, with_model, tiny_networks):
+    arguments = ["--network", "tiny_pooled", "--epochs", 2, "--batch-size", 8, "--seed", 3, "--name", "mine"]
+    result = run("train", "--data", "drawn", *arguments)
+    assert result.status == 0, result.err
+    assert "Run mine" in result.out
+    assert "100% step 4 of 4, loss " in result.out
+    assert "Epoch 2: loss " in result.out
+    assert "8 images of 8 patients." in result.out
+    assert "Exported as models/mine." in result.out
+    assert Bundle(with_model / "models" / "mine").info["recipe"]["seed"] == 3
+    assert runs.open("mine").config.batch_size == 8
+    assert "mine: NORMAL, PNEUMONIA; trained on drawn" in run("models").out
+
+
+def test_train_that_fails_ends_in_a_sentence(run, with_model, tiny_networks):
+    result = run("train", "--data", "nowhere", "--network", "tiny_pooled", "--name", "lost", "--quiet")
+    assert result.sentence.startswith("There is no dataset nowhere")
+    assert runs.open("lost").state() == "failed"
+
+
+# As a program
+
+
+def start(*arguments: object) -> subprocess.CompletedProcess:
+    """The command line as a program of its own."""
+    command = [sys.executable, "-m", "covid_cnn", *map(str, arguments)]
+    return subprocess.run(command, cwd=Path(cli.__file__).parent.parent, capture_output=True, text=True)
+
+
+def test_predict_as_a_program(with_model, images):
+    (images / "broken.png").write_bytes(b"no image")
+    done = start("predict", images, "--json")
+    assert done.returncode == 1
+    assert [bool(row["error"]) for row in json.loads(done.stdout)] == [False, True, False]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mistake_as_a_program(with_model, images):
+    done = start("predict", images / "one.png", "--model", "nothing")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == ["There is no model called nothing: python -m covid_cnn models lists them."]

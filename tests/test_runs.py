@@ -1,0 +1,245 @@
+"""Runs: what state they are in is derived from events and process, and they go on without whoever started them."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from covid_cnn import paths, runs
+from covid_cnn.bundle import Bundle
+from covid_cnn.errors import RunError
+from covid_cnn.runs import Run, TrainConfig
+
+pytestmark = pytest.mark.usefixtures("home")
+
+CONFIG = TrainConfig.of("data", "efficientnet_lite0")
+
+
+@pytest.fixture
+def run() -> Run:
+    return runs.create(CONFIG, "run")
+
+
+@pytest.fixture
+def gone() -> dict:
+    """The fields of a started event of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    fields = {"pid": process.pid, "process_created": psutil.Process(process.pid).create_time()}
+    process.communicate()
+    return fields
+
+
+# Settings
+
+
+def test_a_recipe_gives_what_a_person_does_not_choose():
+    config = TrainConfig.of("data", "notebook_cnn", epochs=3, batch_size=None)
+    assert (config.epochs, config.batch_size, config.augmentation, config.seed) == (3, 32, "notebook", 0)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"network": "resnet999"}, "There is no network called resnet999; choose one of"),
+        ({"augmentation": "wild"}, "There is no augmentation called wild; choose one of none, notebook, radiograph"),
+        ({"epochs": 0}, "must be at least 1"),
+        ({"batch_size": 0}, "must be at least 1"),
+        ({"learning_rate": 0.0}, "the learning rate above 0"),
+        ({"learning_rate": 10.0}, "above 0 and below 10"),
+        ({"learning_rate": float("nan")}, "the learning rate above 0"),
+        ({"seed": -1}, "the seed from 0 to"),
+        ({"seed": 2**32}, "the seed from 0 to"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(chosen, sentence):
+    with pytest.raises(RunError, match=sentence):
+        TrainConfig.of("data", **({"network": "notebook_cnn"} | chosen))
+
+
+def test_settings_survive_in_the_folder(run):
+    assert runs.open("run").config == CONFIG
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"data": "x"}', '{"surplus": 1}'])
+def test_damaged_settings_are_told(run, text):
+    (run.folder / "config.json").write_text(text)
+    with pytest.raises(RunError, match="The settings of run run cannot be read"):
+        _ = run.config
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../out", ".hidden", "-dash", "a b", "x" * 101, "a\n", "ä"])
+def test_a_name_that_is_no_folder_name_is_refused(name):
+    with pytest.raises(RunError, match="cannot name a run"):
+        runs.create(CONFIG, name)
+    assert not paths.runs_dir().exists()
+
+
+def test_a_name_that_a_run_or_a_model_has_is_refused(run):
+    (paths.models_dir() / "model").mkdir(parents=True)
+    for name in ("run", "model"):
+        with pytest.raises(RunError, match=f"already a run or a model called {name}"):
+            runs.create(CONFIG, name)
+
+
+def test_a_run_without_a_name_is_called_after_what_it_trains():
+    run = runs.create(TrainConfig.of("/some where/my x-rays!", "notebook_cnn"))
+    assert run.name.startswith("notebook_cnn-my-x-rays-")
+
+
+def test_open_and_discover(run):
+    os.utime(run.folder / "config.json", (1, 1))
+    newer = runs.create(CONFIG, "newer")
+    (paths.runs_dir() / "no_run").mkdir()
+    assert [found.name for found in runs.discover()] == ["newer", "run"]
+    assert runs.open("newer").folder == newer.folder
+    for name in ("nothing", "..", "no_run"):
+        with pytest.raises(RunError, match="There is no run called"):
+            runs.open(name)
+
+
+# States
+
+
+def test_a_new_run_is_starting_and_has_died_if_it_says_nothing(run):
+    assert run.state() == "starting"
+    long_ago = time.time() - runs.SECONDS_TO_START - 1
+    os.utime(run.folder / "config.json", (long_ago, long_ago))
+    assert run.state() == "died"
+
+
+def test_a_run_at_work(run):
+    run.begin()
+    assert run.state() == "running"
+    run.append("step", epoch=1, step=1, loss=0.5)
+    assert run.state() == "running"
+    run.request_stop()
+    assert run.stop_requested()
+    assert run.state() == "stopping"
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ([], "died"),
+        (["step", "epoch"], "died"),
+        (["epoch", "test"], "died"),
+        (["epoch", "test", "exported"], "finished"),
+        (["epoch", "stopped", "exported"], "stopped"),
+        (["stopped"], "stopped"),
+        (["epoch", "failed"], "failed"),
+        (["failed", "started", "epoch", "exported"], "finished"),
+        (["stopped", "exported", "started", "epoch"], "died"),
+        (["epoch", "exported", "started", "failed"], "failed"),
+    ],
+)
+def test_the_state_of_a_run_whose_process_is_gone(run, gone, events, state):
+    for kind in ["started", *events]:
+        run.append(kind, **(gone if kind == "started" else {}))
+    assert run.state() == state
+
+
+def test_a_process_of_the_same_number_that_began_at_another_time_is_not_the_run(run):
+    process = psutil.Process()
+    run.append("started", pid=process.pid, process_created=process.create_time() - 60)
+    assert run.state() == "died"
+
+
+def test_a_failed_run_has_failed_though_its_process_still_ends(run):
+    run.begin()
+    run.append("failed", message="No.")
+    assert run.state() == "failed"
+
+
+def test_only_one_process_works_on_a_run(run):
+    run.begin()
+    with pytest.raises(RunError, match="already at work in another process"):
+        run.begin()
+
+
+def test_to_begin_again_forgets_an_old_stop(run, gone):
+    run.append("started", **gone)
+    run.request_stop()
+    run.append("stopped")
+    run.begin()
+    assert not run.stop_requested()
+    assert run.state() == "running"
+
+
+# Events
+
+
+def test_events_are_one_json_object_a_line(run):
+    run.append("step", epoch=1, step=2, loss=0.5)
+    run.append("failed", message="Line\nbreaks and ümlauts")
+    lines = (run.folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == run.events()
+    first, second = run.events()
+    assert first.pop("time") == pytest.approx(time.time(), abs=5)
+    assert first == {"type": "step", "epoch": 1, "step": 2, "loss": 0.5}
+    assert second["message"] == "Line\nbreaks and ümlauts"
+
+
+def test_a_line_cut_off_by_a_crash_is_left_out_and_takes_no_other_with_it(run, gone):
+    run.append("started", **gone)
+    run.append("epoch", epoch=1)
+    with (run.folder / "events.jsonl").open("a") as file:
+        file.write('{"time": 17, "type": "ste')
+    assert [event["type"] for event in run.events()] == ["started", "epoch"]
+    assert run.state() == "died"
+    run.begin()
+    assert [event["type"] for event in run.events()] == ["started", "epoch", "started"]
+    assert run.state() == "running"
+
+
+def test_the_listener_hears_events_and_log(run):
+    heard = []
+    run.listener = heard.append
+    run.log("Reading.")
+    run.append("step", step=1)
+    assert [event["type"] for event in heard] == ["log", "step"]
+
+
+def test_last_words_are_the_end_of_the_log(run):
+    assert run.last_words() == ""
+    for n in range(20):
+        run.log(f"Line {n}.")
+    words = run.last_words(3).splitlines()
+    assert [line.split(" ", 1)[1] for line in words] == ["Line 17.", "Line 18.", "Line 19."]
+
+
+# The process
+
+
+def test_a_run_trains_on_after_the_program_that_started_it(synthetic_data):
+    script = f"""
+from covid_cnn import runs
+runs.start(runs.TrainConfig.of({str(synthetic_data)!r}, "efficientnet_lite0", epochs=1), "child")
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=paths.Path(runs.__file__).parent.parent)
+    run = runs.open("child")
+    try:
+        seen = _wait(run)
+    finally:
+        started = [event for event in run.events() if event["type"] == "started"]
+        if started and run.state() in ("running", "stopping"):
+            psutil.Process(started[0]["pid"]).kill()
+    assert seen[-1] == "finished", run.last_words()
+    assert "running" in seen
+    assert run.events()[-1]["type"] == "exported"
+    assert Bundle(paths.models_dir() / "child").classes == ("NORMAL", "PNEUMONIA")
+
+
+def _wait(run: Run) -> list[str]:
+    """The states that the run goes through, until it is at rest."""
+    seen = [run.state()]
+    while seen[-1] in ("starting", "running") and len(seen) < 2000:
+        time.sleep(0.1)
+        seen.append(run.state())
+    return seen

@@ -1,0 +1,270 @@
+"""Training through the real path, with networks that take a second: reproducible, resumable, and clear in failure."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from covid_cnn import assessment, bundle, datasets, export, imaging, networks, runs, synthetic, training
+from covid_cnn.bundle import Bundle
+from covid_cnn.errors import CovidCnnError, RunError
+from covid_cnn.runs import Run, TrainConfig
+
+pytestmark = pytest.mark.usefixtures("home", "tiny_networks")
+BOTH = pytest.mark.parametrize("network", ["tiny_pooled", "tiny_dense"])
+
+
+def new_run(data: Path, network: str = "tiny_dense", name: str = "run", **chosen) -> Run:
+    return runs.create(TrainConfig.of(str(data), network, **chosen), name)
+
+
+def of_type(run: Run, kind: str) -> list[dict]:
+    return [event for event in run.events() if event["type"] == kind]
+
+
+def losses(run: Run) -> dict[int, tuple[float, float]]:
+    """The losses of each epoch, the last time that it was trained."""
+    return {event["epoch"]: (event["loss"], event["val_loss"]) for event in of_type(run, "epoch")}
+
+
+def stop_in(run: Run, epoch: int) -> None:
+    """Have the run stopped in the first step of an epoch, as a person does who presses Stop."""
+
+    def listen(event: dict) -> None:
+        if event["type"] == "step" and event["epoch"] == epoch:
+            run.request_stop()
+            for _ in range(200):  # the interrupt comes here
+                time.sleep(0.05)
+            raise AssertionError("The run was not interrupted.")
+
+    run.listener = listen
+
+
+@pytest.fixture
+def no_export(monkeypatch):
+    """End after the last epoch."""
+    monkeypatch.setattr(training._Trainer, "_export", lambda self: None)
+
+
+@BOTH
+def test_a_run_tells_what_happens_and_leaves_a_model(synthetic_data, network):
+    run = new_run(synthetic_data, network, epochs=2, batch_size=5)
+    heard = []
+    run.listener = heard.append
+    run.begin()
+    training.fit(run)
+    types = [event["type"] for event in run.events()]
+    assert types == ["started", *["step"] * 4, "epoch", *["step"] * 4, "epoch", "test", "exported"]
+    assert [event["step"] for event in of_type(run, "step")] == list(range(1, 9))
+    assert all(event["steps"] == 8 and event["loss"] > 0 for event in of_type(run, "step"))
+    assert [event for event in heard if event["type"] != "log"] == run.events()
+    assert of_type(run, "test")[0]["metrics"]["n"] == 8
+    info = Bundle(runs.paths.models_dir() / "run").info
+    assert info["recipe"]["epochs_trained"] == 2
+    assert info["training_data"]["images"] == {"train": 16, "val": 10, "test": 8}
+    assert info["training_data"]["synthetic"]
+    assert info["metrics"]["test"] == of_type(run, "test")[0]["metrics"]
+    assert "Exported as models/run." in run.last_words()
+
+
+@BOTH
+def test_one_seed_gives_one_run_and_another_seed_another(synthetic_data, no_export, network):
+    results = []
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        run = new_run(synthetic_data, network, name, seed=seed, epochs=2)
+        training.fit(run)
+        results.append(losses(run))
+    first, again, other = results
+    for epoch in (1, 2):
+        assert again[epoch] == pytest.approx(first[epoch], abs=1e-6)
+        assert other[epoch] != pytest.approx(first[epoch], abs=1e-4)
+
+
+def test_a_large_seed_is_as_good_as_a_small_one(synthetic_data, no_export):
+    run = new_run(synthetic_data, seed=2**32 - 1, epochs=1)
+    training.fit(run)
+    assert 1 in losses(run)
+
+
+@BOTH
+def test_a_resumed_run_ends_like_an_unbroken_one(synthetic_data, network):
+    unbroken, broken = (new_run(synthetic_data, network, name, epochs=4) for name in ("unbroken", "broken"))
+    training.fit(unbroken)
+    stop_in(broken, epoch=3)
+    training.fit(broken)
+    assert set(losses(broken)) == {1, 2}
+    broken.listener = None
+    broken.begin()
+    training.fit(broken)
+    assert set(losses(broken)) == {1, 2, 3, 4}
+    for epoch in range(1, 5):
+        assert losses(broken)[epoch] == pytest.approx(losses(unbroken)[epoch], abs=1e-5)
+    models = [Bundle(runs.paths.models_dir() / name) for name in ("unbroken", "broken")]
+    pixels = synthetic.draw(3, opacities=True, size=64)
+    answers = [model.predict(pixels).probabilities for model in models]
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-3)
+
+
+def test_stopping_keeps_and_exports_the_best_epoch(synthetic_data):
+    run = new_run(synthetic_data, epochs=50)
+    stop_in(run, epoch=4)
+    training.fit(run)
+    validation = {epoch: val_loss for epoch, (_, val_loss) in losses(run).items()}
+    assert set(validation) == {1, 2, 3}
+    best = min(validation, key=lambda epoch: validation[epoch])
+    assert [event["message"] for event in of_type(run, "stopped")] == [
+        "Stopped in epoch 3; the best epoch so far is kept."
+    ]
+    assert of_type(run, "exported")[0]["epoch"] == best
+    info = Bundle(runs.paths.models_dir() / "run").info
+    assert info["recipe"]["best_epoch"] == best
+    assert info["recipe"]["epochs_trained"] == 3
+
+
+def test_the_exported_weights_are_those_of_the_best_epoch(train, synthetic_data, monkeypatch):
+    """With validation losses that rise after the second epoch, the second is what the network holds at the end."""
+    weights, evaluate = {}, keras.Model.evaluate
+
+    def rising(model, *arguments, **keywords):
+        result = evaluate(model, *arguments, **keywords)
+        epoch = len(weights) + 1
+        weights[epoch] = model.get_layer("logits").get_weights()[0]
+        return result | {"loss": abs(epoch - 2) + 1.0}
+
+    monkeypatch.setattr(keras.Model, "evaluate", rising)
+    done = train(synthetic_data, "tiny_pooled", epochs=4)
+    kept = done.network.get_layer("logits").get_weights()[0]
+    np.testing.assert_array_equal(kept, weights[2])
+    assert not np.array_equal(kept, weights[4])
+
+
+def test_a_run_stopped_in_its_first_epoch_exports_nothing(synthetic_data):
+    run = new_run(synthetic_data, epochs=5)
+    stop_in(run, epoch=1)
+    training.fit(run)
+    assert of_type(run, "stopped")[0]["message"] == "Stopped before anything was exported."
+    assert bundle.discover() == ({}, [])
+
+
+def test_the_checkpoint_does_not_grow(synthetic_data, no_export):
+    run = new_run(synthetic_data, epochs=4)
+    training.fit(run)
+    assert len(list(run.checkpoint.iterdir())) == 3  # state.json, the last epoch, the best
+
+
+def test_test_images_are_first_looked_at_after_the_last_epoch(synthetic_data, monkeypatch):
+    run = new_run(synthetic_data, epochs=2)
+    read, looked_at = imaging.read, []
+
+    def watched(source, name=""):
+        looked_at.append((Path(source), len(losses(run))))
+        return read(source, name)
+
+    monkeypatch.setattr(imaging, "read", watched)
+    training.fit(run)
+    test = {item.path for item in datasets.open(synthetic_data).subset("test")}
+    assert {path for path, _ in looked_at} > test
+    assert {epochs for path, epochs in looked_at if path in test} == {2}
+
+
+# What goes wrong
+
+
+def failing(run: Run) -> str:
+    """The sentence that a failing run ends with."""
+    with pytest.raises(CovidCnnError) as error:
+        training.fit(run)
+    assert of_type(run, "failed")[0]["message"] == str(error.value)
+    assert str(error.value).endswith(".") and "\n" not in str(error.value)
+    assert run.events()[-1]["type"] == "failed"
+    models = runs.paths.models_dir()
+    assert not models.exists() or not list(models.iterdir())
+    return str(error.value)
+
+
+def test_a_dataset_that_is_not_there(tmp_path):
+    assert failing(new_run(tmp_path / "nowhere")).startswith("There is no dataset")
+
+
+def test_a_dataset_without_images(tmp_path):
+    (tmp_path / "empty" / "train" / "NORMAL").mkdir(parents=True)
+    assert failing(new_run(tmp_path / "empty")) == "There are no images in empty."
+
+
+def test_a_dataset_of_one_class(tmp_path, synthetic_data):
+    for split in ("train", "test"):
+        shutil.copytree(synthetic_data / split / "NORMAL", tmp_path / "healthy" / split / "NORMAL")
+    assert failing(new_run(tmp_path / "healthy")) == "healthy needs two classes to train, and has only NORMAL."
+
+
+def test_a_dataset_whose_images_are_all_unreadable(tmp_path):
+    for label in ("NORMAL", "PNEUMONIA"):
+        for n in range(6):
+            path = tmp_path / "broken" / label / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"no image")
+    assert "too few readable images" in failing(new_run(tmp_path / "broken"))
+
+
+def test_an_unreadable_image_is_left_out_with_a_note(tmp_path, synthetic_data):
+    data = Path(shutil.copytree(synthetic_data, tmp_path / "drawn"))
+    for split in ("train", "test"):
+        next((data / split / "NORMAL").iterdir()).write_bytes(b"no image")
+    run = new_run(data, epochs=1)
+    training.fit(run)
+    info = Bundle(runs.paths.models_dir() / "run").info
+    assert info["training_data"]["images"]["train"] == 15
+    assert [note for note in info["training_data"]["notes"] if note.startswith("Left out: synthetic_normal_")]
+    assert info["metrics"]["test"]["n"] == 7
+    assert info["metrics"]["test"]["notes"] == ["1 images could not be read, and were left out."]
+
+
+def test_a_learning_rate_at_which_the_loss_diverges(synthetic_data, monkeypatch):
+    def diverging(classes: int, pretrained: bool = True) -> keras.Model:
+        """Logits beyond any float once the weights of the last layer move."""
+        image = keras.Input((32, 32, 1))
+        x = keras.layers.Conv2D(4, 3, activation="relu", name="feature_map")(image)
+        x = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
+        x = keras.layers.Rescaling(3e38)(x)
+        return keras.Model(image, keras.layers.Dense(1, kernel_initializer="zeros", name="logits")(x))
+
+    monkeypatch.setitem(networks.ARCHITECTURES, "tiny_dense", diverging)
+    message = failing(new_run(synthetic_data, learning_rate=9.9))
+    assert message == "The loss is no longer a number: train again at a lower learning rate."
+
+
+def test_a_validation_loss_that_diverges(synthetic_data, monkeypatch):
+    monkeypatch.setattr(keras.Model, "evaluate", lambda *_, **__: {"loss": float("nan"), "accuracy": 0.5})
+    assert failing(new_run(synthetic_data)).startswith("The loss is no longer a number")
+
+
+def test_too_little_memory(synthetic_data, monkeypatch):
+    def raise_memory_error(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", raise_memory_error)
+    assert "too little memory" in failing(new_run(synthetic_data))
+
+
+@pytest.mark.parametrize("place", [(export, "graph"), (assessment, "assess")], ids=["conversion", "test"])
+def test_a_failing_export_leaves_no_half_written_model(synthetic_data, monkeypatch, place):
+    def fail(*_, **__):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(*place, fail)
+    run = new_run(synthetic_data, epochs=1)
+    assert failing(run) == "Training failed (OSError): the log of the run says more."
+    assert "No space left on device" in run.last_words()
+
+
+def test_a_run_whose_settings_are_damaged_says_so(synthetic_data):
+    run = new_run(synthetic_data)
+    settings = run.folder / "config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"network": "resnet999"}))
+    with pytest.raises(RunError):
+        training.fit(run)
+    assert "resnet999" in of_type(run, "failed")[0]["message"]
