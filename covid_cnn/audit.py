@@ -64,13 +64,14 @@ DISEASES = {
 class Finding:
     """One thing that is wrong.
 
-    Attributes:
-        kind: what it is, for programs: unreadable, small, duplicate, near_duplicate, patient_in_splits, label,
-            imbalance, size_shortcut, source_shortcut.
-        severity: "serious" (figures from this dataset mislead), "warning" or "note".
-        sentence: what it is, for people.
-        paths: the images it is about, relative to the dataset's root.
-        pairs: the pairs of images it is about.
+    Attributes
+    ----------
+    kind : what it is, for programs: unreadable, small, duplicate, near_duplicate, patient_in_splits, label,
+        imbalance, size_shortcut, source_shortcut.
+    severity : "serious" (figures from this dataset mislead), "warning" or "note".
+    sentence : what it is, for people.
+    paths : the images it is about, relative to the dataset's root.
+    pairs : the pairs of images it is about.
     """
 
     kind: str
@@ -117,12 +118,14 @@ class _Look:
 def audit(dataset: Dataset, progress: Callable[[float, str], None] | None = None) -> Report:
     """Look for what is wrong with a dataset.
 
-    Args:
-        dataset: an index of images.
-        progress: called with the part done (0..1) and a line about it.
+    Parameters
+    ----------
+    dataset : an index of images.
+    progress : called with the part done (0..1) and a line about it.
 
-    Returns:
-        The findings; an image that cannot be read is one.
+    Returns
+    -------
+    The findings; an image that cannot be read is one.
     """
     looks: list[_Look] = []
     unreadable = []

@@ -48,13 +48,14 @@ MAX_ZIP_RATIO = 100  # unpacked to packed, all files together
 class Item:
     """One image of a dataset.
 
-    Attributes:
-        path: the image file.
-        split: "train", "val" or "test"; "" where the collection has no splits.
-        label: its class.
-        patient: a key that images of one patient share. Unknown patients are one for each image.
-        source: the site that published it, or the collection it comes from, or else the dataset's name.
-        facts: what the metadata tell besides, for display (finding, view, date, license, ...).
+    Attributes
+    ----------
+    path : the image file.
+    split : "train", "val" or "test"; "" where the collection has no splits.
+    label : its class.
+    patient : a key that images of one patient share. Unknown patients are one for each image.
+    source : the site that published it, or the collection it comes from, or else the dataset's name.
+    facts : what the metadata tell besides, for display (finding, view, date, license, ...).
     """
 
     path: Path
@@ -69,12 +70,13 @@ class Item:
 class Dataset:
     """An index of the images of one folder, sorted by path.
 
-    Attributes:
-        name: the name of its folder.
-        root: the folder that the classes, splits or metadata.csv lie in.
-        items: the images.
-        synthetic: every image was drawn by `covid_cnn.synthetic`.
-        notes: one sentence for each group of images that was left out.
+    Attributes
+    ----------
+    name : the name of its folder.
+    root : the folder that the classes, splits or metadata.csv lie in.
+    items : the images.
+    synthetic : every image was drawn by `covid_cnn.synthetic`.
+    notes : one sentence for each group of images that was left out.
     """
 
     name: str
@@ -121,12 +123,15 @@ class Splits:
 def open(name_or_path: str | Path, data_dir: str | Path | None = None) -> Dataset:
     """Index a dataset.
 
-    Args:
-        name_or_path: the name of a dataset under `data_dir`, or any folder.
-        data_dir: the folder of the datasets; `paths.data_dir()` by default.
+    Parameters
+    ----------
+    name_or_path : the name of a dataset under `data_dir`, or any folder.
+    data_dir : the folder of the datasets; `paths.data_dir()` by default.
 
-    Raises:
-        DatasetError: there is no such folder, or it holds no images in one of the known layouts.
+    Raises
+    ------
+    DatasetError
+        there is no such folder, or it holds no images in one of the known layouts.
     """
     folder = Path(name_or_path)
     named = Path(data_dir or paths.data_dir()) / folder.name
@@ -161,8 +166,10 @@ def discover(data_dir: str | Path | None = None) -> tuple[list[Dataset], list[st
 def fingerprint(items: Iterable[Item]) -> str:
     """A SHA-256 over the file names, classes, splits and contents of images, whatever their order and place.
 
-    Raises:
-        DatasetError: a file is gone.
+    Raises
+    ------
+    DatasetError
+        a file is gone.
     """
     try:
         lines = sorted(
@@ -247,16 +254,20 @@ def patient_of(name: str) -> tuple[str, str]:
 def split_by_patient(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
     """Part the images in two, no patient in both, each class in about the same share.
 
-    Args:
-        items: the images.
-        fraction: the share of every class that the second part shall have, above 0 and below 1.
-        seed: another seed, another choice.
+    Parameters
+    ----------
+    items : the images.
+    fraction : the share of every class that the second part shall have, above 0 and below 1.
+    seed : another seed, another choice.
 
-    Returns:
-        The rest and the part, both in the order of `items`. Each has at least one image of every class.
+    Returns
+    -------
+    The rest and the part, both in the order of `items`. Each has at least one image of every class.
 
-    Raises:
-        DatasetError: a class has too few patients to be on both sides.
+    Raises
+    ------
+    DatasetError
+        a class has too few patients to be on both sides.
     """
     images_of = defaultdict(list)
     for item in items:
@@ -299,14 +310,17 @@ def training_splits(dataset: Dataset, seed: int, val_fraction: float = 0.2, test
     A dataset without any split gets val and test. One that has its own train split but no test split gets none: its
     author keeps the test images elsewhere. A patient who is in a later split (val, test) leaves the earlier ones.
 
-    Args:
-        dataset: where the images come from.
-        seed: chooses the patients of the splits that are made here.
-        val_fraction: the share of the images that are left for training, when val is made here.
-        test_fraction: the share of all images, when test is made here.
+    Parameters
+    ----------
+    dataset : where the images come from.
+    seed : chooses the patients of the splits that are made here.
+    val_fraction : the share of the images that are left for training, when val is made here.
+    test_fraction : the share of all images, when test is made here.
 
-    Raises:
-        DatasetError: one class only, no training images, or too few patients to part.
+    Raises
+    ------
+    DatasetError
+        one class only, no training images, or too few patients to part.
     """
     dataset.check_trainable()
     notes = []
@@ -479,15 +493,18 @@ def add(
 ) -> Dataset:
     """Add a dataset to `data_dir`, whole or not at all; one that is already there is left as it is.
 
-    Args:
-        source: a folder, a .zip file, "kaggle:owner/name", or "synthetic".
-        data_dir: the folder of the datasets; `paths.data_dir()` by default.
-        name: what to call it; by default as its folder, file, or Kaggle page.
-        progress: called with the part done (0..1) and a line about it.
+    Parameters
+    ----------
+    source : a folder, a .zip file, "kaggle:owner/name", or "synthetic".
+    data_dir : the folder of the datasets; `paths.data_dir()` by default.
+    name : what to call it; by default as its folder, file, or Kaggle page.
+    progress : called with the part done (0..1) and a line about it.
 
-    Raises:
-        DatasetError: the source cannot be read or reached, is not a dataset, is not safe to unpack, or another
-            dataset has its name.
+    Raises
+    ------
+    DatasetError
+        the source cannot be read or reached, is not a dataset, is not safe to unpack, or another
+        dataset has its name.
     """
     data_dir = Path(data_dir or paths.data_dir())
     text = str(source)

@@ -42,16 +42,20 @@ def read(data: bytes, name: str) -> tuple[np.ndarray, str, list[str]]:
     window or, without one, from minimum to maximum; MONOCHROME1 is inverted so that bone is white (DICOM PS3.3,
     C.11.1, C.11.2 and C.7.6.3.1.2). Colour becomes luma.
 
-    Args:
-        data: the file's bytes, with or without the DICOM preamble.
-        name: what to call the file in an error.
+    Parameters
+    ----------
+    data : the file's bytes, with or without the DICOM preamble.
+    name : what to call the file in an error.
 
-    Returns:
-        Pixels (float32 [height, width], 0..1), what the file was, without its size, and warnings, one sentence each.
+    Returns
+    -------
+    Pixels (float32 [height, width], 0..1), what the file was, without its size, and warnings, one sentence each.
 
-    Raises:
-        ImageError: if the file holds no image, one beyond the limits, or one compressed in an unknown way. A damaged
-            file may raise any other exception.
+    Raises
+    ------
+    ImageError
+        if the file holds no image, one beyond the limits, or one compressed in an unknown way. A damaged
+        file may raise any other exception.
     """
     dataset = _parse(data, name)
     frames = int(dataset.get("NumberOfFrames") or 1)

@@ -38,8 +38,10 @@ class Interval:
 def wilson(successes: int, n: int) -> Interval:
     """A proportion with its score interval (Wilson 1927), which stays inside 0..1 and is honest at 0 and at 1.
 
-    Raises:
-        ValueError: n is not positive, or successes is not in 0..n.
+    Raises
+    ------
+    ValueError
+        n is not positive, or successes is not in 0..n.
     """
     if not 0 <= successes <= n or n == 0:
         raise ValueError(f"{successes} of {n} is not a proportion.")
@@ -61,14 +63,16 @@ def bootstrap(
     Welsh 2007). A metric without a single error (an AUROC of 1) gets an interval without width, because no resample
     holds an error either: that says that the test set is easy or small, not that the value is certain.
 
-    Args:
-        metric: takes labels and scores; NaN where it is undefined (a resample with one class). Those are skipped.
-        labels: int [N].
-        scores: [N] or [N, K], whatever `metric` takes.
-        patients: N names; equal names are one patient.
+    Parameters
+    ----------
+    metric : takes labels and scores; NaN where it is undefined (a resample with one class). Those are skipped.
+    labels : int [N].
+    scores : [N] or [N, K], whatever `metric` takes.
+    patients : N names; equal names are one patient.
 
-    Returns:
-        The interval, n being the number of images; None where the metric is undefined on the whole set.
+    Returns
+    -------
+    The interval, n being the number of images; None where the metric is undefined on the whole set.
     """
     value = metric(labels, scores)
     if math.isnan(value):
@@ -100,26 +104,32 @@ def evaluate(
     for independent; the other metrics carry bootstrap intervals over patients. Predictive values hold at the share of
     positives in this test set and nowhere else.
 
-    Args:
-        labels: int [N], the true class of each image as an index into `classes`.
-        predicted: int [N], the class that the classifier answered (which its threshold decides, so that it need not
-            be the most probable).
-        probabilities: float [N, K].
-        classes: K names.
-        positive: of two classes, the one that is looked for; None where there is no such class.
-        patients: N names.
+    Parameters
+    ----------
+    labels : int [N], the true class of each image as an index into `classes`.
+    predicted : int [N], the class that the classifier answered (which its threshold decides, so that it need not
+        be the most probable).
+    probabilities : float [N, K].
+    classes : K names.
+    positive : of two classes, the one that is looked for; None where there is no such class.
+    patients : N names.
 
-    Returns:
-        `n`, `n_patients`, `classes`, `positive`, `confusion` (rows true, columns predicted), and these metrics, each an
-        `Interval.to_dict()` or None where undefined: `accuracy`, `balanced_accuracy`, `brier` (Brier 1950; halved for
-        two classes, as is usual there), `ece`, `auroc`, and `sensitivity_by_class`, a dict over the classes. With a
-        positive class also `sensitivity`, `specificity`, `ppv`, `npv`, `f1`; without one, `auroc` is the macro average
-        of each class against the rest, and `auroc_by_class` holds the single ones.
+    Returns
+    -------
+    `n`, `n_patients`, `classes`, `positive`, `confusion` (rows true, columns predicted), and these metrics, each an
+    `Interval.to_dict()` or None where undefined: `accuracy`, `balanced_accuracy`, `brier` (Brier 1950; halved for
+    two classes, as is usual there), `ece`, `auroc`, and `sensitivity_by_class`, a dict over the classes. With a
+    positive class also `sensitivity`, `specificity`, `ppv`, `npv`, `f1`; without one, `auroc` is the macro average
+    of each class against the rest, and `auroc_by_class` holds the single ones.
 
-    Raises:
-        DatasetError: there is no image.
-        BundleError: a probability is not a number.
-        ValueError: the arguments do not fit together.
+    Raises
+    ------
+    DatasetError
+        there is no image.
+    BundleError
+        a probability is not a number.
+    ValueError
+        the arguments do not fit together.
     """
     labels, predicted, probabilities = np.asarray(labels), np.asarray(predicted), np.asarray(probabilities, float)
     n, k = len(labels), len(classes)
@@ -218,12 +228,14 @@ def summary(report: dict) -> str:
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
     """The mean gap between confidence and accuracy over equal bins of confidence (Guo et al. 2017).
 
-    Args:
-        labels: int [N].
-        probabilities: float [N, K]; the largest of a row is its confidence.
+    Parameters
+    ----------
+    labels : int [N].
+    probabilities : float [N, K]; the largest of a row is its confidence.
 
-    Returns:
-        0..1; 0 is perfect.
+    Returns
+    -------
+    0..1; 0 is perfect.
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
@@ -239,9 +251,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     would answer with certainties. So the targets are not 0 and 1 but the posterior means under a uniform prior, as in
     Platt (1999): (n_c + 1) / (n_c + K) for the true class c of n_c images, the rest shared by the others.
 
-    Args:
-        logits: float [N, K], or log-probabilities: softmax takes both alike.
-        labels: int [N].
+    Parameters
+    ----------
+    logits : float [N, K], or log-probabilities: softmax takes both alike.
+    labels : int [N].
     """
     logits, labels = np.asarray(logits, float), np.asarray(labels)
     k = logits.shape[1]
@@ -261,9 +274,10 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     The candidates are 0.5 and the midpoints between neighbouring scores; of equally good ones the nearest to 0.5 wins,
     so that classes which 0.5 separates keep 0.5. With one class alone nothing can be chosen, and it is 0.5.
 
-    Args:
-        labels: bool or 0/1 [N], 1 being positive.
-        scores: float [N], 0..1.
+    Parameters
+    ----------
+    labels : bool or 0/1 [N], 1 being positive.
+    scores : float [N], 0..1.
     """
     labels, scores = np.asarray(labels, bool), np.asarray(scores, float)
     positives, negatives = np.sort(scores[labels]), np.sort(scores[~labels])

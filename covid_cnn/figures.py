@@ -53,14 +53,16 @@ def overlay(
     The colour covers each pixel by `opacity` times the heat there: nothing where the heat is 0, so that cold regions
     show the X-ray as it is, and `opacity` where the heat is 1.
 
-    Args:
-        pixels: float [H, W], 0..1.
-        heatmap: float [h, w], 0..1, of any size; it is stretched over the whole of `pixels`.
-        opacity: 0 (the X-ray alone) to 1 (the hottest spot hides it).
-        colour_map: a key of `COLOUR_MAPS`.
+    Parameters
+    ----------
+    pixels : float [H, W], 0..1.
+    heatmap : float [h, w], 0..1, of any size; it is stretched over the whole of `pixels`.
+    opacity : 0 (the X-ray alone) to 1 (the hottest spot hides it).
+    colour_map : a key of `COLOUR_MAPS`.
 
-    Returns:
-        uint8 [H, W, 3].
+    Returns
+    -------
+    uint8 [H, W, 3].
     """
     import matplotlib
 
@@ -74,9 +76,10 @@ def overlay(
 def loss_curves(epochs: Sequence[dict], metric: str = "loss") -> Figure:
     """A metric of training and, where it was measured, of validation against the epochs.
 
-    Args:
-        epochs: one dict an epoch with `epoch`, the metric, and perhaps `val_` + the metric.
-        metric: "loss", "accuracy", or whatever else the epochs hold.
+    Parameters
+    ----------
+    epochs : one dict an epoch with `epoch`, the metric, and perhaps `val_` + the metric.
+    metric : "loss", "accuracy", or whatever else the epochs hold.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -98,9 +101,10 @@ def loss_curves(epochs: Sequence[dict], metric: str = "loss") -> Figure:
 def confusion_matrix(matrix: np.ndarray | list[list[int]], classes: Sequence[str]) -> Figure:
     """Counts of images by true class (rows) and answer (columns), each with its share of the row.
 
-    Args:
-        matrix: int [K, K], as `evaluation.evaluate` gives it.
-        classes: K names.
+    Parameters
+    ----------
+    matrix : int [K, K], as `evaluation.evaluate` gives it.
+    classes : K names.
     """
     from matplotlib.figure import Figure
 

@@ -63,12 +63,13 @@ _OTHER_KINDS = (
 class Radiograph:
     """One grayscale image, ready to be shown or prepared.
 
-    Attributes:
-        pixels: float32 [height, width], 0..1, where 1 is white (dense, such as bone).
-        name: the file's own name, for display.
-        origin: what the file was, such as "JPEG, 1024 x 890 px"; never says who the patient is.
-        warnings: what to know before trusting a prediction, one sentence each.
-        synthetic: whether `covid_cnn.synthetic` drew it.
+    Attributes
+    ----------
+    pixels : float32 [height, width], 0..1, where 1 is white (dense, such as bone).
+    name : the file's own name, for display.
+    origin : what the file was, such as "JPEG, 1024 x 890 px"; never says who the patient is.
+    warnings : what to know before trusting a prediction, one sentence each.
+    synthetic : whether `covid_cnn.synthetic` drew it.
     """
 
     pixels: np.ndarray
@@ -86,12 +87,15 @@ def read(source: bytes | Path, name: str = "") -> Radiograph:
     lies over black, an EXIF orientation is applied, and of several pages the first is read. For DICOM see
     `covid_cnn.dicom.read`.
 
-    Args:
-        source: the file's bytes, or its path.
-        name: what to call it; without it a path's own name.
+    Parameters
+    ----------
+    source : the file's bytes, or its path.
+    name : what to call it; without it a path's own name.
 
-    Raises:
-        ImageError: for whatever cannot be read, and nothing but ImageError.
+    Raises
+    ------
+    ImageError
+        for whatever cannot be read, and nothing but ImageError.
     """
     name = _display_name(name or (source.name if isinstance(source, Path) else "") or "image")
     try:
@@ -120,12 +124,14 @@ def prepare(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     The image is stretched to the size, whatever its aspect ratio: letterbox bars would show that ratio, which in
     public collections tells the source of an image and so its class. Shrinking is anti-aliased.
 
-    Args:
-        pixels: float [height, width], 0..1.
-        size: (height, width) to resize to, in pixels.
+    Parameters
+    ----------
+    pixels : float [height, width], 0..1.
+    size : (height, width) to resize to, in pixels.
 
-    Returns:
-        float32 [size[0], size[1], 1], 0..1.
+    Returns
+    -------
+    float32 [size[0], size[1], 1], 0..1.
     """
     height, width = size
     picture = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
@@ -148,8 +154,10 @@ def to_png(pixels: np.ndarray) -> bytes:
 def check_size(width: int, height: int, name: str, frames: int = 1) -> None:
     """Hold a declared size, in pixels, against the limits.
 
-    Raises:
-        ImageError: if the image is too large to decode or too small to be one.
+    Raises
+    ------
+    ImageError
+        if the image is too large to decode or too small to be one.
     """
     if min(width, height) < MIN_SIDE:
         raise ImageError(f"{name} is only {width} x {height} px; choose an image of at least {MIN_SIDE} px a side.")
@@ -163,8 +171,9 @@ def stretch(values: np.ndarray, low: float | None = None, high: float | None = N
 
     Values that are no number become 0; so does everything where low and high are equal.
 
-    Returns:
-        float32, of the shape of `values`.
+    Returns
+    -------
+    float32, of the shape of `values`.
     """
     if low is None or high is None:
         finite = values

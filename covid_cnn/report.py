@@ -59,13 +59,14 @@ def pixel_digest(pixels: np.ndarray) -> str:
 def summary(radiograph: Radiograph, prediction: Prediction, model: dict, software_version: str, time: datetime) -> dict:
     """The facts of the report, for JSON.
 
-    Args:
-        radiograph: the image that was read.
-        prediction: what the network answered to it.
-        model: the content of the bundle's model.json; `name`, `training_data` (with `name`) and `metrics` (with
-            `test`, an `evaluation.evaluate` report, or none) are read.
-        software_version: of this package.
-        time: of the prediction, with a time zone.
+    Parameters
+    ----------
+    radiograph : the image that was read.
+    prediction : what the network answered to it.
+    model : the content of the bundle's model.json; `name`, `training_data` (with `name`) and `metrics` (with
+        `test`, an `evaluation.evaluate` report, or none) are read.
+    software_version : of this package.
+    time : of the prediction, with a time zone.
     """
     height, width = radiograph.pixels.shape
     drawn = ("The image was drawn by a program: it is no patient's.",) if radiograph.synthetic else ()
@@ -111,8 +112,9 @@ def pdf(
 ) -> bytes:
     """The report as a PDF of one A4 page; the same arguments give the same bytes.
 
-    Args:
-        heatmap_class: the class whose Grad-CAM is shown.
+    Parameters
+    ----------
+    heatmap_class : the class whose Grad-CAM is shown.
 
     The others are those of `summary`.
     """

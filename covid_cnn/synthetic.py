@@ -59,18 +59,22 @@ def write_dataset(
 ) -> Path:
     """Write a dataset of synthetic radiographs, SPLIT/CLASS/synthetic_*.png, every image another patient.
 
-    Args:
-        folder: where it shall appear, whole or not at all. Nothing is done where this very dataset already is.
-        seed: another seed, other patients.
-        progress: called with the part done (0..1) and a line about it.
-        counts: the images of each class in each split.
-        size: width and height of the images in pixels.
+    Parameters
+    ----------
+    folder : where it shall appear, whole or not at all. Nothing is done where this very dataset already is.
+    seed : another seed, other patients.
+    progress : called with the part done (0..1) and a line about it.
+    counts : the images of each class in each split.
+    size : width and height of the images in pixels.
 
-    Returns:
-        `folder`.
+    Returns
+    -------
+    `folder`.
 
-    Raises:
-        DatasetError: the folder holds something else, or cannot be written.
+    Raises
+    ------
+    DatasetError
+        the folder holds something else, or cannot be written.
     """
     readme = README.format(total=2 * sum(counts.values()), size=size, seed=seed).encode()
     if folder.exists():
