@@ -24,6 +24,9 @@ lock: .venv/dev-installed
 	cat requirements.txt requirements-dev.txt | grep -v '^-' | .venv/bin/uv pip compile --quiet --universal \
 		--python-version 3.11 --no-annotate --no-header --output-file constraints.txt -
 
+screenshots: .venv/dev-installed
+	.venv/bin/python -m docs.screenshots
+
 clean:
 	rm -rf .venv
 

@@ -30,7 +30,8 @@ def main() -> None:
             print(f"# {network}: trained in {usage.seconds:.0f} s")
             metrics = read_info(home / "models" / network)["metrics"]
             show("Test", metrics["test"])
-            show(OTHER, metrics["other"][OTHER])
+            for other, report in metrics["other"].items():
+                show(other, report)
         for network in NETWORKS:
             install(home / "models" / network)
 
@@ -39,7 +40,8 @@ def make(network: str, home: Path) -> measure.Usage:
     """Train a network by its default recipe, under its own name, and record its test on the other dataset."""
     train = ("train", "--data", TRAINED_ON, "--network", network, "--name", network, "--seed", "0", "--quiet")
     usage = measure.process("-m", "covid_cnn", *train, home=home)
-    measure.process("-m", "covid_cnn", "evaluate", "--data", OTHER, "--model", network, "--record", home=home)
+    test = ("evaluate", "--data", OTHER, "--split", "all", "--model", network, "--record")
+    measure.process("-m", "covid_cnn", *test, home=home)
     return usage
 
 

@@ -89,8 +89,8 @@ def _data(data: dict[str, Any]) -> str:
 def _recipe(info: dict[str, Any]) -> str:
     recipe, decision = info["recipe"], info["decision"]
     command = (
-        f"python -m covid_cnn train --data {shlex.quote(recipe['data'])} --network {recipe['network']} --epochs {recipe['epochs']} "
-        f"--batch-size {recipe['batch_size']} --learning-rate {recipe['learning_rate']} "
+        f"python -m covid_cnn train --data {shlex.quote(recipe['data'])} --network {recipe['network']} "
+        f"--epochs {recipe['epochs']} --batch-size {recipe['batch_size']} --learning-rate {recipe['learning_rate']} "
         f"--augmentation {recipe['augmentation']} --seed {recipe['seed']} --name {info['name']}"
     )
     threshold = "" if decision["threshold"] is None else f" {decision['positive']} from {decision['threshold']:.3f} on;"

@@ -23,7 +23,8 @@ def class_scores(logits: tf.Tensor) -> tf.Tensor:
 def scale(heatmaps: tf.Tensor) -> tf.Tensor:
     """Each heatmap of ``[N, h, w, K]`` divided by its own maximum, so 0..1; one without any heat stays 0."""
     peak = tf.reduce_max(heatmaps, axis=(1, 2), keepdims=True)
-    return heatmaps / tf.maximum(peak, 1e-12)
+    # Not a small constant in the denominator: in a graph of float16 weights it would be rounded to 0.
+    return tf.math.divide_no_nan(heatmaps, peak)
 
 
 def reference(model: keras.Model, images: np.ndarray, layer: str = "feature_map") -> np.ndarray:

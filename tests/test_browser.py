@@ -207,6 +207,7 @@ def test_a_dataset_is_drawn_with_one_click_and_looked_through(page, app):
     expect_pictures(page.get_by_test_id("stImage").locator("img"), 2)
 
 
+@pytest.mark.timeout(600)
 def test_a_network_is_trained_and_then_asked(page, app):
     folder = app.home / "data" / "synthetic"
     if not folder.exists():  # where this test runs alone
@@ -231,7 +232,7 @@ def test_a_network_is_trained_and_then_asked(page, app):
     press(page, "Try it on Predict")
     settled(page, "predict")
     expect(page.get_by_role("combobox", name="Model")).to_have_value("of_the_browser")
-    press(page, "Synthetic, patchy opacities")
+    page.get_by_test_id("stButtonGroup").get_by_text("Synthetic, patchy opacities").click()
     expect(page.get_by_text("The model says")).to_be_visible()
 
 
@@ -240,7 +241,7 @@ def test_a_page_fits_a_phone(page, app, name):
     page.set_viewport_size({"width": 390, "height": 844})
     visit(page, app, name)
     if name == "predict":
-        press(page, "A leg")
+        page.get_by_test_id("stButtonGroup").get_by_text("A leg").click()
         expect(page.get_by_test_id("stMetricValue")).to_be_visible()
     assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
 

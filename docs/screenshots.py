@@ -1,0 +1,112 @@
+"""Take the README's screenshots: make screenshots. Needs chromium, takes some minutes.
+
+The app runs on a home folder of its own, so that only drawn images and those of a PyPI package can appear.
+"""
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, expect, sync_playwright
+
+from covid_cnn import bundle, synthetic
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+SIZE = {"width": 1440, "height": 1000}
+PATIENCE = 120_000  # milliseconds
+RUN = "first_try"
+MOST_BYTES = 400_000
+
+expect.set_options(timeout=PATIENCE)
+
+
+def main() -> None:
+    """Fill a home folder, and take one picture of each page."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        shutil.copytree(ROOT / "models" / bundle.DEFAULT, home / "models" / bundle.DEFAULT)
+        synthetic.write_dataset(home / "data" / "synthetic")
+        environment = os.environ | {"COVID_CNN_HOME": str(home)}
+        train = ["train", "--data", "synthetic", "--network", "efficientnet_lite0", "--epochs", "8", "--name", RUN]
+        subprocess.run([sys.executable, "-m", "covid_cnn", *train], cwd=ROOT, env=environment, check=True)
+        with _app(environment) as address, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            page = browser.new_page(viewport=SIZE)
+            page.set_default_timeout(PATIENCE)
+            _take(page, address)
+            browser.close()
+
+
+@contextmanager
+def _app(environment: dict[str, str]) -> Iterator[str]:
+    """The address of the app while it runs."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]
+    server = subprocess.Popen([*command, f"--server.port={port}"], cwd=ROOT, env=environment)
+    try:
+        _wait_for(f"http://localhost:{port}/_stcore/health")
+        yield f"http://localhost:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_for(address: str) -> None:
+    end = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError("The app did not start.")
+
+
+def _take(page: Page, address: str) -> None:
+    page.goto(address)
+    _keep(page, "start", pictures=4)
+    page.get_by_role("button", name="Ask the model").first.click()
+    expect(page.get_by_text("The model says")).to_be_visible()
+    page.get_by_text("The model says").scroll_into_view_if_needed()
+    _keep(page, "predict", pictures=2, charts=1)
+    page.goto(f"{address}/train?run={RUN}")
+    expect(page.get_by_role("heading", name="The test")).to_be_visible()
+    _keep(page, "train", charts=2)
+    page.goto(f"{address}/dataset")
+    expect(page.get_by_text("Page 1 of")).to_be_visible()
+    _keep(page, "dataset", pictures=24)
+
+
+def _keep(page: Page, name: str, pictures: int = 0, charts: int = 0) -> None:
+    """Write ``docs/NAME.png`` once at least so many pictures and charts are drawn."""
+    images = page.get_by_test_id("stImage").locator("img")
+    for n in range(pictures):
+        expect(images.nth(n)).not_to_have_js_property("naturalWidth", 0)
+    for n in range(charts):
+        expect(page.get_by_test_id("stVegaLiteChart").nth(n).locator("canvas, svg").first).to_be_visible()
+    expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    png = page.screenshot(animations="disabled")
+    if len(png) > MOST_BYTES:
+        file = io.BytesIO()
+        Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(file, "PNG", optimize=True)
+        png = file.getvalue()
+    (DOCS / f"{name}.png").write_bytes(png)
+    print(f"docs/{name}.png: {len(png) // 1000} kB")
+
+
+if __name__ == "__main__":
+    main()
