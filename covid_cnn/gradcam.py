@@ -70,6 +70,10 @@ def head_weights(model: keras.Model, embedding: tf.Tensor) -> tf.Tensor:
         return kernel[None] / (height * width)
     hidden = tf.reduce_sum(tf.reshape(head.kernel, (-1, channels, head.units)), axis=0)  # [C, D]
     active = tf.cast(embedding > 0, tf.float32)
+    # A graph of float16 weights stores the sums as what float16 holds of them and the rest, or maps would be 1e-3 off.
+    rounded = tf.cast(tf.cast(hidden, tf.float16), tf.float32)
+    hidden = tf.concat([rounded, hidden - rounded], axis=1)
+    active, kernel = tf.concat([active, active], axis=1), tf.concat([kernel, kernel], axis=0)
     return tf.einsum("cd,nd,dk->nck", hidden, active, kernel) / (height * width)
 
 

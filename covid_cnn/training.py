@@ -253,7 +253,8 @@ class _Trainer:
         train_embeddings, _ = _predict(both, self.images)
         val_embeddings, val_logits = _predict(both, self.val_images)
         log_probabilities = np.log(np.maximum(export.probabilities(tf.constant(val_logits), 1.0).numpy(), 1e-12))
-        temperature = evaluation.fit_temperature(log_probabilities, self.val_labels)
+        # In float16 precision, as the graph of a large network stores it.
+        temperature = float(np.float16(evaluation.fit_temperature(log_probabilities, self.val_labels)))
         probabilities = export.probabilities(tf.constant(val_logits), temperature).numpy()
         self.run.log("Exporting the model.")
         info = {

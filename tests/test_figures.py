@@ -2,6 +2,7 @@ import io
 import subprocess
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -105,3 +106,9 @@ def test_the_labels_of_the_confusion_matrix_stay_within_the_figure(classes):
 def test_importing_figures_and_report_does_not_load_matplotlib_or_scipy():
     code = "import sys, covid_cnn.figures, covid_cnn.report; print({'matplotlib', 'scipy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("colour_map", figures.COLOUR_MAPS)
+def test_the_colour_maps_are_matplotlibs(colour_map):
+    theirs = matplotlib.colormaps[colour_map.lower()](np.arange(256))[:, :3]
+    np.testing.assert_allclose(figures.COLOUR_MAPS[colour_map], 255 * theirs, atol=0.5)
