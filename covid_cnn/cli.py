@@ -311,9 +311,9 @@ def data_add(
     source: Annotated[str, typer.Argument(help="A folder, a .zip, kaggle:owner/name, or synthetic.")],
 ) -> None:
     """Add a dataset to data/."""
-    from covid_cnn import datasets
+    from covid_cnn import adding
 
-    dataset = datasets.add(source, progress=lambda share, message: print(f"\r{share:4.0%} {message}".ljust(79), end=""))
+    dataset = adding.add(source, progress=lambda share, message: print(f"\r{share:4.0%} {message}".ljust(79), end=""))
     print(f"\nAdded {dataset.name}: {len(dataset.items)} images of {len(dataset.classes)} classes.")
 
 

@@ -43,12 +43,12 @@ def _synthetic(opacities: bool) -> Callable[[], Radiograph]:
 SAMPLES = {
     "chest": Sample(
         "A real chest X-ray",
-        "A DICOM file as a hospital stores it, with inverted greys. What does a model say of a hospital it never saw?",
+        "A DICOM file, greys inverted, of a hospital that no model here has seen.",
         _pydicom_data("RG1_UNCR.dcm"),
     ),
     "leg": Sample(
         "A leg",
-        "No chest at all. A network always answers something: it has to be told when not to.",
+        "No chest at all. A network always answers; can it tell when not to?",
         _pydicom_data("RG3_UNCR.dcm"),
     ),
     "clear": Sample(

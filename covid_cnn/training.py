@@ -24,6 +24,7 @@ from covid_cnn.datasets import Item
 from covid_cnn.errors import CovidCnnError, DatasetError, ImageError, RunError
 from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import Run, TrainConfig
+from covid_cnn.splits import training_splits
 
 # Images [N, H, W, 1] or embeddings [N, D] of the training items, as they are in one epoch.
 Sample = Callable[[int, np.ndarray], np.ndarray]
@@ -95,7 +96,7 @@ class _Trainer:
 
     def _read_data(self) -> None:
         dataset = datasets.open(self.config.data)
-        splits = datasets.training_splits(dataset, self.config.seed)
+        splits = training_splits(dataset, self.config.seed)
         self.dataset, self.splits, self.classes = dataset, splits, dataset.classes
         self.run.log(f"Reading {len(splits.train)} training and {len(splits.val)} validation images.")
         self.notes = list(splits.notes)

@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from covid_cnn import bundle, synthetic
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-SIZE = {"width": 1440, "height": 1000}
+SIZE = ViewportSize(width=1440, height=1000)
 PATIENCE = 120_000  # milliseconds
 RUN = "first_try"
 MOST_BYTES = 400_000
@@ -80,7 +80,7 @@ def _take(page: Page, address: str) -> None:
     _keep(page, "start", pictures=4)
     page.get_by_role("button", name="Ask the model").first.click()
     expect(page.get_by_text("The model says")).to_be_visible()
-    page.get_by_text("The model says").scroll_into_view_if_needed()
+    page.get_by_test_id("stMain").evaluate("main => main.scrollBy(0, 150)")  # the notice at the top, all of the heatmap
     _keep(page, "predict", pictures=2, charts=1)
     page.goto(f"{address}/train?run={RUN}")
     expect(page.get_by_role("heading", name="The test")).to_be_visible()
@@ -99,6 +99,7 @@ def _keep(page: Page, name: str, pictures: int = 0, charts: int = 0) -> None:
         expect(page.get_by_test_id("stVegaLiteChart").nth(n).locator("canvas, svg").first).to_be_visible()
     expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()
     expect(page.get_by_test_id("stException")).to_have_count(0)
+    page.mouse.move(0, 0)  # where nothing answers to it
     png = page.screenshot(animations="disabled")
     if len(png) > MOST_BYTES:
         file = io.BytesIO()

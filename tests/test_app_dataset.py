@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from covid_cnn import datasets, synthetic
+from covid_cnn import adding, datasets, synthetic
 from covid_cnn.errors import DatasetError
 
 
@@ -59,7 +59,7 @@ def captions(app: AppTest) -> str:
 def test_an_empty_home_offers_three_ways_to_a_first_dataset(home):
     app = show()
     assert {button.label for button in app.button} == {"Draw synthetic radiographs", "Download", "Add"}
-    assert app.text_input[0].value == datasets.KAGGLE_DEFAULT
+    assert app.text_input[0].value == adding.KAGGLE_DEFAULT
     assert "CC BY 4.0" in captions(app)
 
 
@@ -84,7 +84,7 @@ def test_a_download_that_fails_is_told_in_a_sentence(home, monkeypatch):
         asked.append(source)
         raise DatasetError("Kaggle could not be reached_.")
 
-    monkeypatch.setattr(datasets, "add", offline)
+    monkeypatch.setattr(adding, "add", offline)
     app = show()
     app.text_input[0].set_value("https://www.kaggle.com/datasets/some/thing")
     app = press(app, "Download")

@@ -20,7 +20,8 @@ def loaded_by(modules: set[str], of: set[str]) -> set[str]:
     """Which of the packages ``of`` a fresh interpreter has loaded after importing modules of covid_cnn."""
     imports = "".join(f"import covid_cnn.{name}\n" for name in sorted(modules))
     script = f"import sys\n{imports}print(*({of!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
 

@@ -137,6 +137,6 @@ def test_what_is_wrong_with_the_notebooks_dataset(real_data):
     told = {(finding.kind, finding.severity): finding for finding in report.findings}
     assert ("source_shortcut", "serious") in told and ("size_shortcut", "serious") in told
     assert "16 of 20 images in test/PNEUMONIA name something else: 11 SARS, 5 Streptococcus." in str(report)
-    pairs = told["near_duplicate", "warning"].pairs
-    assert all(any("nejmoa2001191" in path for path in pair) for pair in pairs) and len(pairs) == 2
+    pairs = told["near_duplicate", "note"].pairs
+    assert sum(any("nejmoa2001191" in path for path in pair) for pair in pairs) == 2, "one patient in three papers"
     assert ("unreadable", "warning") not in told

@@ -9,8 +9,9 @@ from pathlib import Path
 import kagglehub
 import pytest
 
-from covid_cnn import datasets, paths
+from covid_cnn import adding, datasets, paths, patients
 from covid_cnn.errors import DatasetError
+from covid_cnn.splits import split_by_patient, training_splits
 
 
 def make(root: Path, *names: str) -> Path:
@@ -187,17 +188,17 @@ def test_discover_and_open_by_name(tmp_path, monkeypatch):
     ],
 )
 def test_names_of_one_patient(one, other):
-    assert datasets.patient_of(one) == datasets.patient_of(other) != ("", "")
+    assert patients.patient_of(one) == patients.patient_of(other) != ("", "")
 
 
 def test_names_of_two_patients():
-    assert datasets.patient_of("NORMAL2-IM-0035-0001.jpeg") != datasets.patient_of("IM-0035-0001.jpeg")
-    assert datasets.patient_of("covid-19-pneumonia-2-PA.jpg") != datasets.patient_of("covid-19-pneumonia-22-PA.jpg")
+    assert patients.patient_of("NORMAL2-IM-0035-0001.jpeg") != patients.patient_of("IM-0035-0001.jpeg")
+    assert patients.patient_of("covid-19-pneumonia-2-PA.jpg") != patients.patient_of("covid-19-pneumonia-22-PA.jpg")
 
 
 @pytest.mark.parametrize("name", ["1.png", "synthetic_normal_0001.png", "COVID-12.png", "image.png", "-PA.png"])
 def test_names_that_tell_no_patient(name):
-    assert datasets.patient_of(name) == ("", "")
+    assert patients.patient_of(name) == ("", "")
 
 
 def test_a_case_without_a_suffix_belongs_to_those_with_one(tmp_path):
@@ -241,17 +242,17 @@ def items_of(**patients: list[int]) -> list[datasets.Item]:
 @pytest.mark.parametrize("counts", [{"A": [1, 1], "B": [1, 9]}, {"A": [3] * 30, "B": [1] * 40, "C": [2, 5, 1, 30]}])
 def test_split_by_patient(counts, seed):
     items = items_of(**counts)
-    rest, part = datasets.split_by_patient(items, 0.2, seed)
+    rest, part = split_by_patient(items, 0.2, seed)
     assert sorted(rest + part, key=str) == sorted(items, key=str)
     assert not {item.patient for item in rest} & {item.patient for item in part}
     assert {item.label for item in rest} == {item.label for item in part} == set(counts)
-    again = datasets.split_by_patient(items[::-1], 0.2, seed)[1]
+    again = split_by_patient(items[::-1], 0.2, seed)[1]
     assert {item.path for item in again} == {item.path for item in part}, "the order of the items must not matter"
 
 
 def test_split_by_patient_keeps_the_shares_and_follows_the_seed():
     items = items_of(A=[1] * 100, B=[2] * 100)
-    parts = [datasets.split_by_patient(items, 0.2, seed)[1] for seed in (0, 1)]
+    parts = [split_by_patient(items, 0.2, seed)[1] for seed in (0, 1)]
     for part in parts:
         assert sum(item.label == "A" for item in part) == 20
         assert sum(item.label == "B" for item in part) == 40
@@ -260,12 +261,12 @@ def test_split_by_patient_keeps_the_shares_and_follows_the_seed():
 
 def test_split_by_patient_needs_two_patients():
     with pytest.raises(DatasetError, match="too few"):
-        datasets.split_by_patient(items_of(A=[1, 1], B=[5]), 0.2, 0)
+        split_by_patient(items_of(A=[1, 1], B=[5]), 0.2, 0)
 
 
 def test_training_splits_of_a_set_without_splits():
     items = items_of(A=[1] * 50, B=[1] * 50)
-    splits = datasets.training_splits(datasets.Dataset("set", Path(), tuple(items)), seed=0)
+    splits = training_splits(datasets.Dataset("set", Path(), tuple(items)), seed=0)
     assert (len(splits.train), len(splits.val), len(splits.test)) == (64, 16, 20)
     assert len(splits.notes) == 2
 
@@ -273,7 +274,7 @@ def test_training_splits_of_a_set_without_splits():
 def test_training_splits_keep_the_test_and_drop_its_patients(tmp_path):
     make(tmp_path / "set", *(f"train/{label}/x{n}.png" for label in "AB" for n in range(10)))
     make(tmp_path / "set", "train/A/IM-0001-0001.png", "test/A/IM-0001-0002.png", "test/B/y.png")
-    splits = datasets.training_splits(datasets.open(tmp_path / "set"), seed=0)
+    splits = training_splits(datasets.open(tmp_path / "set"), seed=0)
     assert {item.path.name for item in splits.test} == {"IM-0001-0002.png", "y.png"}
     assert "IM-0001-0001.png" not in {item.path.name for item in splits.train + splits.val}
     assert len(splits.train) == 16 and len(splits.val) == 4
@@ -283,7 +284,7 @@ def test_training_splits_keep_the_test_and_drop_its_patients(tmp_path):
 def test_training_splits_need_training_images(tmp_path):
     make(tmp_path / "set", "test/A/1.png", "test/B/2.png")
     with pytest.raises(DatasetError, match="no training images of A, B"):
-        datasets.training_splits(datasets.open(tmp_path / "set"), seed=0)
+        training_splits(datasets.open(tmp_path / "set"), seed=0)
 
 
 def test_fingerprint_knows_content_and_label_but_no_place_or_order(tmp_path):
@@ -300,24 +301,24 @@ def test_fingerprint_knows_content_and_label_but_no_place_or_order(tmp_path):
 def test_add_a_folder_once(tmp_path):
     source = make(tmp_path / "my set", "train/A/1.png", "train/B/2.png", "train/B/run.exe")
     progress = []
-    added = datasets.add(source, tmp_path / "data", progress=lambda part, message: progress.append(part))
+    added = adding.add(source, tmp_path / "data", progress=lambda part, message: progress.append(part))
     assert added.name == "my_set" and len(added.items) == 2
     assert not list(added.root.rglob("*.exe"))
     assert progress[-1] == 1
-    assert datasets.add(source, tmp_path / "data") == added
+    assert adding.add(source, tmp_path / "data") == added
     make(source, "train/A/3.png")
     with pytest.raises(DatasetError, match="another name"):
-        datasets.add(source, tmp_path / "data")
-    assert len(datasets.add(source, tmp_path / "data", name="other").items) == 3
+        adding.add(source, tmp_path / "data")
+    assert len(adding.add(source, tmp_path / "data", name="other").items) == 3
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["my_set", "other"]
 
 
 def test_add_a_zip(tmp_path):
     (tmp_path / "set.zip").write_bytes(make_zip(GOOD_ZIP).getvalue())
-    added = datasets.add(tmp_path / "set.zip", tmp_path / "data")
+    added = adding.add(tmp_path / "set.zip", tmp_path / "data")
     assert added.name == "set"
     assert sorted(p.name for p in added.root.rglob("*") if p.is_file()) == ["1.png", "2.png"]
-    assert datasets.add_zip(make_zip(GOOD_ZIP), "set", tmp_path / "data") == added
+    assert adding.add_zip(make_zip(GOOD_ZIP), "set", tmp_path / "data") == added
 
 
 def encrypted() -> io.BytesIO:
@@ -359,27 +360,27 @@ def linked() -> io.BytesIO:
 )
 def test_a_bad_zip_leaves_nothing(tmp_path, file, sentence):
     with pytest.raises(DatasetError, match=sentence):
-        datasets.add_zip(file, "set", tmp_path / "data")
+        adding.add_zip(file, "set", tmp_path / "data")
     assert list((tmp_path / "data").iterdir()) == []
     assert not list(tmp_path.rglob("evil.png"))
 
 
 def test_a_zip_of_too_many_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "MAX_ZIP_FILES", 3)
+    monkeypatch.setattr(adding, "MAX_ZIP_FILES", 3)
     with pytest.raises(DatasetError, match="4 files"):
-        datasets.add_zip(make_zip(GOOD_ZIP), "set", tmp_path)
+        adding.add_zip(make_zip(GOOD_ZIP), "set", tmp_path)
 
 
 def test_add_from_kaggle(tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
     cache = make(tmp_path / "cache" / "versions" / "4", "xray/train/A/1.png", "xray/train/B/2.png")
     monkeypatch.setattr(kagglehub, "dataset_download", lambda handle: {"me/x-rays": str(cache)}[handle])
-    added = datasets.add("kaggle:me/x-rays", tmp_path / "data")
+    added = adding.add("kaggle:me/x-rays", tmp_path / "data")
     assert added.name == "x-rays" and added.classes == ("A", "B")
     with pytest.raises(DatasetError, match=r"could not be reached for me/other .*by hand"):
-        datasets.add("kaggle:me/other", tmp_path / "data")
+        adding.add("kaggle:me/other", tmp_path / "data")
     with pytest.raises(DatasetError, match="owner/name"):
-        datasets.add("kaggle:nonsense", tmp_path / "data")
+        adding.add("kaggle:nonsense", tmp_path / "data")
 
 
 def test_kaggle_that_never_answers(tmp_path, monkeypatch):
@@ -387,10 +388,10 @@ def test_kaggle_that_never_answers(tmp_path, monkeypatch):
 
     silence = Event()
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(datasets, "KAGGLE_PATIENCE", 1)
+    monkeypatch.setattr(adding, "KAGGLE_PATIENCE", 1)
     monkeypatch.setattr(kagglehub, "dataset_download", lambda handle: silence.wait())
     with pytest.raises(DatasetError, match="no answer in 1 s"):
-        datasets.add("kaggle:me/x-rays", tmp_path / "data")
+        adding.add("kaggle:me/x-rays", tmp_path / "data")
     silence.set()
 
 
@@ -400,12 +401,12 @@ def test_add_synthetic(tmp_path, monkeypatch):
         return make(folder, "train/NORMAL/synthetic_0.png", "train/PNEUMONIA/synthetic_1.png")
 
     monkeypatch.setattr("covid_cnn.synthetic.write_dataset", write)
-    added = datasets.add("synthetic", tmp_path)
+    added = adding.add("synthetic", tmp_path)
     assert added.synthetic and added.root == tmp_path / "synthetic"
 
 
 def test_add_nothing(tmp_path):
     with pytest.raises(DatasetError, match="no folder or .zip"):
-        datasets.add(tmp_path / "nowhere", tmp_path)
+        adding.add(tmp_path / "nowhere", tmp_path)
     with pytest.raises(DatasetError, match="no name"):
-        datasets.add(make(tmp_path / "set", "A/1.png"), tmp_path, name="../..")
+        adding.add(make(tmp_path / "set", "A/1.png"), tmp_path, name="../..")

@@ -27,7 +27,7 @@ def run() -> Run:
 @pytest.fixture
 def gone() -> dict:
     """The fields of a started event of a process that is no more."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     fields = {"pid": process.pid, "process_created": psutil.Process(process.pid).create_time()}
     process.communicate()
     return fields
@@ -163,10 +163,18 @@ def test_only_one_process_works_on_a_run(run):
         run.begin()
 
 
-def test_to_begin_again_forgets_an_old_stop(run, gone):
+def test_a_stop_that_comes_before_the_process_is_not_lost(run):
+    run.request_stop()
+    run.begin()
+    assert run.stop_requested()
+    assert run.state() == "stopping"
+
+
+def test_a_stop_can_be_forgotten_to_go_on(run, gone):
     run.append("started", **gone)
     run.request_stop()
     run.append("stopped")
+    run.forget_stop()
     run.begin()
     assert not run.stop_requested()
     assert run.state() == "running"

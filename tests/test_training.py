@@ -98,6 +98,7 @@ def test_a_resumed_run_ends_like_an_unbroken_one(synthetic_data, network):
     training.fit(broken)
     assert set(losses(broken)) == {1, 2}
     broken.listener = None
+    broken.forget_stop()
     broken.begin()
     training.fit(broken)
     assert set(losses(broken)) == {1, 2, 3, 4}

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from covid_cnn import datasets, imaging, paths
+from covid_cnn import adding, datasets, imaging, paths
+from covid_cnn.adding import Progress
 from covid_cnn.app import pages
 from covid_cnn.app.shared import SYNTHETIC, plain
-from covid_cnn.datasets import Dataset, Item, Progress
+from covid_cnn.datasets import Dataset, Item
 from covid_cnn.errors import CovidCnnError, ImageError
 
 if TYPE_CHECKING:
@@ -330,7 +331,7 @@ def _ways_to_add() -> None:
             "internet: made for trying everything out."
         )
         if st.button("Draw synthetic radiographs", type="primary", width="stretch"):
-            _add(lambda progress: datasets.add("synthetic", progress=progress))
+            _add(lambda progress: adding.add("synthetic", progress=progress))
     with kaggle:
         _kaggle()
     with own:
@@ -340,10 +341,10 @@ def _ways_to_add() -> None:
 def _kaggle() -> None:
     st.markdown("##### :material/cloud_download: From Kaggle")
     with st.form("dataset_kaggle", border=False):
-        handle = st.text_input("Owner/name", datasets.KAGGLE_DEFAULT, help="As in the address of the dataset's page.")
+        handle = st.text_input("Owner/name", adding.KAGGLE_DEFAULT, help="As in the address of the dataset's page.")
         if st.form_submit_button("Download", width="stretch"):
             source = f"kaggle:{handle.strip().removeprefix('https://www.kaggle.com/datasets/')}"
-            _add(lambda progress: datasets.add(source, progress=progress))
+            _add(lambda progress: adding.add(source, progress=progress))
     st.caption(
         "The one that is filled in has 188 chest X-rays, collected by Jordan Micah Bennett. The licences are those of "
         "its sources: NORMAL is from Kermany et al. 2018, children of one to five years (CC BY 4.0); PNEUMONIA from "
@@ -360,10 +361,10 @@ def _own() -> None:
         name = st.text_input("Call it", placeholder="As its file or folder").strip()
         if st.form_submit_button("Add", width="stretch"):
             if upload:
-                _add(lambda progress: datasets.add_zip(upload, name or Path(upload.name).stem, progress=progress))
+                _add(lambda progress: adding.add_zip(upload, name or Path(upload.name).stem, progress=progress))
             elif folder.strip():
                 path = Path(folder.strip()).expanduser().absolute()
-                _add(lambda progress: datasets.add(path, name=name or None, progress=progress))
+                _add(lambda progress: adding.add(path, name=name or None, progress=progress))
             else:
                 st.error("Choose a .zip file, or give the path of a folder.")
     st.caption(

@@ -1,11 +1,13 @@
 """The pages of the app, and the way from one to another."""
 
+from pathlib import Path
 from typing import NoReturn
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-START, PREDICT, TRAIN, DATASET = "start", "predict", "train", "dataset"  # as in their addresses
+ICON = Path(__file__).with_name("icon.png")  # a file, for Streamlit fetches a named icon from the internet
+START, PREDICT, TRAIN, DATASET = "start", "predict", "train", "dataset"
 
 
 def every() -> dict[str, StreamlitPage]:
@@ -13,7 +15,7 @@ def every() -> dict[str, StreamlitPage]:
     from covid_cnn.app import dataset, home, predict, train  # here, because they import this module
 
     return {
-        START: st.Page(home.page, title="Start", icon=":material/home:", url_path=START, default=True),
+        START: st.Page(home.page, title="Start", icon=":material/home:", default=True),
         PREDICT: st.Page(predict.page, title="Predict", icon=":material/radiology:", url_path=PREDICT),
         TRAIN: st.Page(train.page, title="Train", icon=":material/model_training:", url_path=TRAIN),
         DATASET: st.Page(dataset.page, title="Dataset", icon=":material/photo_library:", url_path=DATASET),

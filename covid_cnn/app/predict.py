@@ -44,7 +44,7 @@ def page() -> None:
     results = {key: _predict(key, source.read, model) for key, source in sources.items()}
     _forget(set(sources) | {f"{key} {model.name}" for key in sources})
     if len(results) > 1:
-        _table({sources[key].name: result for key, result in results.items()}, model)
+        _table([(sources[key].name, result) for key, result in results.items()], model)
     for key, result in results.items():
         with st.container(border=True):
             if isinstance(result, CovidCnnError):
@@ -135,7 +135,8 @@ def _remember(key: str, make: Callable[[], T]) -> T:
     """Made once for each session, so that moving a slider does not read and predict again."""
     memory: dict[str, Any] = st.session_state.setdefault(MEMORY, {})
     if key not in memory:
-        memory[key] = make()
+        with st.spinner("Reading and asking the model"):
+            memory[key] = make()
     return memory[key]
 
 
@@ -171,10 +172,10 @@ class _View:
         return cls(heatmap_class, opacity, colours)
 
 
-def _table(results: dict[str, Any], model: Bundle) -> None:
+def _table(results: list[tuple[str, Any]], model: Bundle) -> None:
     """One row an image, for an overview."""
     rows = []
-    for name, result in results.items():
+    for name, result in results:
         if isinstance(result, CovidCnnError):
             rows.append({"Image": name, "Label": "unreadable", "Note": str(result)})
             continue
@@ -219,21 +220,26 @@ def _explained(key: str, radiograph: Radiograph, prediction: Prediction, model: 
 def _answer(prediction: Prediction) -> None:
     if prediction.in_distribution:
         st.metric("The model says", prediction.label)
+        st.altair_chart(_bars(prediction))
+        st.caption(shared.plain(report.sentence(prediction)))
     else:
-        st.metric("The model says", "Not sure", help=f"It would lean towards {shared.plain(prediction.label)}.")
-    st.altair_chart(_bars(prediction))
-    st.caption(shared.plain(report.sentence(prediction)))
+        st.metric("The model says", "Not sure")
+        st.altair_chart(_bars(prediction))
+        st.caption(
+            "These numbers are what the network gives to any image. On one unlike those it knows they mean little."
+        )
 
 
 def _bars(prediction: Prediction) -> alt.LayerChart:
-    """The probabilities as bars, with the threshold as a line where there is one."""
+    """The probabilities as bars, that of the answer in full colour, with the threshold as a mark where there is one."""
+    answer = prediction.label if prediction.in_distribution else ""
     table = pd.DataFrame({"class": list(prediction.classes), "probability": prediction.probabilities.astype(float)})
     table["shown"] = table["probability"].map("{:.3f}".format)
     base = alt.Chart(table).encode(y=alt.Y("class:N", title=None, sort=None, axis=alt.Axis(labelLimit=160)))
     scale = alt.Scale(domain=[0, 1])
     bars = base.mark_bar(height=18).encode(
         x=alt.X("probability:Q", scale=scale, title="calibrated probability"),
-        opacity=alt.condition(alt.datum["class"] == prediction.label, alt.value(1.0), alt.value(0.45)),
+        opacity=alt.condition(alt.datum["class"] == answer, alt.value(1.0), alt.value(0.45)),
         tooltip=["class:N", alt.Tooltip("probability:Q", format=".4f")],
     )
     text = base.mark_text(align="left", dx=4, color="gray").encode(
@@ -242,7 +248,7 @@ def _bars(prediction: Prediction) -> alt.LayerChart:
     layers = [bars, text]
     if prediction.positive is not None and prediction.threshold is not None:
         rule = pd.DataFrame({"class": [prediction.positive], "threshold": [prediction.threshold]})
-        tick = alt.Chart(rule).mark_tick(thickness=2, size=30, color="#d97706")
+        tick = alt.Chart(rule).mark_tick(thickness=3, size=22, color="#d97706")
         layers.append(
             tick.encode(
                 y=alt.Y("class:N", sort=None), x="threshold:Q", tooltip=alt.Tooltip("threshold:Q", format=".3f")

@@ -19,14 +19,15 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from covid_cnn import bundle, datasets, evaluation, figures, imaging, paths, runs
+from covid_cnn import adding, bundle, datasets, evaluation, figures, imaging, paths, runs
 from covid_cnn.app import pages
 from covid_cnn.app.shared import plain
 from covid_cnn.augmentation import AUGMENTATIONS, augment
-from covid_cnn.datasets import Dataset, Splits
+from covid_cnn.datasets import Dataset
 from covid_cnn.errors import CovidCnnError
 from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import Run, TrainConfig
+from covid_cnn.splits import Splits, training_splits
 
 Event = dict[str, Any]
 Colour = Literal["blue", "green", "orange", "red", "gray"]
@@ -116,7 +117,7 @@ def _new_run() -> None:
     with form.container(border=True):
         dataset, chosen, name = _settings({dataset.name: dataset for dataset in found})
         try:
-            splits = datasets.training_splits(dataset, chosen["seed"])
+            splits = training_splits(dataset, chosen["seed"])
         except CovidCnnError as error:
             st.error(plain(str(error)))
             return
@@ -153,7 +154,7 @@ def _no_dataset() -> None:
         def show(share: float, message: str) -> None:
             bar.progress(share, message)
 
-        datasets.add("synthetic", progress=show)
+        adding.add("synthetic", progress=show)
         st.rerun()
 
 
