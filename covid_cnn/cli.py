@@ -275,10 +275,12 @@ def models(as_json: Json = False) -> None:
 
 @app.command(name="app")
 def start_app() -> None:
-    """Open the web app (the same as streamlit run streamlit_app.py)."""
+    """Open the web app: streamlit run streamlit_app.py, reachable from this computer alone."""
     from streamlit.web import cli as streamlit
 
-    sys.argv = ["streamlit", "run", str(Path(__file__).resolve().parent.parent / "streamlit_app.py")]
+    # Not in config.toml: a hosting service runs streamlit itself, and must reach it from outside.
+    front_door = Path(__file__).resolve().parent.parent / "streamlit_app.py"
+    sys.argv = ["streamlit", "run", str(front_door), "--server.address=localhost"]
     streamlit.main()
 
 

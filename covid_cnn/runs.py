@@ -128,12 +128,14 @@ class Run:
         starts = [i for i, event in enumerate(events) if event["type"] == "started"]
         if not starts:
             age = time.time() - (self.folder / "config.json").stat().st_mtime
-            return "starting" if age < SECONDS_TO_START else "died"
+            if age >= SECONDS_TO_START:
+                return "died"
+            return "stopping" if self.stop_requested() else "starting"
         types = {event["type"] for event in events[starts[-1] :]}
         if "failed" in types:
             return "failed"
         if _alive(events[starts[-1]]):
-            return "stopping" if "stopped" in types or self._stop_file.exists() else "running"
+            return "stopping" if "stopped" in types or self.stop_requested() else "running"
         if "stopped" in types:
             return "stopped"
         return "finished" if "exported" in types else "died"

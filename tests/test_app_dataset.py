@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from covid_cnn import adding, datasets, synthetic
+from covid_cnn import adding, synthetic
 from covid_cnn.errors import DatasetError
 
 

@@ -305,7 +305,7 @@ def _progress(run: Run, config: TrainConfig, active: bool) -> None:
                 "Stop",
                 icon=":material/stop:",
                 on_click=run.request_stop,
-                disabled=state != "running",  # asked for before the process speaks, it would go unheard
+                disabled=state == "stopping",
                 help="Ends the run within a step, and keeps its best epoch.",
             )
     st.progress(done / total if total else 0.0, text=f"Step {done} of {total}" if total else "No step yet")
