@@ -166,11 +166,12 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; log.txt of the run tells all.")] = False,
 ) -> None:
     """Train a network and export it as a model. Ctrl-C stops it and keeps the best epoch so far."""
-    from covid_cnn import runs
+    from covid_cnn import datasets, runs
 
     if (data is None) == (resume is None):
         raise typer.BadParameter("Give either --data or --resume.")
     if data is not None:
+        datasets.open(data).check_trainable()
         chosen = {
             "epochs": epochs,
             "batch_size": batch_size,

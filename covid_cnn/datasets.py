@@ -110,7 +110,7 @@ def open(name_or_path: str | Path, data_dir: str | Path | None = None) -> Datase
         folder = named
     if not folder.is_dir():
         raise DatasetError(f"There is no dataset {name_or_path}; give a folder, or the name of one under data/.")
-    name = folder.resolve().name
+    name = folder.name if folder.name not in ("", "..") else folder.resolve().name
     try:
         root = _descend(folder)
         columns = _metadata_columns(root)
@@ -126,7 +126,8 @@ def discover(data_dir: str | Path | None = None) -> tuple[list[Dataset], list[st
     """All datasets under `data_dir`, and one sentence for each folder there that is not one."""
     data_dir = Path(data_dir or paths.data_dir())
     datasets, problems = [], []
-    for folder in _subfolders(data_dir) if data_dir.is_dir() else []:
+    folders = sorted(path for path in data_dir.glob("*") if path.is_dir() and not hidden(path.name))
+    for folder in folders:  # links too: a large collection may lie elsewhere
         try:
             datasets.append(open(folder))
         except DatasetError as error:

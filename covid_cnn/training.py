@@ -138,7 +138,8 @@ class _Trainer:
             base = keras.Model(self.network.inputs, embedding)
             everything = np.arange(len(self.images))
             self.run.log(f"Computing the embeddings of {self.recipe.views} views of each image, once for all epochs.")
-            views = [_predict(base, self.images)]
+            self.embeddings = _predict(base, self.images)
+            views = [self.embeddings]
             views += [_predict(base, augmented(view, everything)) for view in range(1, self.recipe.views)]
             self.learner = keras.Model(embedding, self.network.output)
             # Each epoch shows every image in another view, and all views, so that epochs do not differ in difficulty.
@@ -249,10 +250,7 @@ class _Trainer:
 
     def _export(self) -> None:
         self.run.log("Calibrating on the validation images.")
-        layers = [self.network.get_layer("embedding").output, self.network.output]
-        both = keras.Model(self.network.inputs, layers)
-        train_embeddings, _ = _predict(both, self.images)
-        val_embeddings, val_logits = _predict(both, self.val_images)
+        train_embeddings, val_embeddings, val_logits = self._answers()
         log_probabilities = np.log(np.maximum(export.probabilities(tf.constant(val_logits), 1.0).numpy(), 1e-12))
         # In float16 precision, as the graph of a large network stores it.
         temperature = float(np.float16(evaluation.fit_temperature(log_probabilities, self.val_labels)))
@@ -279,6 +277,14 @@ class _Trainer:
         export.publish(folder)
         self.run.append("exported", model=self.run.name, epoch=self.best[0])
         self.run.log(f"Exported as models/{self.run.name}.")
+
+    def _answers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The embeddings of the training and the validation images, and the logits of the latter."""
+        if self.recipe.frozen_base:
+            return self.embeddings, self.val_inputs, _predict(self.learner, self.val_inputs)
+        layers = [self.network.get_layer("embedding").output, self.network.output]
+        both = keras.Model(self.network.inputs, layers)
+        return _predict(both, self.images)[0], *_predict(both, self.val_images)
 
     def _test(self, folder: Path) -> None:
         """Put the staged bundle through the validation and test images, and complete it with what they tell."""

@@ -153,33 +153,12 @@ def tiny_model(train, synthetic_data) -> Trained:
         return train(synthetic_data, "tiny_pooled")
 
 
-@pytest.fixture(scope="session")
-def synthetic_lite0(train, synthetic_data) -> Trained:
-    return train(synthetic_data, "efficientnet_lite0", epochs=4)
-
-
-@pytest.fixture(scope="session")
-def synthetic_notebook(train, synthetic_data) -> Trained:
-    return train(synthetic_data, "notebook_cnn", epochs=1)
-
-
-@pytest.fixture(scope="session")
-def real_lite0(train, real_data) -> Trained:
-    return train(real_data / "xray_dataset_covid19", "efficientnet_lite0", epochs=10)
-
-
-@pytest.fixture(scope="session")
-def real_notebook(train, real_data) -> Trained:
-    return train(real_data / "xray_dataset_covid19", "notebook_cnn", epochs=1)
-
-
-REAL = [pytest.param(name, marks=pytest.mark.real_data) for name in ("real_lite0", "real_notebook")]
-
-
-@pytest.fixture(params=["synthetic_lite0", "synthetic_notebook", *REAL])
-def trained(request) -> Trained:
-    """Both networks, trained on drawn and on real radiographs."""
-    return request.getfixturevalue(request.param)
+@pytest.fixture(scope="session", params=["efficientnet_lite0", "notebook_cnn"])
+def trained(request, train, synthetic_data) -> Trained:
+    """Both networks, trained on real radiographs where there are any, and else on drawn ones."""
+    real = os.environ.get("COVID_CNN_REAL_DATA")
+    data = Path(real) / "xray_dataset_covid19" if real else synthetic_data
+    return train(data, request.param, epochs={"efficientnet_lite0": 10, "notebook_cnn": 1}[request.param])
 
 
 @pytest.hookimpl(wrapper=True)

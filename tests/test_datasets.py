@@ -410,3 +410,12 @@ def test_add_nothing(tmp_path):
         adding.add(tmp_path / "nowhere", tmp_path)
     with pytest.raises(DatasetError, match="no name"):
         adding.add(make(tmp_path / "set", "A/1.png"), tmp_path, name="../..")
+
+
+def test_a_linked_dataset_is_found_by_the_name_of_its_link(tmp_path):
+    elsewhere = make(tmp_path / "elsewhere", "A/1.png", "B/2.png")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "linked").symlink_to(elsewhere, target_is_directory=True)
+    (found,), problems = datasets.discover(tmp_path / "data")
+    assert found.name == "linked" and not problems
+    assert datasets.open("linked", tmp_path / "data").items == found.items
