@@ -50,20 +50,22 @@ def graph(model: keras.Model, temperature: float, heatmaps: bool = True) -> byte
     """
     layers = [model.get_layer("feature_map").output, model.get_layer("embedding").output, model.output]
     network = keras.Model(model.inputs, layers)
+    weights = [(variable, variable.numpy()) for variable in network.variables]
 
+    @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")])
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        feature_map, embedding, logits = network([image], training=False)
-        outputs = {"probabilities": probabilities(logits, temperature), "embedding": embedding}
-        if heatmaps:
-            outputs["heatmaps"] = gradcam.explain(model, feature_map, embedding)
-        return outputs
+        # The weights as constants: with variables the conversion takes several times as long.
+        with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in weights]):
+            feature_map, embedding, logits = network([image], training=False)
+            outputs = {"probabilities": probabilities(logits, temperature), "embedding": embedding}
+            if heatmaps:
+                outputs["heatmaps"] = gradcam.explain(model, feature_map, embedding)
+            return outputs
 
-    archive = keras.export.ExportArchive()
-    archive.track(network)
-    signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")]
-    archive.add_endpoint("serve", serve, input_signature=signature)
+    module = tf.Module()
+    module.serve = serve
     with tempfile.TemporaryDirectory() as folder:
-        archive.write_out(folder, verbose=False)
+        tf.saved_model.save(module, folder, signatures=serve)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if model.count_params() > FLOAT32_WEIGHTS:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

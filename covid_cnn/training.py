@@ -5,6 +5,7 @@ once, by the finished bundle.
 """
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 from covid_cnn import assessment, cards, datasets, evaluation, export, imaging, networks
 from covid_cnn.augmentation import AUGMENTATIONS, augment
@@ -134,17 +136,16 @@ class _Trainer:
         if not self.recipe.frozen_base:
             self.learner, self.sample, self.val_inputs = self.network, augmented, self.val_images
         else:
-            embedding = self.network.get_layer("embedding").output
-            base = keras.Model(self.network.inputs, embedding)
             everything = np.arange(len(self.images))
             self.run.log(f"Computing the embeddings of {self.recipe.views} views of each image, once for all epochs.")
-            self.embeddings = _predict(base, self.images)
+            embed = _embedder(self.network)
+            self.embeddings = embed(self.images)
             views = [self.embeddings]
-            views += [_predict(base, augmented(view, everything)) for view in range(1, self.recipe.views)]
-            self.learner = keras.Model(embedding, self.network.output)
+            views += [embed(augmented(view, everything)) for view in range(1, self.recipe.views)]
+            self.learner = keras.Model(self.network.get_layer("embedding").output, self.network.output)
             # Each epoch shows every image in another view, and all views, so that epochs do not differ in difficulty.
             self.sample = lambda epoch, indices: np.stack([views[(epoch + i) % len(views)][i] for i in indices])
-            self.val_inputs = _predict(base, self.val_images)
+            self.val_inputs = embed(self.val_images)
         binary = len(self.classes) == 2
         self.learner.compile(
             optimizer=keras.optimizers.Adam(self.config.learning_rate),
@@ -326,6 +327,13 @@ def _check_finite(loss: float) -> None:
 
 def _predict(model: keras.Model, inputs: np.ndarray) -> Any:
     return model.predict(inputs, batch_size=32, verbose=0)
+
+
+def _embedder(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """What turns images ``[N, H, W, 1]`` into embeddings ``[N, D]``: the graph, several times as fast as Keras."""
+    graph = export.graph(network, temperature=1.0, heatmaps=False)
+    run = Interpreter(model_content=graph, num_threads=os.cpu_count()).get_signature_runner()
+    return lambda images: np.concatenate([run(image=image[None])["embedding"] for image in images])
 
 
 def _reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
