@@ -15,6 +15,7 @@ from covid_cnn.bundle import read_info
 
 NETWORKS = ("efficientnet_lite0", "notebook_cnn")
 TRAINED_ON, OTHER = "xray_dataset_covid19", "nih-chestxray8-subset"
+TITLE = "Adults of another hospital (NIH Clinical Center)"
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def make(network: str, home: Path) -> measure.Usage:
     """Train a network by its default recipe, under its own name, and record its test on the other dataset."""
     train = ("train", "--data", TRAINED_ON, "--network", network, "--name", network, "--seed", "0", "--quiet")
     usage = measure.process("-m", "covid_cnn", *train, home=home)
-    test = ("evaluate", "--data", OTHER, "--split", "all", "--model", network, "--record")
+    test = ("evaluate", "--data", OTHER, "--split", "all", "--model", network, "--record", TITLE)
     measure.process("-m", "covid_cnn", *test, home=home)
     return usage
 

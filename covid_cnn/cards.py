@@ -44,7 +44,7 @@ def headlines(info: dict[str, Any]) -> list[str]:
     if test := metrics.get("test"):
         sentences.append(f"On that dataset's test images its accuracy is {_interval(test['accuracy'])}.")
     for name, report in metrics.get("other", {}).items():
-        sentences.append(f"On {name} its accuracy is {_interval(report['accuracy'])}. {_false_alarms(report)}".strip())
+        sentences.append(f"{name}: accuracy {_interval(report['accuracy'])}. {_false_alarms(report)}".strip())
     if not metrics.get("other"):
         sentences.append("It was never tested on the images of another hospital.")
     return sentences
@@ -57,7 +57,8 @@ def _false_alarms(report: dict[str, Any]) -> str:
     positive = report["classes"].index(report["positive"])
     healthy = report["confusion"][1 - positive]
     return (
-        f"There it calls {healthy[positive]} of {sum(healthy)} {report['classes'][1 - positive]} {report['positive']}."
+        f"Of {sum(healthy)} images of {report['classes'][1 - positive]} "
+        f"it calls {healthy[positive]} {report['positive']}."
     )
 
 
@@ -69,7 +70,8 @@ def _other_data(info: dict[str, Any]) -> list[str]:
     """What the model does on data it was not made for: the first thing a reader should see."""
     parts = []
     for name, report in info["metrics"].get("other", {}).items():
-        parts += [f"## On other data: {name}", _false_alarms(report), evaluation.summary(report), flagged(report)]
+        parts += [f"## {name}", f"Dataset: {report['dataset']}. {_false_alarms(report)}"]
+        parts += [evaluation.summary(report), flagged(report)]
         parts += report["notes"]
     return [part for part in parts if part]
 

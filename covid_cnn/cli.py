@@ -224,7 +224,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, val, test, or all.")] = "test",
     model: Model = DEFAULT,
     as_json: Json = False,
-    record: Annotated[bool, typer.Option("--record", help="Keep the result in the model's card.")] = False,
+    record: Annotated[str | None, typer.Option(metavar="TITLE", help="Keep the result in the model's card.")] = None,
 ) -> None:
     """Test a model on a dataset: metrics with 95 % intervals."""
     from covid_cnn import assessment, bundle, cards, datasets, evaluation
@@ -241,8 +241,7 @@ def evaluate(
     if trained and (whole or split != "test"):
         report["notes"].append("The model has learned from some of these images: this is no test.")
     if record:
-        title = dataset.name if whole else f"{dataset.name}, {split}"
-        other = loaded.info["metrics"].get("other", {}) | {title: report}
+        other = loaded.info["metrics"].get("other", {}) | {record: report | {"dataset": dataset.name}}
         cards.write(loaded.folder, loaded.info | {"metrics": loaded.info["metrics"] | {"other": other}})
     if as_json:
         print(json.dumps(report, indent=2))

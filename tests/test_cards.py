@@ -61,10 +61,10 @@ def test_the_command_of_the_card_makes_the_run_again(info, monkeypatch):
 
 
 def test_results_on_other_data_come_before_the_own_test(info):
-    report = info["metrics"]["test"] | {"notes": ["A note on them."]}
-    info["metrics"]["other"] = {"nih, test": report}
+    report = info["metrics"]["test"] | {"notes": ["A note on them."], "dataset": "nih"}
+    info["metrics"]["other"] = {"Adults": report}
     card = cards.render(info)
-    assert card.index("## On other data: nih, test") < card.index("A note on them.") < card.index("## Test")
+    assert card.index("## Adults") < card.index("A note on them.") < card.index("## Test")
 
 
 def test_more_than_two_classes_have_no_threshold(info):
@@ -83,5 +83,5 @@ def test_headlines_warn_of_synthetic_data_and_of_missing_tests(info):
 
 def test_headlines_count_the_false_alarms_on_other_data(info):
     report = info["metrics"]["test"] | {"confusion": [[1, 3], [0, 4]]}
-    info["metrics"]["other"] = {"nih": report}
-    assert "There it calls 3 of 4 NORMAL PNEUMONIA." in cards.headlines(info)[-1]
+    info["metrics"]["other"] = {"Adults": report}
+    assert "Of 4 images of NORMAL it calls 3 PNEUMONIA." in cards.headlines(info)[-1]

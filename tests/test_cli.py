@@ -235,10 +235,10 @@ def test_a_collection_without_splits_is_one_test_set(run, with_model, tmp_path):
 
 
 def test_evaluate_can_be_kept_in_the_card(run, with_model):
-    assert run("evaluate", "--data", "drawn", "--record").status == 0
+    assert run("evaluate", "--data", "drawn", "--record", "Drawn by the program").status == 0
     model = Bundle(with_model / "models" / bundle.DEFAULT)
-    assert model.info["metrics"]["other"]["drawn, test"]["n"] == 8
-    assert "On other data: drawn, test" in (model.folder / bundle.CARD).read_text()
+    assert model.info["metrics"]["other"]["Drawn by the program"]["n"] == 8
+    assert "## Drawn by the program\n\nDataset: drawn." in (model.folder / bundle.CARD).read_text()
 
 
 # models, data, version
