@@ -1,14 +1,15 @@
 """Put a model bundle through a dataset's images, and evaluate its answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from covid_cnn import evaluation, imaging
+from covid_cnn import evaluation
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Item
 from covid_cnn.errors import DatasetError, ImageError
+from covid_cnn.reading import read_ahead
 
 # Words that collections use for the same class.
 SYNONYMS = {"nofinding": "normal", "nofindings": "normal", "healthy": "normal", "covid": "covid19"}
@@ -24,7 +25,7 @@ def _key(label: str) -> str:
     return SYNONYMS.get(letters, letters)
 
 
-def assess(bundle: Bundle, items: Sequence[Item], progress: Callable[[float], None] | None = None) -> dict[str, Any]:
+def assess(bundle: Bundle, items: Sequence[Item]) -> dict[str, Any]:
     """The report of ``evaluation.evaluate`` on ``items``, with ``out_of_distribution`` and ``notes`` added.
 
     Images whose class the bundle does not know, and unreadable ones, are left out and counted in ``notes``.
@@ -35,31 +36,26 @@ def assess(bundle: Bundle, items: Sequence[Item], progress: Callable[[float], No
         No image is left.
     """
     labels, predicted, probabilities, patients = [], [], [], []
-    flagged = unreadable = foreign = 0
-    for done, item in enumerate(items, start=1):
-        name = matching_class(item.label, bundle.classes)
-        if name is None:
-            foreign += 1
-            continue
-        try:
-            prediction = bundle.predict(imaging.read(item.path).pixels)
-        except ImageError:
+    known = [item for item in items if matching_class(item.label, bundle.classes)]
+    flagged = unreadable = 0
+    pixels = read_ahead([item.path for item in known], lambda radiograph: radiograph.pixels)
+    for item, image in zip(known, pixels, strict=True):
+        if isinstance(image, ImageError):
             unreadable += 1
             continue
-        labels.append(bundle.classes.index(name))
+        prediction = bundle.predict(image)
+        labels.append(bundle.classes.index(str(matching_class(item.label, bundle.classes))))
         predicted.append(bundle.classes.index(prediction.label))
         probabilities.append(prediction.probabilities)
         patients.append(item.patient)
         flagged += not prediction.in_distribution
-        if progress:
-            progress(done / len(items))
     if not labels:
         raise DatasetError(f"No image is of a class that model {bundle.name} knows ({', '.join(bundle.classes)}).")
     report = evaluation.evaluate(
         np.array(labels), np.array(predicted), np.array(probabilities), bundle.classes, bundle.positive, patients
     )
     notes = []
-    if foreign:
+    if foreign := len(items) - len(known):
         notes.append(f"{foreign} images are of classes that the model does not know, and were left out.")
     if unreadable:
         notes.append(f"{unreadable} images could not be read, and were left out.")

@@ -9,6 +9,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from itertools import tee
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,17 +87,16 @@ class _Rows:
 
 
 def _predict(bundle: Bundle, files: list[Path], heatmaps: Path | None) -> Iterator[dict[str, Any]]:
-    from covid_cnn import imaging
+    from covid_cnn.reading import read_ahead
 
-    for path in _images(files):
+    named, opened = tee(_images(files))
+    for path, radiograph in zip(named, read_ahead(opened, lambda radiograph: radiograph), strict=True):
         row: dict[str, Any] = {"path": str(path), "label": "", "in_distribution": "", "warning": "", "error": ""}
         row |= {f"p_{name}": "" for name in bundle.classes}
-        try:
-            radiograph = imaging.read(path)
-            prediction = bundle.predict(radiograph.pixels)
-        except ImageError as error:
-            yield row | {"error": str(error)}
+        if isinstance(radiograph, ImageError):
+            yield row | {"error": str(radiograph)}
             continue
+        prediction = bundle.predict(radiograph.pixels)
         warnings = [prediction.warning, *radiograph.warnings]
         yield row | {
             "label": prediction.label,

@@ -24,6 +24,7 @@ from covid_cnn.augmentation import AUGMENTATIONS, augment
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Item
 from covid_cnn.errors import CovidCnnError, DatasetError, ImageError, RunError
+from covid_cnn.reading import read_ahead
 from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import Run, TrainConfig
 from covid_cnn.splits import training_splits
@@ -111,13 +112,14 @@ class _Trainer:
     def _read(self, items: Sequence[Item]) -> tuple[list[Item], np.ndarray, np.ndarray]:
         """The readable items, their images ``[N, H, W, 1]`` and labels ``[N]``."""
         readable, images = [], []
-        for item in items:
-            try:
-                images.append(imaging.prepare(imaging.read(item.path).pixels, self.recipe.input_size))
-                readable.append(item)
-            except ImageError as error:
-                self.notes.append(f"Left out: {error}")
+        read = read_ahead([item.path for item in items], lambda r: imaging.prepare(r.pixels, self.recipe.input_size))
+        for item, image in zip(items, read, strict=True):
+            if isinstance(image, ImageError):
+                self.notes.append(f"Left out: {image}")
                 self.run.log(self.notes[-1])
+            else:
+                images.append(image)
+                readable.append(item)
         labels = np.array([self.classes.index(item.label) for item in readable], np.int64)
         return readable, np.array(images, np.float32).reshape(-1, *self.recipe.input_size, 1), labels
 

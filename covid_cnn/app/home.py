@@ -62,7 +62,7 @@ def _gap() -> None:
     found, _ = bundle.discover()
     rows = []
     for name, info in found.items():
-        tests = {"its own test images": info["metrics"].get("test")} | info["metrics"].get("other", {})
+        tests = {"Its own test images": info["metrics"].get("test")} | info["metrics"].get("other", {})
         for where, report in tests.items():
             if report and len(tests) > 1 and (interval := report.get("specificity")):
                 rows.append({"model": name, "where": where} | interval)
@@ -71,7 +71,7 @@ def _gap() -> None:
     st.subheader("The gap")
     st.markdown("How many healthy people each model calls healthy (specificity), at home and at another hospital.")
     table = pd.DataFrame(rows)
-    base = alt.Chart(table).encode(y=alt.Y("where:N", title=None, axis=alt.Axis(labelLimit=220)))
+    base = alt.Chart(table).encode(y=alt.Y("where:N", title=None, axis=alt.Axis(labelLimit=320)))
     scale = alt.Scale(domain=[0, 1])
     x = alt.X("value:Q", scale=scale, title="specificity, with its 95 % interval", axis=alt.Axis(format="%"))
     tooltip = [alt.Tooltip(f"{key}:Q", format=".3f") for key in ("value", "low", "high")] + [alt.Tooltip("n:Q")]
