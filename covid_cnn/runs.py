@@ -164,7 +164,8 @@ class Run:
 
     def begin(self) -> None:
         """Tell that this process now works on the run."""
-        if self.state() in ("running", "stopping"):
+        events = self.events()
+        if any(event["type"] == "started" for event in events) and self.state(events) in ("running", "stopping"):
             raise RunError(f"Run {self.name} is already at work in another process: wait for it or stop it.")
         self._end_last_line()
         process = psutil.Process()

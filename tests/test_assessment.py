@@ -67,7 +67,6 @@ def test_images_of_one_patient_count_as_one(model, tiny_model):
     assert assessment.assess(model, items)["n_patients"] == 4
 
 
-
 def test_without_a_known_class_there_is_nothing_to_assess(model, tiny_model):
     items = [replace(item, label="Tuberculosis") for item in tiny_model.dataset.subset("test")]
     with pytest.raises(DatasetError, match="No image is of a class that model tiny_pooled knows"):

@@ -154,7 +154,7 @@ def test_an_uploaded_x_ray_is_answered_beside_a_file_that_is_none(page, app, rea
     before = files(app.home)
     visit(page, app, "predict")
     page.locator("input[type=file]").set_input_files([xray, fake])
-    expect(page.get_by_text("notes.png is damaged or not an image")).to_be_visible()
+    expect(page.get_by_role("paragraph").filter(has_text="notes.png is damaged or not an image")).to_be_visible()
     expect(page.get_by_role("heading", name=xray.name, exact=True)).to_be_visible()
     expect(page.get_by_test_id("stMetricValue")).to_have_text(re.compile("^(NORMAL|PNEUMONIA|Not sure)$"))
     expect_pictures(page.get_by_test_id("stImage").locator("img"), 2)
@@ -174,7 +174,7 @@ def test_the_report_can_be_downloaded(page, app, tmp_path):
     visit(page, app, "")
     press(page, "Ask the model")
     settled(page, "predict")
-    press(page, "Download")
+    press(page.get_by_test_id("stPopover").last, "Download")
     for label, start in (("Overlay (PNG)", b"\x89PNG"), ("Report (PDF)", b"%PDF-")):
         with page.expect_download() as download:
             press(page, label)
@@ -214,6 +214,8 @@ def test_a_network_is_trained_and_then_asked(page, app):
         synthetic.write_dataset(folder)
     visit(page, app, "train")
     page.get_by_role("spinbutton", name="Epochs").fill("2")
+    page.keyboard.press("Enter")
+    page.get_by_role("spinbutton", name="Batch size").fill("1")  # many steps, to see them come
     page.keyboard.press("Enter")
     page.get_by_role("textbox", name="Name").fill("of_the_browser")
     page.keyboard.press("Enter")

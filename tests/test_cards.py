@@ -3,11 +3,12 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from covid_cnn import bundle, cards, cli, evaluation, runs
+from covid_cnn import bundle, cards, cli, datasets, evaluation, runs
 from covid_cnn.errors import RunError
 
 
@@ -55,6 +56,8 @@ def test_the_command_of_the_card_makes_the_run_again(info, monkeypatch):
         raise RunError("That is far enough.")
 
     monkeypatch.setattr(runs, "create", create)
+    monkeypatch.setattr(datasets.Dataset, "check_trainable", lambda dataset: None)
+    monkeypatch.setattr(datasets, "open", lambda name: datasets.Dataset(name, Path(), ()))
     CliRunner().invoke(cli.app, shlex.split(command[1]))
     assert made.pop("name") == "tiny_pooled"
     assert made == {key: info["recipe"][key] for key in made} and made

@@ -1,4 +1,4 @@
-"""The heatmaps that a model exports are Grad-CAM: held against automatic differentiation, on trained networks."""
+"""The closed form of Grad-CAM is Grad-CAM: held against automatic differentiation, for every kind of head."""
 
 import keras
 import numpy as np
@@ -6,27 +6,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from covid_cnn import export, gradcam, imaging, networks
-from covid_cnn.bundle import Bundle
-
-
-def some_images(trained) -> list[np.ndarray]:
-    """Six images of the dataset, of every class and split."""
-    items = trained.dataset.items
-    return [imaging.read(item.path).pixels for item in items[:: -(-len(items) // 6)]]
-
-
-def test_a_trained_model_answers_as_its_keras_network(trained):
-    bundle = Bundle(trained.bundle)
-    for pixels in some_images(trained):
-        prediction = bundle.predict(pixels)
-        image = prediction.seen[None, ..., None]
-        heatmaps = gradcam.reference(trained.network, image)[0]
-        assert heatmaps.max() == pytest.approx(1)  # not two empty maps, which would be equal whatever is done
-        np.testing.assert_allclose(prediction.heatmaps, heatmaps, rtol=0, atol=1e-3)
-        logits = trained.network(image, training=False)
-        probabilities = export.probabilities(logits, bundle.info["temperature"]).numpy()[0]
-        np.testing.assert_allclose(prediction.probabilities, probabilities, rtol=0, atol=1e-4)
+from covid_cnn import export, gradcam, networks
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "notebook_cnn"])
