@@ -4,9 +4,11 @@ Each command imports what it needs when it runs: predicting must start in a frac
 may load TensorFlow.
 """
 
+import contextlib
 import csv
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import tee
@@ -276,12 +278,11 @@ def models(as_json: Json = False) -> None:
 @app.command(name="app")
 def start_app() -> None:
     """Open the web app: streamlit run streamlit_app.py, reachable from this computer alone."""
-    from streamlit.web import cli as streamlit
-
-    # Not in config.toml: a hosting service runs streamlit itself, and must reach it from outside.
+    # The address is not in config.toml: a hosting service runs streamlit itself, and must reach it from outside.
     front_door = Path(__file__).resolve().parent.parent / "streamlit_app.py"
-    sys.argv = ["streamlit", "run", str(front_door), "--server.address=localhost"]
-    streamlit.main()
+    command = [sys.executable, "-m", "streamlit", "run", str(front_door), "--server.address=localhost"]
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the app, and that is all
+        raise typer.Exit(subprocess.call(command))
 
 
 @app.command()
