@@ -70,18 +70,19 @@ def _gap() -> None:
         return
     st.subheader("The gap")
     st.markdown("How many healthy people each model calls healthy (specificity), at home and at another hospital.")
-    table = pd.DataFrame(rows)
-    base = alt.Chart(table).encode(y=alt.Y("where:N", title=None, axis=alt.Axis(labelLimit=320)))
+    places = list(dict.fromkeys(row["where"] for row in rows))  # at home first
+    base = alt.Chart(pd.DataFrame(rows)).encode(
+        y=alt.Y("model:N", title=None, sort=None),
+        yOffset=alt.YOffset("where:N", sort=places),
+    )
     scale = alt.Scale(domain=[0, 1])
     x = alt.X("value:Q", scale=scale, title="specificity, with its 95 % interval", axis=alt.Axis(format="%"))
-    tooltip = [alt.Tooltip(f"{key}:Q", format=".3f") for key in ("value", "low", "high")] + [alt.Tooltip("n:Q")]
+    colour = alt.Color(
+        "where:N", sort=places, title=None, legend=alt.Legend(orient="top", direction="vertical", labelLimit=400)
+    )
+    tooltip = ["where:N", *(alt.Tooltip(f"{key}:Q", format=".3f") for key in ("value", "low", "high")), "n:Q"]
     layers = [
-        base.mark_bar(height=16, opacity=0.8).encode(x=x, color=alt.Color("where:N", legend=None), tooltip=tooltip),
+        base.mark_bar(height=16, opacity=0.8).encode(x=x, color=colour, tooltip=tooltip),
         base.mark_rule(strokeWidth=2, color="gray").encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
     ]
-    chart = (
-        alt.layer(*layers)
-        .properties(height=70)
-        .facet(row=alt.Row("model:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left")))
-    )
-    st.altair_chart(chart)
+    st.altair_chart(alt.layer(*layers).properties(height=130 + 70 * len({row["model"] for row in rows})))
