@@ -1,7 +1,8 @@
-"""How good is a classifier: metrics with 95 % intervals, calibration, and the decision threshold.
+"""How good is a classifier: metrics with 95 % intervals, calibration, the decision threshold, and prediction sets.
 
 It knows arrays of labels and probabilities, and neither images nor models. A metric that a test set cannot tell
-(specificity where nobody is healthy) is None, never NaN.
+(specificity where nobody is healthy) is None, never NaN. scipy is imported where it is used, since it takes longer to
+load than a prediction takes, and a prediction needs its set of classes alone.
 """
 
 import math
@@ -9,9 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
-from scipy.stats import binomtest, rankdata
 
 from covid_cnn.errors import BundleError, DatasetError
 
@@ -43,6 +41,8 @@ def wilson(successes: int, n: int) -> Interval:
     ValueError
         n is not positive, or successes is not in 0..n.
     """
+    from scipy.stats import binomtest
+
     if not 0 <= successes <= n or n == 0:
         raise ValueError(f"{successes} of {n} is not a proportion.")
     interval = binomtest(int(successes), int(n)).proportion_ci(0.95, method="wilson")
@@ -104,6 +104,9 @@ def evaluate(
     for independent; the other metrics carry bootstrap intervals over patients. Predictive values hold at the share of
     positives in this test set and nowhere else.
 
+    With more than two classes and a positive one the report holds both readings: all classes apart, and the positive
+    class against the rest, in which an image of one other class that is taken for another counts as right.
+
     Parameters
     ----------
     labels : int [N], the true class of each image as an index into `classes`.
@@ -111,7 +114,7 @@ def evaluate(
         be the most probable).
     probabilities : float [N, K].
     classes : K names.
-    positive : of two classes, the one that is looked for; None where there is no such class.
+    positive : the one of the classes that is looked for; None where there is no such class.
     patients : N names.
 
     Returns
@@ -119,8 +122,9 @@ def evaluate(
     `n`, `n_patients`, `classes`, `positive`, `confusion` (rows true, columns predicted), and these metrics, each an
     `Interval.to_dict()` or None where undefined: `accuracy`, `balanced_accuracy`, `brier` (Brier 1950; halved for
     two classes, as is usual there), `ece`, `auroc`, and `sensitivity_by_class`, a dict over the classes. With a
-    positive class also `sensitivity`, `specificity`, `ppv`, `npv`, `f1`; without one, `auroc` is the macro average
-    of each class against the rest, and `auroc_by_class` holds the single ones.
+    positive class also `sensitivity`, `specificity`, `ppv`, `npv`, `f1`. With two classes and a positive one `auroc`
+    is of that; else it is the macro average of each class against the rest, `auroc_by_class` holds the single ones,
+    and `auroc_positive` that of the positive class, if there is one.
 
     Raises
     ------
@@ -137,8 +141,8 @@ def evaluate(
         raise DatasetError("There is no image to evaluate: choose a split that holds some.")
     if predicted.shape != (n,) or probabilities.shape != (n, k) or len(patients) != n:
         raise ValueError("Labels, predictions, probabilities and patients must be of one length.")
-    if positive is not None and (k != 2 or positive not in classes):
-        raise ValueError(f"{positive!r} is not one of two classes.")
+    if positive is not None and positive not in classes:
+        raise ValueError(f"{positive!r} is not one of the classes.")
     if not np.isfinite(probabilities).all():
         raise BundleError(
             "The model's probabilities are not numbers: it diverged; train it again at a lower learning rate."
@@ -167,22 +171,24 @@ def evaluate(
     def auroc(i: int) -> dict | None:
         return resampled(lambda y, scores: _auroc(y == i, scores), probabilities[:, i])
 
+    if positive is None or k > 2:
+        by_class = {name: auroc(i) for i, name in enumerate(classes)}
+        report |= {"auroc": resampled(_macro_auroc, probabilities), "auroc_by_class": by_class}
     if positive is None:
-        return report | {
-            "auroc": resampled(_macro_auroc, probabilities),
-            "auroc_by_class": {name: auroc(i) for i, name in enumerate(classes)},
-        }
+        return report
 
     yes = list(classes).index(positive)
-    no = 1 - yes
-    # With one class alone the predictive values are 0 or 1 whatever the classifier does, and F1 says no more.
-    answers = confusion.sum(axis=0) if totals.all() else np.zeros(2, int)
+    hits, false_alarms = confusion[yes, yes], confusion[:, yes].sum() - confusion[yes, yes]
+    misses = totals[yes] - hits
+    rejections = n - hits - misses - false_alarms
+    # Without a positive or without a negative the predictive values are 0 or 1 whatever the classifier does.
+    both = 0 < totals[yes] < n
     return report | {
-        "auroc": auroc(yes),
-        "sensitivity": _proportion(confusion[yes, yes], totals[yes]),
-        "specificity": _proportion(confusion[no, no], totals[no]),
-        "ppv": _proportion(confusion[yes, yes], answers[yes]),
-        "npv": _proportion(confusion[no, no], answers[no]),
+        **({"auroc_positive": report["auroc_by_class"][positive]} if k > 2 else {"auroc": auroc(yes)}),
+        "sensitivity": _proportion(hits, totals[yes]),
+        "specificity": _proportion(rejections, n - totals[yes]),
+        "ppv": _proportion(hits, hits + false_alarms) if both else None,
+        "npv": _proportion(rejections, rejections + misses) if both else None,
         "f1": resampled(lambda y, p: _f1(y == yes, p == yes), predicted),
     }
 
@@ -190,23 +196,29 @@ def evaluate(
 def rows(report: dict) -> list[tuple[str, Interval | None]]:
     """The metrics of an `evaluate` report by their display names, in the order in which a reader wants them."""
     positive = report["positive"]
-    named = [("Accuracy", "accuracy"), ("Balanced accuracy", "balanced_accuracy")]
-    if positive is None:
-        table = [(title, report[key]) for title, key in [*named, ("AUROC (macro, one against the rest)", "auroc")]]
-        table += [(f"Sensitivity, {name}", entry) for name, entry in report["sensitivity_by_class"].items()]
-        table += [(f"AUROC, {name}", entry) for name, entry in report["auroc_by_class"].items()]
-    else:
-        named = [
-            (f"Sensitivity ({positive})", "sensitivity"),
-            ("Specificity", "specificity"),
-            ("AUROC", "auroc"),
-            *named,
-            ("Positive predictive value", "ppv"),
-            ("Negative predictive value", "npv"),
-            ("F1 score", "f1"),
+    table = [("Accuracy", report["accuracy"]), ("Balanced accuracy", report["balanced_accuracy"])]
+    if positive is not None:
+        two = len(report["classes"]) == 2
+        table = [
+            (f"Sensitivity ({positive})", report["sensitivity"]),
+            ("Specificity", report["specificity"]),
+            ("AUROC" if two else f"AUROC ({positive} against the rest)", report["auroc" if two else "auroc_positive"]),
+            *table,
+            ("Positive predictive value", report["ppv"]),
+            ("Negative predictive value", report["npv"]),
+            ("F1 score", report["f1"]),
         ]
-        table = [(title, report[key]) for title, key in named]
+    if "auroc_by_class" in report:
+        others = [name for name in report["classes"] if name != positive]
+        table += [("AUROC (macro, one against the rest)", report["auroc"])]
+        table += [(f"Sensitivity, {name}", report["sensitivity_by_class"][name]) for name in others]
+        table += [(f"AUROC, {name}", report["auroc_by_class"][name]) for name in others]
     table += [("Brier score", report["brier"]), ("Expected calibration error", report["ece"])]
+    if sets := report.get("prediction_sets"):
+        table += [(f"Coverage of the {100 * sets['level']:g} % prediction sets", sets["coverage"])]
+        by_class = zip(report["classes"], sets["coverage_by_class"], strict=True)
+        table += [(f"Coverage, {name}", entry) for name, entry in by_class]
+        table += [("Classes in a set, on average", sets["mean_size"]), ("Sets of one class", sets["single"])]
     return [(title, Interval(**entry) if entry else None) for title, entry in table]
 
 
@@ -239,9 +251,70 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
-    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    bin_of = _bins(confidence, bins)
     # |accuracy - confidence| of a bin times its share of the images is |sum of the differences| over all images.
     return float(np.abs(np.bincount(bin_of, weights=correct - confidence)).sum() / len(labels))
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[dict]:
+    """How often the most probable class is right, against how probable it was (DeGroot and Fienberg 1983).
+
+    Parameters
+    ----------
+    labels : int [N].
+    probabilities : float [N, K]; the largest of a row is its confidence.
+    bins : equal parts of 0..1, into which the images fall by their confidence.
+
+    Returns
+    -------
+    For each part that holds an image, in order: `confidence` (their mean), `accuracy` (the share whose most probable
+    class is right, as `Interval.to_dict()`) and `n` images.
+    """
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    bin_of = _bins(confidence, bins)
+    return [
+        {
+            "confidence": float(confidence[bin_of == i].mean()),
+            "accuracy": wilson(int(correct[bin_of == i].sum()), int((bin_of == i).sum())).to_dict(),
+            "n": int((bin_of == i).sum()),
+        }
+        for i in np.unique(bin_of)
+    ]
+
+
+def calibration(
+    labels: np.ndarray, log_probabilities: np.ndarray, temperature: float, patients: Sequence[str], split: str = "val"
+) -> dict:
+    """What a temperature does to the calibration: the `calibration` of `model.json`, for the card and its diagram.
+
+    Parameters
+    ----------
+    labels : int [N].
+    log_probabilities : float [N, K], before the division by the temperature; logits do as well.
+    temperature : as `fit_temperature` found it.
+    patients : N names.
+    split : "val" or "test", whose images these are. On those that the temperature was fitted on, the error after it
+        looks smaller than it is.
+
+    Returns
+    -------
+    `temperature`, `n`, `split`, and `before` and `after`, each with `ece`, an `Interval.to_dict()`, and `reliability`.
+    """
+    from scipy.special import softmax
+
+    def told(probabilities: np.ndarray) -> dict:
+        error = bootstrap(expected_calibration_error, labels, probabilities, patients)
+        return {"ece": error.to_dict() if error else None, "reliability": reliability(labels, probabilities)}
+
+    labels, log_probabilities = np.asarray(labels), np.asarray(log_probabilities, float)
+    return {
+        "temperature": temperature,
+        "n": len(labels),
+        "split": split,
+        "before": told(softmax(log_probabilities, axis=1)),
+        "after": told(softmax(log_probabilities / temperature, axis=1)),
+    }
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -256,6 +329,9 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     logits : float [N, K], or log-probabilities: softmax takes both alike.
     labels : int [N].
     """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
     logits, labels = np.asarray(logits, float), np.asarray(labels)
     k = logits.shape[1]
     counts = np.bincount(labels, minlength=k)
@@ -291,8 +367,134 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(best[np.abs(best - 0.5).argmin()])
 
 
+def choose_threshold_at_specificity(labels: np.ndarray, scores: np.ndarray, specificity: float = 0.95) -> float:
+    """The smallest threshold at which enough negatives stay below it, `score >= threshold` being the positive answer.
+
+    Smallest, so that of all thresholds with this specificity it misses the fewest positives. Every value from the
+    highest negative that must stay below up to the next score gives the same answers here; of those it is the
+    midpoint, so that a rounding error changes no answer. Negatives of one score stand or fall together, so that ties
+    can only raise the specificity. Where a negative that must stay below has the score 1, the threshold lies above 1,
+    and nothing is positive. Without a negative nothing can be chosen, and it is 0.5.
+
+    Parameters
+    ----------
+    labels : bool or 0/1 [N], 1 being positive.
+    scores : float [N], 0..1.
+    specificity : above 0, at most 1: the share of these negatives that must stay below the threshold.
+
+    Raises
+    ------
+    ValueError
+        the specificity is out of its range.
+    """
+    if not 0 < specificity <= 1:
+        raise ValueError(f"A specificity of {specificity} cannot be asked for.")
+    labels, scores = np.asarray(labels, bool), np.asarray(scores, float)
+    negatives = np.sort(scores[~labels])
+    if not len(negatives):
+        return 0.5
+    # Less a hair, for 0.95 x 20 is a little more than 19 in floating point.
+    highest = negatives[math.ceil(specificity * len(negatives) - 1e-9) - 1]
+    above = np.append(scores[scores > highest], 1.0 if highest < 1 else 2.0)
+    return float((highest + above.min()) / 2)
+
+
+def conformal_thresholds(labels: np.ndarray, probabilities: np.ndarray, level: float = 0.9) -> np.ndarray:
+    """The probability from which on each class belongs into a prediction set: class-conditional split conformal.
+
+    Of the images of each class, at least the share `level` will have that class in their set, on average over
+    calibration sets, whatever the classifier is worth and whatever the classes' shares: if the new images and those
+    here are exchangeable, so not at another hospital, and less surely where patients have several images. (Vovk 2012,
+    there called Mondrian or label-conditional; Angelopoulos and Bates 2021.) Of n images of a class, the threshold is
+    the m-th smallest probability given to it, m being the whole part of (n + 1) (1 - level): of n + 1 exchangeable
+    images, that many at most are left out.
+
+    Parameters
+    ----------
+    labels : int [N], of images that neither the weights nor the choice of the network have seen.
+    probabilities : float [N, K], as they will be compared: calibrated.
+    level : above 0, below 1.
+
+    Returns
+    -------
+    float64 [K]; 0, which takes every image in, for a class with too few images for the level (fewer than 9 for 0.9).
+
+    Raises
+    ------
+    ValueError
+        the level is out of its range.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"A level of {level} cannot be asked for.")
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
+    thresholds = np.zeros(probabilities.shape[1])
+    for k in range(len(thresholds)):
+        given = np.sort(probabilities[labels == k, k])
+        # More by a hair, for 10 x (1 - 0.9) is a little less than 1 in floating point.
+        left_out = min(math.floor((len(given) + 1) * (1 - level) + 1e-9), len(given))
+        if left_out:
+            thresholds[k] = given[left_out - 1]
+    return thresholds
+
+
+def prediction_sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Which classes each image could be of: those whose probability reaches their threshold.
+
+    A set is never empty. Where no class reaches its threshold, the most probable one is taken: "could be nothing"
+    helps nobody, an image that is of no known kind is flagged by its distance and not here, and a class more can only
+    raise the coverage.
+
+    Parameters
+    ----------
+    probabilities : float [N, K].
+    thresholds : float [K], from `conformal_thresholds`.
+
+    Returns
+    -------
+    bool [N, K].
+    """
+    sets = probabilities >= np.asarray(thresholds)
+    empty = np.flatnonzero(~sets.any(axis=1))
+    sets[empty, probabilities[empty].argmax(axis=1)] = True
+    return sets
+
+
+def coverage(labels: np.ndarray, sets: np.ndarray, patients: Sequence[str] | None = None) -> dict:
+    """How often the true class is in the prediction set, and how much the sets say.
+
+    Parameters
+    ----------
+    labels : int [N].
+    sets : bool [N, K], from `prediction_sets`.
+    patients : N names, whom the interval of the mean size is bootstrapped over; None makes each image one of its own.
+
+    Returns
+    -------
+    `coverage`, `coverage_by_class` (a list of K; None for a class without images), `single` (the share of sets that
+    hold one class), all with Wilson intervals, and `mean_size` with a bootstrap interval, as `Interval.to_dict()`.
+    """
+    labels = np.asarray(labels)
+    covered = sets[np.arange(len(labels)), labels]
+    sizes = sets.sum(axis=1)
+    names = [str(i) for i in range(len(labels))] if patients is None else patients
+    mean_size = bootstrap(lambda y, chosen: float(chosen.mean()), labels, sizes, names)
+    return {
+        "coverage": _proportion(covered.sum(), len(labels)),
+        "coverage_by_class": [
+            _proportion(covered[labels == k].sum(), (labels == k).sum()) for k in range(sets.shape[1])
+        ],
+        "mean_size": mean_size.to_dict() if mean_size else None,
+        "single": _proportion((sizes == 1).sum(), len(labels)),
+    }
+
+
 # The metrics below run thousands of times in a bootstrap, where scikit-learn's checks of its input would take most of
 # the time; the tests hold each to scikit-learn's value.
+
+
+def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """The equal part of 0..1, by its number, that each confidence falls into; each part has its upper end."""
+    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
 
 
 def _confusion(labels: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
@@ -317,6 +519,8 @@ def _f1(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 def _auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     """The probability that a positive scores above a negative, from their ranks (Mann and Whitney 1947)."""
+    from scipy.stats import rankdata
+
     positives = int(labels.sum())
     negatives = len(labels) - positives
     if not positives or not negatives:

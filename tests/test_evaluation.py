@@ -3,6 +3,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn import metrics
 
@@ -10,10 +12,16 @@ from covid_cnn.errors import BundleError, DatasetError
 from covid_cnn.evaluation import (
     Interval,
     bootstrap,
+    calibration,
     choose_threshold,
+    choose_threshold_at_specificity,
+    conformal_thresholds,
+    coverage,
     evaluate,
     expected_calibration_error,
     fit_temperature,
+    prediction_sets,
+    reliability,
     rows,
     summary,
     wilson,
@@ -153,6 +161,38 @@ def test_multi_class_metrics_are_those_of_scikit_learn():
         assert report["auroc_by_class"][name]["value"] == pytest.approx(expected)
 
 
+def test_three_classes_with_a_positive_one_have_both_readings():
+    labels, probabilities = noisy_set(90, 3)
+    yes = probabilities[:, 2] >= 0.25
+    predicted = np.where(yes, 2, probabilities[:, :2].argmax(axis=1))
+    report = evaluate(labels, predicted, probabilities, "ABC", "C", one_each(90))
+    several = evaluate(labels, predicted, probabilities, "ABC", None, one_each(90))
+    assert {key: report[key] for key in several} == several | {"positive": "C"}
+    truth = labels == 2
+    expected = {
+        "sensitivity": metrics.recall_score(truth, yes),
+        "specificity": metrics.recall_score(truth, yes, pos_label=False),
+        "ppv": metrics.precision_score(truth, yes),
+        "npv": metrics.precision_score(truth, yes, pos_label=False),
+        "f1": metrics.f1_score(truth, yes),
+        "auroc_positive": metrics.roc_auc_score(truth, probabilities[:, 2]),
+    }
+    assert {key: report[key]["value"] for key in expected} == pytest.approx(expected)
+    assert report["specificity"]["n"] == (~truth).sum() and report["ppv"]["n"] == yes.sum()
+    titles = [title for title, _ in rows(report)]
+    assert titles[:3] == ["Sensitivity (C)", "Specificity", "AUROC (C against the rest)"]
+    assert {"AUROC, A", "Sensitivity, B", "Accuracy"} < set(titles) and len(titles) == len(set(titles))
+    assert "Sensitivity, C" not in titles  # it stands there as the sensitivity
+
+
+def test_an_image_of_one_other_class_taken_for_another_is_no_false_alarm():
+    report = evaluate([0, 1, 2, 2], [1, 0, 2, 2], np.eye(3)[[1, 0, 2, 2]], "ABC", "C", list("wxyz"))
+    assert report["accuracy"]["value"] == 0.5
+    assert report["specificity"]["value"] == report["ppv"]["value"] == report["npv"]["value"] == 1
+    healthy = evaluate([0, 1], [1, 0], np.eye(3)[[1, 0]], "ABC", "C", list("wx"))
+    assert healthy["specificity"]["value"] == 1 and healthy["sensitivity"] is healthy["npv"] is None
+
+
 def test_what_a_test_set_of_healthy_people_cannot_tell_is_none():
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
     report = evaluate([0, 0, 0], [0, 0, 1], probabilities, CLASSES, "PNEUMONIA", ["a", "b", "c"])
@@ -174,7 +214,7 @@ def test_a_class_without_test_images_leaves_the_others_their_metrics():
     json.dumps(report, allow_nan=False)
 
 
-@pytest.mark.parametrize(("k", "positive"), [(2, "PNEUMONIA"), (3, None)])
+@pytest.mark.parametrize(("k", "positive"), [(2, "PNEUMONIA"), (3, None), (3, "OTHER")])
 def test_the_summary_is_a_table_of_all_metrics(k, positive):
     labels, probabilities = noisy_set(40, k)
     classes = (*CLASSES, "OTHER")[:k]
@@ -196,7 +236,7 @@ def test_evaluate_refuses_what_it_cannot_judge():
         evaluate([0, 1], [0, 1], probabilities * np.nan, CLASSES, "PNEUMONIA", ["a", "b"])
     with pytest.raises(ValueError, match="one length"):
         evaluate([0, 1], [0, 1], probabilities, CLASSES, "PNEUMONIA", ["a"])
-    with pytest.raises(ValueError, match="two classes"):
+    with pytest.raises(ValueError, match="is not one of the classes"):
         evaluate([0, 1], [0, 1], probabilities, CLASSES, "COVID-19", ["a", "b"])
 
 
@@ -250,3 +290,135 @@ def test_no_threshold_is_better_than_the_chosen_one(seed):
 )
 def test_thresholds_of_small_sets(labels, scores, threshold):
     assert choose_threshold(np.array(labels), np.array(scores)) == pytest.approx(threshold)
+
+
+def answered(threshold: float, labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
+    """Specificity and sensitivity at a threshold."""
+    positive = scores >= threshold
+    return float((~positive[~labels]).mean()), float(positive[labels].mean())
+
+
+SCORES = st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=2, max_size=60).filter(
+    lambda pairs: len({positive for positive, _ in pairs}) == 2
+)
+
+
+@given(SCORES, st.sampled_from([0.05, 0.5, 0.9, 0.95, 0.99, 1.0]))
+def test_the_threshold_at_a_specificity_is_the_smallest(pairs, specificity):
+    labels, scores = np.array([one for one, _ in pairs]), np.array([score / 20 for _, score in pairs])
+    reached, sensitivity = answered(choose_threshold_at_specificity(labels, scores, specificity), labels, scores)
+    assert reached >= specificity - 1e-12
+    # One threshold for each way to divide the images; those that reach the specificity find no more positives.
+    for threshold in np.append(np.unique(scores), 2):
+        other, found = answered(threshold, labels, scores)
+        assert other < specificity - 1e-12 or found <= sensitivity
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "specificity", "threshold"),
+    [
+        ([0] * 20 + [1], [*np.arange(20) / 100, 0.99], 0.95, 0.185),  # 19 of 20 stay below, and not all
+        ([0] * 20 + [1], [*np.arange(20) / 100, 0.99], 0.951, (0.19 + 0.99) / 2),
+        ([0, 0, 1], [0.3, 0.3, 0.3], 0.95, 0.65),  # all equal: no one reaches it
+        ([0, 1], [1.0, 1.0], 0.95, 1.5),  # nothing is positive
+        ([1, 1], [0.2, 0.9], 0.95, 0.5),  # no negative to choose by
+    ],
+)
+def test_thresholds_at_a_specificity_of_small_sets(labels, scores, specificity, threshold):
+    chosen = choose_threshold_at_specificity(np.array(labels), np.array(scores), specificity)
+    assert chosen == pytest.approx(threshold)
+
+
+@pytest.mark.parametrize("specificity", [0, -1, 1.01])
+def test_a_specificity_out_of_range_is_refused(specificity):
+    with pytest.raises(ValueError, match="specificity"):
+        choose_threshold_at_specificity(np.array([0, 1]), np.array([0.1, 0.9]), specificity)
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=80), st.sampled_from([0.5, 0.8, 0.9, 0.95]))
+def test_of_exchangeable_images_at_least_the_level_is_covered(given_to_truth, level):
+    """The guarantee itself: each image of a class in turn is the new one, the others calibrate."""
+    p = np.array(given_to_truth) / 30
+    probabilities = np.stack([p, 1 - p], axis=1)
+    labels = np.zeros(len(p), int)
+    covered = [
+        p[i] >= conformal_thresholds(np.delete(labels, i), np.delete(probabilities, i, axis=0), level)[0]
+        for i in range(len(p))
+    ]
+    assert np.mean(covered) >= level - 1e-12
+
+
+def test_every_class_is_covered_and_not_much_more_than_asked():
+    generator = np.random.default_rng(5)
+    covered: list[list[float]] = [[], [], []]
+    for _ in range(200):
+        # A poor classifier, on a rare class too.
+        labels = generator.choice(3, size=600, p=[0.7, 0.25, 0.05])
+        probabilities = softmax(generator.normal(size=(600, 3)) + np.eye(3)[labels], axis=1)
+        thresholds = conformal_thresholds(labels[:300], probabilities[:300], 0.9)
+        sets = prediction_sets(probabilities[300:], thresholds)
+        for k in range(3):
+            own = sets[labels[300:] == k, k]
+            covered[k] += own.tolist()
+    for k, tolerance in enumerate([0.01, 0.01, 0.02]):
+        assert 0.9 - tolerance <= np.mean(covered[k]) <= 0.9 + 1 / 20 + tolerance
+    assert np.mean(covered[0]) < 0.92  # with many images the level is met, and not passed
+
+
+def test_a_class_with_too_few_images_is_in_every_set():
+    labels = np.array([0] * 9 + [1] * 8)
+    probabilities = np.stack([np.linspace(0.2, 0.9, 17), 1 - np.linspace(0.2, 0.9, 17)], axis=1)
+    thresholds = conformal_thresholds(labels, probabilities, 0.9)
+    assert thresholds.tolist() == [pytest.approx(0.2), 0]
+    assert prediction_sets(np.array([[1.0, 0.0]]), thresholds).tolist() == [[True, True]]
+    for level in (0, 1):
+        with pytest.raises(ValueError, match="level"):
+            conformal_thresholds(labels, probabilities, level)
+
+
+def test_a_set_is_never_empty():
+    sets = prediction_sets(np.array([[0.4, 0.35, 0.25], [0.1, 0.1, 0.8]]), np.array([0.6, 0.5, 0.7]))
+    assert sets.tolist() == [[True, False, False], [False, False, True]]
+
+
+def test_coverage_of_a_hand_made_case():
+    sets = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0]], bool)
+    report = coverage(np.array([0, 1, 1, 0]), sets)
+    assert Interval(**report["coverage"]) == wilson(3, 4)
+    assert [entry and entry["value"] for entry in report["coverage_by_class"]] == [1, 0.5, None]
+    assert Interval(**report["single"]) == wilson(2, 4)
+    assert report["mean_size"]["value"] == 1.5 and report["mean_size"]["n"] == 4
+    one_patient = coverage(np.array([0, 1, 1, 0]), sets, ["a"] * 4)
+    assert one_patient["mean_size"]["low"] == one_patient["mean_size"]["high"] == 1.5
+
+
+def test_coverage_is_told_in_the_summary():
+    labels, probabilities = noisy_set(40, 3)
+    report = evaluate(labels, probabilities.argmax(axis=1), probabilities, "ABC", None, one_each(40))
+    sets = prediction_sets(probabilities, conformal_thresholds(labels, probabilities, 0.8))
+    text = summary(report | {"prediction_sets": {"level": 0.8} | coverage(labels, sets)})
+    assert "Coverage of the 80 % prediction sets" in text and "Coverage, B" in text and "Sets of one class" in text
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 1000), st.integers(2, 4), st.integers(1, 60))
+def test_the_reliability_bins_hold_every_image_once(seed, k, n):
+    labels, probabilities = noisy_set(n, k, seed)
+    bins = reliability(labels, probabilities)
+    assert sum(one["n"] for one in bins) == n
+    assert all(one["accuracy"]["n"] == one["n"] for one in bins)
+    assert [one["confidence"] for one in bins] == sorted(one["confidence"] for one in bins)
+    # Over the same bins, the gaps between the diagram and its diagonal are the calibration error.
+    gaps = sum(one["n"] * abs(one["accuracy"]["value"] - one["confidence"]) for one in bins) / n
+    assert gaps == pytest.approx(expected_calibration_error(labels, probabilities, bins=10))
+
+
+def test_the_calibration_tells_before_and_after():
+    generator = np.random.default_rng(3)
+    logits = generator.normal(scale=2, size=(500, 3))
+    labels = np.array([generator.choice(3, p=p) for p in softmax(logits, axis=1)])
+    told = calibration(labels, 4 * logits, 4.0, one_each(500), "test")
+    assert (told["temperature"], told["n"], told["split"]) == (4.0, 500, "test")
+    assert told["after"]["ece"]["high"] < told["before"]["ece"]["low"]
+    assert told["after"]["reliability"] == reliability(labels, softmax(logits, axis=1))
+    json.dumps(told, allow_nan=False)
