@@ -28,7 +28,9 @@ def _key(label: str) -> str:
 def assess(bundle: Bundle, items: Sequence[Item]) -> dict[str, Any]:
     """The report of ``evaluation.evaluate`` on ``items``, with ``out_of_distribution`` and ``notes`` added.
 
-    Images whose class the bundle does not know, and unreadable ones, are left out and counted in ``notes``.
+    Images whose class the bundle does not know, and unreadable ones, are left out and counted in ``notes``. Where the
+    bundle has prediction sets, ``prediction_sets`` holds their ``level`` and their ``evaluation.coverage``: of the
+    sets that the thresholds make. That flagged images are given all classes would flatter it.
 
     Raises
     ------
@@ -51,9 +53,11 @@ def assess(bundle: Bundle, items: Sequence[Item]) -> dict[str, Any]:
         flagged += not prediction.in_distribution
     if not labels:
         raise DatasetError(f"No image is of a class that model {bundle.name} knows ({', '.join(bundle.classes)}).")
-    report = evaluation.evaluate(
-        np.array(labels), np.array(predicted), np.array(probabilities), bundle.classes, bundle.positive, patients
-    )
+    truth, given = np.array(labels), np.array(probabilities)
+    report = evaluation.evaluate(truth, np.array(predicted), given, bundle.classes, bundle.positive, patients)
+    if bundle.set_thresholds is not None:
+        sets = evaluation.prediction_sets(given, np.array(bundle.set_thresholds))
+        report["prediction_sets"] = {"level": bundle.set_level} | evaluation.coverage(truth, sets, patients)
     notes = []
     if foreign := len(items) - len(known):
         notes.append(f"{foreign} images are of classes that the model does not know, and were left out.")

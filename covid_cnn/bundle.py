@@ -12,11 +12,12 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
-from covid_cnn import imaging, paths
+from covid_cnn import evaluation, imaging, paths
 from covid_cnn.errors import BundleError, CovidCnnError
 
 SCHEMA = 1
@@ -37,6 +38,9 @@ REQUIRED: dict[str, type | tuple[type, ...]] = {
     "metrics": dict,
     "sha256": str,
 }
+# What a bundle may tell besides: its prediction sets (`evaluation.conformal_thresholds`), the `evaluation.calibration`
+# of its card, and evidence, further sections of the card (see `cards`).
+OPTIONAL: dict[str, type] = {"prediction_sets": dict, "calibration": dict, "evidence": list}
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,16 @@ class Prediction:
     heatmaps : float32 ``[h, w, K]``, 0..1, Grad-CAM of each class (all zero where nothing speaks for it)
     embedding : float32 ``[D]``
     label : the class that the decision names
-    positive, threshold : with two classes, ``label`` is ``positive`` when its probability reaches ``threshold``;
-        None with more, where ``label`` is the most probable class
+    positive, threshold : ``label`` is ``positive`` when its probability reaches ``threshold``, else the most probable
+        of the other classes; None where the bundle looks for no class, and ``label`` is the most probable one
     distance, distance_limit : how far the image lies from the training images, and the limit up to which it is
         taken for one of their kind (see ``distance``)
     in_distribution : whether the image is within that limit
     seen : float32 ``[H, W]``, 0..1, the image as the network saw it
+    prediction_set : the classes that the image could be of, the most probable first; all of them where the image is
+        not in distribution, for then the model knows nothing of it; None where the bundle has no prediction sets
+    set_level : of the images of each class, at least this share have it in their set (see
+        ``evaluation.conformal_thresholds``); None where the bundle has no prediction sets
     """
 
     classes: tuple[str, ...]
@@ -69,6 +77,8 @@ class Prediction:
     distance_limit: float
     in_distribution: bool
     seen: np.ndarray
+    prediction_set: tuple[str, ...] | None
+    set_level: float | None
 
     def by_class(self) -> dict[str, float]:
         """The probability of each class by its name."""
@@ -102,6 +112,9 @@ class Bundle:
         self.input_size: tuple[int, int] = (self.info["input_size"][0], self.info["input_size"][1])
         self.positive: str | None = self.info["decision"].get("positive")
         self.threshold: float | None = self.info["decision"].get("threshold")
+        sets = self.info.get("prediction_sets") or {}
+        self.set_thresholds: list[float] | None = sets.get("thresholds")
+        self.set_level: float | None = sets.get("level")
         self._mean, self._components, self._variances = _statistics(folder, self.info["in_distribution"])
         self._lock = threading.Lock()
         self._run = self._load_graph()
@@ -115,6 +128,7 @@ class Bundle:
         probabilities, embedding = outputs["probabilities"][0], outputs["embedding"][0]
         distance = self._distance(embedding)
         limit = self.info["in_distribution"]["limit"]
+        in_distribution = distance <= limit
         return Prediction(
             classes=self.classes,
             probabilities=probabilities,
@@ -125,8 +139,18 @@ class Bundle:
             threshold=self.threshold,
             distance=distance,
             distance_limit=limit,
-            in_distribution=distance <= limit,
+            in_distribution=in_distribution,
             seen=image[..., 0],
+            prediction_set=self._prediction_set(probabilities, in_distribution),
+            set_level=self.set_level,
+        )
+
+    def _prediction_set(self, probabilities: np.ndarray, in_distribution: bool) -> tuple[str, ...] | None:
+        if self.set_thresholds is None:
+            return None
+        chosen = evaluation.prediction_sets(probabilities[None], np.array(self.set_thresholds))[0]
+        return tuple(
+            self.classes[k] for k in np.argsort(-probabilities, kind="stable") if chosen[k] or not in_distribution
         )
 
     def _distance(self, embedding: np.ndarray) -> float:
@@ -180,6 +204,9 @@ def read_info(folder: Path) -> dict[str, Any]:
     wrong = [key for key, kind in REQUIRED.items() if not isinstance(info.get(key), kind)]
     if wrong:
         raise BundleError(f"The {INFO} of model {folder.name} lacks {', '.join(wrong)}: export the model again.")
+    wrong = [key for key, kind in OPTIONAL.items() if not isinstance(info.get(key), (kind, NoneType))]
+    if wrong:
+        raise BundleError(f"The {INFO} of model {folder.name} has a wrong {wrong[0]}: export the model again.")
     if not _makes_sense(info):
         raise BundleError(f"The {INFO} of model {folder.name} contradicts itself: export the model again.")
     if not (folder / GRAPH).is_file():
@@ -191,12 +218,20 @@ def _makes_sense(info: dict[str, Any]) -> bool:
     """Whether what a prediction rests on is of its kind: at least two classes, a size, and a decision among them."""
     classes, size, decision = info["classes"], info["input_size"], info["decision"]
     positive, threshold = decision.get("positive"), decision.get("threshold")
-    if positive is None:
-        decides = threshold is None
-    else:
-        decides = len(classes) == 2 and positive in classes and isinstance(threshold, (int, float))
+    decides = threshold is None if positive is None else positive in classes and isinstance(threshold, (int, float))
     named = all(isinstance(name, str) for name in classes) and len(set(classes)) == len(classes) >= 2
-    return decides and named and len(size) == 2 and all(isinstance(side, int) for side in size)
+    sized = len(size) == 2 and all(isinstance(side, int) for side in size)
+    return decides and named and sized and _sets_fit(info.get("prediction_sets"), len(classes))
+
+
+def _sets_fit(sets: dict[str, Any] | None, classes: int) -> bool:
+    """Whether prediction sets, where there are some, have a level and one threshold a class."""
+    if sets is None:
+        return True
+    level, thresholds = sets.get("level"), sets.get("thresholds")
+    if not isinstance(thresholds, list) or len(thresholds) != classes:
+        return False
+    return all(isinstance(value, (int, float)) for value in thresholds) and isinstance(level, float) and 0 < level < 1
 
 
 def load(name: str = DEFAULT) -> Bundle:
@@ -223,11 +258,17 @@ def discover() -> tuple[dict[str, dict[str, Any]], list[str]]:
 
 
 def decide(classes: tuple[str, ...], probabilities: np.ndarray, positive: str | None, threshold: float | None) -> str:
-    """The class that ``[K]`` probabilities decide for: by the threshold with two classes, else the most probable."""
+    """The class that ``[K]`` probabilities decide for.
+
+    With a positive class it is that one when its probability reaches the threshold, else the most probable of the
+    others; without, it is the most probable class.
+    """
     if positive is None or threshold is None:
         return classes[int(np.argmax(probabilities))]
-    index = classes.index(positive)
-    return positive if probabilities[index] >= threshold else classes[1 - index]
+    probability = dict(zip(classes, probabilities, strict=True))
+    if probability.pop(positive) >= threshold:
+        return positive
+    return max(probability, key=lambda name: probability[name])
 
 
 def distance(

@@ -1,10 +1,12 @@
 """A model is put through a dataset's images: classes matched, unreadable and foreign images counted and left out."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from covid_cnn import assessment, imaging
+from covid_cnn import assessment, bundle, imaging
 from covid_cnn.bundle import Bundle
 from covid_cnn.errors import DatasetError
 
@@ -42,6 +44,27 @@ def test_the_report_counts_what_the_model_answered(model, tiny_model):
     assert report["out_of_distribution"]["value"] == pytest.approx(flagged / 8)
     assert report["positive"] == "PNEUMONIA"
     assert report["notes"] == []
+
+
+def test_the_coverage_of_the_prediction_sets_is_measured(model, tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model.bundle, tmp_path / "with_sets")
+    edge = model.predict(imaging.read(tiny_model.dataset.subset("test")[0].path).pixels).by_class()["NORMAL"]
+    # Every image is flagged, and the sets that are measured are those of the thresholds all the same.
+    changes = {
+        "prediction_sets": {"level": 0.8, "thresholds": [edge, 0.0]},
+        "in_distribution": model.info["in_distribution"] | {"limit": 0.0},
+    }
+    (folder / bundle.INFO).write_text(json.dumps(model.info | changes))
+    items = tiny_model.dataset.subset("test")
+    report = assessment.assess(Bundle(folder), items)
+    assert report["out_of_distribution"]["value"] == 1
+    normal = [model.predict(imaging.read(item.path).pixels).by_class()["NORMAL"] >= edge for item in items]
+    covered = [item.label == "PNEUMONIA" or inside for item, inside in zip(items, normal, strict=True)]
+    sets = report["prediction_sets"]
+    assert sets["level"] == 0.8
+    assert sets["coverage"]["value"] == pytest.approx(sum(covered) / 8)
+    assert sets["mean_size"]["value"] == pytest.approx(1 + sum(normal) / 8)
+    assert "prediction_sets" not in assessment.assess(model, items)
 
 
 def test_foreign_and_unreadable_images_are_left_out_and_counted(model, tiny_model, tmp_path):

@@ -73,6 +73,20 @@ DAMAGE = {
     "input size no numbers": (lambda f: edit(f, input_size=["32", "32"]), "contradicts itself"),
     "positive is no class": (lambda f: edit_part(f, "decision", positive="FLU"), "contradicts itself"),
     "positive without threshold": (lambda f: edit_part(f, "decision", threshold=None), "contradicts itself"),
+    "prediction sets a list": (lambda f: edit(f, prediction_sets=[0.1, 0.2]), "has a wrong prediction_sets"),
+    "prediction sets of a class too many": (
+        lambda f: edit(f, prediction_sets={"level": 0.9, "thresholds": [0.1, 0.2, 0.3]}),
+        "contradicts itself",
+    ),
+    "prediction sets without a level": (
+        lambda f: edit(f, prediction_sets={"thresholds": [0.1, 0.2]}),
+        "contradicts itself",
+    ),
+    "prediction sets of words": (
+        lambda f: edit(f, prediction_sets={"level": 0.9, "thresholds": ["low", "high"]}),
+        "contradicts itself",
+    ),
+    "evidence a sentence": (lambda f: edit(f, evidence="It is good."), "has a wrong evidence"),
     "embedding of another size": (
         lambda f: edit_part(
             f, "in_distribution", mean=bundle.encode(np.zeros(5)), components=bundle.encode(np.zeros((8, 5)))
@@ -156,6 +170,50 @@ def test_the_positive_class_may_be_the_first():
 
 def test_without_a_threshold_the_most_probable_class_is_named():
     assert bundle.decide(("a", "b", "c"), np.array([0.3, 0.36, 0.34]), None, None) == "b"
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "label"),
+    [
+        ([0.5, 0.1, 0.4], "covid"),  # it reaches its threshold, though another class is more probable
+        ([0.5, 0.11, 0.39], "normal"),
+        ([0.25, 0.37, 0.38], "other"),  # the most probable one that is not covid
+        ([0.1, 0.1, 0.8], "covid"),
+    ],
+)
+def test_the_threshold_of_one_class_of_several_decides(probabilities, label):
+    classes = ("normal", "other", "covid")
+    assert bundle.decide(classes, np.array(probabilities), "covid", 0.4) == label
+    moved = bundle.decide(("covid", "other", "normal"), np.array(probabilities[::-1]), "covid", 0.4)
+    assert moved == label
+
+
+def test_without_thresholds_there_is_no_prediction_set(folder):
+    prediction = Bundle(folder).predict(synthetic.draw(1, opacities=True, size=64))
+    assert prediction.prediction_set is prediction.set_level is None
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "size"),
+    [([0.0, 0.0], 2), ([1.0, 0.0], 1), ([1.0, 1.0], 1)],  # the last would be empty
+)
+def test_a_prediction_set_holds_the_classes_that_reach_their_thresholds(folder, thresholds, size):
+    edit(folder, prediction_sets={"level": 0.9, "thresholds": thresholds})
+    edit_part(folder, "in_distribution", limit=1e9)
+    prediction = Bundle(folder).predict(synthetic.draw(1, opacities=True, size=64))
+    found = prediction.prediction_set
+    assert len(found) == size and prediction.set_level == 0.9
+    by_class = prediction.by_class()
+    assert list(found) == sorted(found, key=lambda name: -by_class[name])
+    most_probable = max(by_class, key=lambda name: by_class[name])
+    assert found == {(1.0, 0.0): ("PNEUMONIA",), (1.0, 1.0): (most_probable,)}.get(tuple(thresholds), found)
+
+
+def test_of_an_image_of_no_known_kind_nothing_is_ruled_out(folder):
+    edit(folder, prediction_sets={"level": 0.9, "thresholds": [1.0, 0.0]})
+    edit_part(folder, "in_distribution", limit=0.0)
+    prediction = Bundle(folder).predict(synthetic.draw(1, opacities=True, size=64))
+    assert set(prediction.prediction_set) == {"NORMAL", "PNEUMONIA"}
 
 
 def test_threads_get_each_their_own_answer(folder):
