@@ -1,20 +1,33 @@
-"""The model card of a bundle (Mitchell et al. 2019), made from its ``model.json``."""
+"""The model card of a bundle (Mitchell et al. 2019), made from its ``model.json``.
+
+Two parts of it are optional: ``calibration``, from ``evaluation.calibration``, and ``evidence``, sections that other
+programs than the training have measured. Evidence is a list, in the order of the card, of ``title``, ``text``,
+``table`` (``columns``, and ``rows`` of as many cells), and, if it should stand beside the model wherever it can be
+chosen, ``headline``: one sentence with its most telling figure. Of these, ``text`` and ``table`` may be left out.
+"""
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from covid_cnn import bundle, evaluation
+from covid_cnn import bundle, evaluation, figures
 
 NOT_FOR = """This model is for research and teaching. It must not be used to diagnose, to triage, or to decide anything
 about a person. It was never tested on the images of your hospital."""
+DIAGRAM = "reliability.png"
+DIAGRAM_LINK = f"![Reliability before and after the temperature]({DIAGRAM})"
+SPLITS = {"val": "validation images, which the temperature was fitted on", "test": "test images"}
 
 
 def write(folder: Path, info: dict[str, Any]) -> None:
-    """Write ``model.json`` of the bundle in ``folder``, and the card that is made from it."""
+    """Write ``model.json`` of the bundle in ``folder``, and the card and its diagram that are made from it."""
     (folder / bundle.INFO).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
     (folder / bundle.CARD).write_text(render(info), encoding="utf-8")
+    if told := info.get("calibration"):
+        figure = figures.reliability_diagram(told["before"]["reliability"], told["after"]["reliability"])
+        figure.savefig(folder / DIAGRAM, dpi=100, metadata={"Software": None})
 
 
 def render(info: dict[str, Any]) -> str:
@@ -28,38 +41,55 @@ def render(info: dict[str, Any]) -> str:
         "## Recipe",
         _recipe(info),
         *_metrics(info),
+        *_evidence(info),
+        *_calibration(info.get("calibration")),
         "## When it does not know",
         _in_distribution(info["in_distribution"]),
+        *_prediction_sets(info),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def headlines(info: dict[str, Any]) -> list[str]:
-    """How far to trust the model, in sentences: what it learned from, its own test, and what it did on other data."""
+    """How far to trust the model, in sentences, the most sobering first: what it did on data it was not made for,
+    the least accurate before the others, then its own test, and what it learned from."""
     data, metrics = info["training_data"], info["metrics"]
     drawn = " synthetic" if data["synthetic"] else ""
-    sentences = [f"It learned from {data['images']['train']}{drawn} images of {data['name']}."]
+    sentences = [section["headline"] for section in info.get("evidence") or () if section.get("headline")]
+    elsewhere = sorted(metrics.get("other", {}).items(), key=lambda entry: entry[1]["accuracy"]["value"])
+    for name, report in elsewhere:
+        accuracy = _interval(report["accuracy"])
+        sentences.append(f"{name}: accuracy {accuracy}. {_false_alarms(report)} {_misses(report)}".strip())
+    if not sentences:
+        sentences.append("It was never tested on the images of another hospital.")
+    if test := metrics.get("test"):
+        sentences.append(f"On its own dataset's test images its accuracy is {_interval(test['accuracy'])}.")
+    sentences.append(f"It learned from {data['images']['train']}{drawn} images of {data['name']}.")
     if data["synthetic"]:
         sentences.append("These were drawn by a program, so it knows nothing of people.")
-    if test := metrics.get("test"):
-        sentences.append(f"On that dataset's test images its accuracy is {_interval(test['accuracy'])}.")
-    for name, report in metrics.get("other", {}).items():
-        sentences.append(f"{name}: accuracy {_interval(report['accuracy'])}. {_false_alarms(report)}".strip())
-    if not metrics.get("other"):
-        sentences.append("It was never tested on the images of another hospital.")
     return sentences
 
 
 def _false_alarms(report: dict[str, Any]) -> str:
-    """What a binary model does to people without the disease, as counts that need no statistics to read."""
-    if report["positive"] is None or not report["specificity"]:
+    """What a model that looks for one class does to people without it, as counts that need no statistics to read."""
+    classes, positive = report["classes"], report["positive"]
+    if positive is None or not report["specificity"]:
+        return ""
+    counts = [
+        f"{sum(row)} images of {name} it calls {row[classes.index(positive)]} {positive}"
+        for name, row in zip(classes, report["confusion"], strict=True)
+        if name != positive and sum(row)
+    ]
+    return f"Of {', of '.join(counts)}."
+
+
+def _misses(report: dict[str, Any]) -> str:
+    """What it does to people with that class."""
+    if report["positive"] is None or not report["sensitivity"]:
         return ""
     positive = report["classes"].index(report["positive"])
-    healthy = report["confusion"][1 - positive]
-    return (
-        f"Of {sum(healthy)} images of {report['classes'][1 - positive]} "
-        f"it calls {healthy[positive]} {report['positive']}."
-    )
+    row = report["confusion"][positive]
+    return f"Of {sum(row)} images of {report['positive']} it misses {sum(row) - row[positive]}."
 
 
 def _interval(fields: dict[str, Any]) -> evaluation.Interval:
@@ -119,6 +149,50 @@ def _metrics(info: dict[str, Any]) -> list[str]:
         if report := info["metrics"].get(split):
             parts += [f"## {title}", evaluation.summary(report), flagged(report), *report["notes"]]
     return parts
+
+
+def _evidence(info: dict[str, Any]) -> list[str]:
+    parts = []
+    for section in info.get("evidence") or ():
+        parts += [f"## {section['title']}", section.get("text", "")]
+        if table := section.get("table"):
+            parts.append(_table(table["columns"], table["rows"]))
+    return [part for part in parts if part]
+
+
+def _calibration(told: dict[str, Any] | None) -> list[str]:
+    if not told:
+        return []
+    rows = []
+    for title, key in (("Before", "before"), ("After", "after")):
+        error = _interval(told[key]["ece"])
+        rows.append((title, f"{error.value:.3f}", f"{error.low:.3f} to {error.high:.3f}", error.n))
+    return [
+        "## Calibration",
+        f"Measured on {told['n']} {SPLITS[told['split']]}, before and after the division by the temperature of "
+        f"{told['temperature']:.2f} (Guo et al. 2017).",
+        _table(("Temperature", "Expected calibration error", "95 % interval", "n"), rows),
+        DIAGRAM_LINK,
+    ]
+
+
+def _prediction_sets(info: dict[str, Any]) -> list[str]:
+    sets = info.get("prediction_sets")
+    if not sets:
+        return []
+    thresholds = zip(info["classes"], sets["thresholds"], strict=True)
+    limits = ", ".join(f"{name} from {threshold:.3f} on" for name, threshold in thresholds)
+    return [
+        f"Each image also gets the set of the classes it could be of: {limits}. The method: {sets['method']}, at a "
+        f"level of {100 * sets['level']:g} %, on {sets['chosen']}. The tables above tell how often the true class was "
+        "in the set."
+    ]
+
+
+def _table(columns: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; cells may hold whatever a class or a dataset is called."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def flagged(report: dict[str, Any]) -> str:

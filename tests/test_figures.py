@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covid_cnn import figures
+from covid_cnn import evaluation, figures
 
 
 def rendered(figure) -> Image.Image:
@@ -101,6 +101,23 @@ def test_the_labels_of_the_confusion_matrix_stay_within_the_figure(classes):
     box = figure.get_tightbbox()  # in inches
     width, height = figure.get_size_inches()
     assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+
+
+def test_the_reliability_diagram_shows_points_intervals_and_counts():
+    labels, sure = np.array([0, 0, 1, 0, 1, 1]), np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
+    before = evaluation.reliability(labels, np.stack([sure, 1 - sure], axis=1))
+    after = evaluation.reliability(labels, np.stack([1 - sure / 2, sure / 2], axis=1))
+    figure = figures.reliability_diagram(before, after)
+    first, second, counts, more_counts = figure.axes
+    assert [axes.get_title() for axes in (first, second)] == ["Before the temperature", "After the temperature"]
+    measured = first.containers[0]
+    assert measured.lines[0].get_xydata() == pytest.approx(np.array([[0.55, 0.0], [0.95, 0.75]]))
+    (_, low), (_, high) = measured.lines[2][0].get_segments()[1]
+    assert (low, high) == pytest.approx((evaluation.wilson(3, 4).low, evaluation.wilson(3, 4).high))
+    assert [text.get_text() for text in counts.texts] == ["2", "4"]
+    assert sum(int(text.get_text()) for text in more_counts.texts) == 6
+    assert measured.lines[0].get_color() != second.containers[0].lines[0].get_color()
+    assert rendered(figure).getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_importing_figures_and_report_does_not_load_matplotlib_or_scipy():
