@@ -94,7 +94,7 @@ def _predict(bundle: Bundle, files: list[Path], heatmaps: Path | None) -> Iterat
     named, opened = tee(_images(files))
     for path, radiograph in zip(named, read_ahead(opened, lambda radiograph: radiograph), strict=True):
         row: dict[str, Any] = {"path": str(path), "label": "", "in_distribution": "", "warning": "", "error": ""}
-        row |= {f"p_{name}": "" for name in bundle.classes}
+        row |= {"prediction_set": None} | {f"p_{name}": "" for name in bundle.classes}
         if isinstance(radiograph, ImageError):
             yield row | {"error": str(radiograph)}
             continue
@@ -104,6 +104,7 @@ def _predict(bundle: Bundle, files: list[Path], heatmaps: Path | None) -> Iterat
             "label": prediction.label,
             "in_distribution": prediction.in_distribution,
             "warning": " ".join(warning for warning in warnings if warning),
+            "prediction_set": prediction.prediction_set,
             **{f"p_{name}": round(p, 6) for name, p in prediction.by_class().items()},
         }
         if heatmaps:
@@ -137,21 +138,27 @@ def _write_overlay(folder: Path, path: Path, pixels: Any, prediction: Prediction
 
 
 def _write_csv(file: Path, bundle: Bundle, rows: "_Rows") -> None:
-    columns = ["path", "label", "in_distribution", "warning", "error", *(f"p_{name}" for name in bundle.classes)]
+    columns = ["path", "label", "in_distribution", "warning", "error", "prediction_set"]
+    columns += [f"p_{name}" for name in bundle.classes]
     # A path that is no Unicode is written byte for byte.
     with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
         writer = csv.DictWriter(opened, columns)
         writer.writeheader()
         for row in rows:
-            known = row["in_distribution"] != ""
-            writer.writerow(row | {"in_distribution": str(row["in_distribution"]).lower() if known else ""})
+            in_distribution = str(row["in_distribution"]).lower()  # true, false, or empty
+            possible = " | ".join(row["prediction_set"] or ())
+            writer.writerow(row | {"in_distribution": in_distribution, "prediction_set": possible})
 
 
 def _line(row: dict[str, Any], bundle: Bundle) -> str:
     if row["error"]:
         return f"{row['path']}: {row['error']}"
-    probabilities = ", ".join(f"{name} {row[f'p_{name}']:.3f}" for name in bundle.classes)
-    return f"{row['path']}: {row['label']} ({probabilities}) {row['warning']}".rstrip()
+    if not row["in_distribution"]:
+        return f"{row['path']}: unlike a chest X-ray the model knows. {row['warning']}"
+    told = ", ".join(f"{name} {row[f'p_{name}']:.3f}" for name in bundle.classes)
+    if row["prediction_set"]:
+        told += f"; could be {' or '.join(row['prediction_set'])}"
+    return f"{row['path']}: {row['label']} ({told}) {row['warning']}".rstrip()
 
 
 @app.command()

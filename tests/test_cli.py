@@ -17,7 +17,7 @@ from PIL import Image
 from covid_cnn import __version__, bundle, cli, figures, imaging, runs, synthetic
 from covid_cnn.bundle import Bundle
 
-COLUMNS = ["path", "label", "in_distribution", "warning", "error", "p_NORMAL", "p_PNEUMONIA"]
+COLUMNS = ["path", "label", "in_distribution", "warning", "error", "prediction_set", "p_NORMAL", "p_PNEUMONIA"]
 
 
 class Result(NamedTuple):
@@ -60,6 +60,18 @@ def with_model(home, tiny_model) -> Path:
     return home
 
 
+def change(home: Path, **changes: object) -> None:
+    """Change the model.json of the default model."""
+    info = home / "models" / bundle.DEFAULT / bundle.INFO
+    info.write_text(json.dumps(json.loads(info.read_text()) | changes))
+
+
+def limit(home: Path, distance: float) -> None:
+    """Take images up to this distance for ones like those of the training."""
+    statistics = bundle.read_info(home / "models" / bundle.DEFAULT)["in_distribution"]
+    change(home, in_distribution=statistics | {"limit": distance})
+
+
 @pytest.fixture
 def images(tmp_path) -> Path:
     """A folder with two radiographs, one of them deep below, and what is no image."""
@@ -93,7 +105,7 @@ def test_predict_writes_a_row_for_each_image_of_a_folder(run, with_model, images
         assert row["label"] == prediction.label
         assert row["in_distribution"] == ("true" if prediction.in_distribution else "false")
         assert row["warning"] == prediction.warning
-        assert row["error"] == ""
+        assert row["error"] == row["prediction_set"] == ""
         for name, probability in prediction.by_class().items():
             assert float(row[f"p_{name}"]) == pytest.approx(probability, abs=1e-6)
 
@@ -128,9 +140,32 @@ def test_predict_json_is_a_list(run, with_model, images):
     assert isinstance(rows[0]["in_distribution"], bool)
     assert rows[0]["p_NORMAL"] + rows[0]["p_PNEUMONIA"] == pytest.approx(1, abs=1e-5)
     assert rows[1]["error"]
+    assert [row["prediction_set"] for row in rows] == [None] * 3
+
+
+def test_predict_tells_what_an_image_could_be(run, with_model, images):
+    limit(with_model, 1e9)
+    change(with_model, prediction_sets={"level": 0.9, "thresholds": [0.0, 0.0]})
+    (images / "broken.png").write_bytes(b"no image")
+    rows = json.loads(run("predict", images, "--json").out)
+    both = {("NORMAL", "PNEUMONIA"), ("PNEUMONIA", "NORMAL")}
+    assert tuple(rows[0]["prediction_set"]) in both and rows[1]["prediction_set"] is None
+    run("predict", images, "--csv", "out.csv")
+    assert [row["prediction_set"] for row in table(Path("out.csv"))] == [
+        " | ".join(row["prediction_set"] or ()) for row in rows
+    ]
+    assert f"; could be {' or '.join(rows[0]['prediction_set'])})" in run("predict", images).out
+
+
+def test_the_line_of_an_unlike_image_has_no_label(run, with_model, images):
+    limit(with_model, 0.0)
+    (line,) = run("predict", images / "one.png").out.splitlines()
+    assert line.startswith(f"{images / 'one.png'}: unlike a chest X-ray the model knows.")
+    assert "PNEUMONIA" not in line and "NORMAL" not in line and "distance" in line
 
 
 def test_predict_prints_a_line_an_image(run, with_model, images):
+    limit(with_model, 1e9)
     result = run("predict", images)
     assert result.status == 0
     assert "Not for diagnosis" in result.err
