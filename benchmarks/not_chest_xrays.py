@@ -182,7 +182,7 @@ def blank() -> Iterator[Picture]:
         yield Picture("Blank, gradient", f"grey of {value:.1f}", np.full((SIDE, SIDE), value))
     y, x = np.mgrid[0 : 1 : SIDE * 1j, 0 : 1 : SIDE * 1j].astype(np.float32)
     shapes = {"down": y, "right": x, "diagonal": (x + y) / 2, "other diagonal": (1 - x + y) / 2}
-    shapes["round"] = np.hypot(x - 0.5, y - 0.5) / np.hypot(0.5, 0.5)
+    shapes["round"] = np.hypot(x - 0.5, y - 0.5) / np.float32(np.sqrt(0.5))
     for name, pixels in shapes.items():
         yield Picture("Blank, gradient", name, pixels)
         yield Picture("Blank, gradient", f"{name}, reversed", 1 - pixels)

@@ -33,7 +33,8 @@ def report(model: Bundle, items: list[Item]) -> dict[str, Any]:
     """The table of a bundle as a ``tables.finding``; ``items`` are chest X-rays that it has not seen."""
     text = (
         f"Share of images that {model.name} flags as unlike what it learned from. "
-        f"Goals: at most {FALSE_ALARMS:.0%} of the held-out chest X-rays, at least {CAUGHT:.0%} of every other kind. "
+        f"Goals: at most {100 * FALSE_ALARMS:g} % of the held-out chest X-rays, "
+        f"at least {100 * CAUGHT:g} % of every other kind. "
         "Images of one patient, pieces of one photograph and views of one leg count as independent here."
     )
     columns = ("Images", "n", "Flagged", "95 % interval", "Goal")

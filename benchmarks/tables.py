@@ -23,7 +23,7 @@ def percent(interval: Interval | None) -> list[str]:
     """A share and its 95 % interval as two cells, in percent."""
     if interval is None:
         return ["undefined", ""]
-    return [f"{interval.value:.1%}", f"{interval.low:.1%} to {interval.high:.1%}"]
+    return [f"{100 * interval.value:.1f} %", f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"]
 
 
 def number(interval: Interval | None) -> list[str]:
