@@ -1,7 +1,8 @@
 """The report of one prediction that a person takes away: one A4 page as PDF, and the same facts as a dict for JSON.
 
 It never holds the file's name, since hospitals write patients' names into those; the digest of the pixels tells which
-image it was. The module imports nothing slow: the command line makes the dict without matplotlib or scipy.
+image it was. An image that is unlike those the network was trained on is given no label. The module imports nothing
+slow: the command line makes the dict without matplotlib or scipy.
 """
 
 from __future__ import annotations
@@ -28,19 +29,83 @@ if TYPE_CHECKING:
 NOTICE = "Research and teaching only. Not for diagnosis."
 
 
-def sentence(prediction: Prediction) -> str:
+class Reading(NamedTuple):
+    """A prediction as it is told: all classes apart, or the positive one against the rest.
+
+    Attributes
+    ----------
+    label : the answer; None where the image is unlike those that the network was trained on
+    probabilities : of each class by its name, 0..1
+    prediction_set : the classes that it could be, the most probable first; None where the model has no such sets
+    """
+
+    label: str | None
+    probabilities: dict[str, float]
+    prediction_set: tuple[str, ...] | None
+
+
+def read(prediction: Prediction, binary: bool = False) -> Reading:
+    """What is told of a prediction; `binary`, for one with a positive class, reads it as that class or not."""
+    probabilities = {name: float(p) for name, p in zip(prediction.classes, prediction.probabilities, strict=True)}
+    possible = prediction.prediction_set
+    label = prediction.label if prediction.in_distribution else None
+    if not binary or prediction.positive is None:
+        return Reading(label, probabilities, possible)
+    positive, rest = prediction.positive, f"not {prediction.positive}"
+
+    def name(one: str) -> str:
+        return positive if one == positive else rest
+
+    probability = probabilities[positive]
+    return Reading(
+        label and name(label),
+        {rest: 1 - probability, positive: probability},
+        # The rest stands where its most probable class stood.
+        possible and tuple(dict.fromkeys(map(name, possible))),
+    )
+
+
+def sentence(prediction: Prediction, binary: bool = False) -> str:
     """What the network answered, and by which rule."""
-    probability = dict(zip(prediction.classes, prediction.probabilities, strict=True))
+    if not prediction.in_distribution:
+        return "The image is unlike those that the network was trained on, so that it is given no label."
+    probability = read(prediction).probabilities
     if prediction.positive is None or prediction.threshold is None:
         return (
             f"{prediction.label} is the most probable of {len(prediction.classes)} classes, "
             f"with a probability of {probability[prediction.label]:.3f}."
         )
-    verdict = "reaches" if prediction.label == prediction.positive else "stays below"
-    return (
-        f"The probability of {prediction.positive}, {probability[prediction.positive]:.3f}, {verdict} "
-        f"the decision threshold of {prediction.threshold:.3f}."
+    positive = prediction.label == prediction.positive
+    told = (
+        f"The probability of {prediction.positive}, {probability[prediction.positive]:.3f}, "
+        f"{'reaches' if positive else 'stays below'} the decision threshold of {prediction.threshold:.3f}"
     )
+    most_probable = max(probability, key=lambda name: probability[name])
+    if not binary and positive and most_probable != prediction.positive:
+        told += f", though {most_probable} is more probable, with {probability[most_probable]:.3f}"
+    elif not binary and not positive and len(probability) > 2:
+        told += (
+            f"; of the other classes, {prediction.label} is the most probable, with {probability[prediction.label]:.3f}"
+        )
+    return f"{told}."
+
+
+def could_be(prediction: Prediction, binary: bool = False) -> str:
+    """The prediction set in words, and what it promises; empty where the model has no prediction sets."""
+    reading = read(prediction, binary)
+    if reading.prediction_set is None or prediction.set_level is None:
+        return ""
+    *others, last = reading.prediction_set
+    told = f"Could be {', '.join(others)} or {last}" if others else f"Could be {last} alone"
+    if not prediction.in_distribution:
+        return f"{told}: of such an image the model knows nothing."
+    told += (
+        f". Of 100 images like those the model was tuned on, at least {100 * prediction.set_level:g} have their true "
+        "class in such a set; at another hospital it may be fewer."
+    )
+    if reading.label not in reading.prediction_set:
+        told += f" The answer, {reading.label}, is not among them: the two rules disagree, so rely on neither."
+    return told
 
 
 def likeness(prediction: Prediction) -> str:
@@ -69,6 +134,7 @@ def summary(radiograph: Radiograph, prediction: Prediction, model: dict, softwar
     time : of the prediction, with a time zone.
     """
     height, width = radiograph.pixels.shape
+    told = read(prediction)
     drawn = ("The image was drawn by a program: it is no patient's.",) if radiograph.synthetic else ()
     return {
         "notice": NOTICE,
@@ -83,11 +149,11 @@ def summary(radiograph: Radiograph, prediction: Prediction, model: dict, softwar
             "warnings": [*drawn, *radiograph.warnings],
         },
         "prediction": {
-            "label": prediction.label,
+            "label": told.label,
             "sentence": sentence(prediction),
-            "probabilities": {
-                name: float(p) for name, p in zip(prediction.classes, prediction.probabilities, strict=True)
-            },
+            "probabilities": told.probabilities,
+            "prediction_set": told.prediction_set,
+            "set_level": prediction.set_level,
             "positive": prediction.positive,
             "threshold": prediction.threshold,
             "in_distribution": bool(prediction.in_distribution),
@@ -148,6 +214,7 @@ MOST_ALERT_LINES = 12
 HEADLINES = {
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
+    "auroc_positive": "AUROC, {positive}",
     "auroc": "AUROC",
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -181,7 +248,9 @@ def page(
         _box(sheet, 0, y, WIDTH, BANNER, ACCENT)
         _write(sheet, WIDTH / 2, y + BANNER / 2, NOTICE, 11, "white", weight="bold", ha="center", va="center")
 
-    above = [_heading(sheet, facts), _answer(sheet, facts, likeness(prediction)), _alerts(sheet, facts, prediction)]
+    answer, alerts = _answer(sheet, facts, prediction), _alerts(sheet, facts, prediction)
+    # The warning comes before all else that is said of an image that the network does not know.
+    above = [_heading(sheet, facts), *((answer, alerts) if prediction.in_distribution else (alerts, answer))]
     below = _beside(_probabilities(sheet, facts), _test_figures(sheet, facts))
     end = _provenance(sheet, facts)
     bottom = HEIGHT - BANNER - 3 - end.height
@@ -205,15 +274,17 @@ def _heading(sheet: Axes, facts: dict) -> _Block:
     return _Block(11, draw)
 
 
-def _answer(sheet: Axes, facts: dict, likeness: str) -> _Block:
+def _answer(sheet: Axes, facts: dict, prediction: Prediction) -> _Block:
     answer = facts["prediction"]
-    label = _wrap(f"Answer: {answer['label']}", 14, WIDTH - 2 * MARGIN, "bold")[:2]
-    text = _wrap(answer["sentence"], 10, WIDTH - 2 * MARGIN)
-    if answer["in_distribution"]:
-        text += _wrap(likeness, 10, WIDTH - 2 * MARGIN)
+    colour = ACCENT if prediction.in_distribution else INK
+    label = _wrap(f"Answer: {answer['label'] or 'none'}", 14, WIDTH - 2 * MARGIN, "bold")[:2]
+    sentences = [answer["sentence"]]
+    if prediction.in_distribution:
+        sentences += [could_be(prediction), likeness(prediction)]
+    text = [line for told in sentences if told for line in _wrap(told, 10, WIDTH - 2 * MARGIN)]
 
     def draw(y: float) -> None:
-        y = _write_lines(sheet, MARGIN, y, label, 14, ACCENT, weight="bold")
+        y = _write_lines(sheet, MARGIN, y, label, 14, colour, weight="bold")
         _write_lines(sheet, MARGIN, y + 1, text, 10)
 
     return _Block(_height(label, 14) + 1 + _height(text, 10) + 4, draw)
@@ -232,11 +303,11 @@ def _alerts(sheet: Axes, facts: dict, prediction: Prediction) -> _Block:
         lines += [f"•  {first}", *(f"    {line}" for line in rest)]
     if len(lines) > MOST_ALERT_LINES:
         lines = [*lines[: MOST_ALERT_LINES - 1], "…  More warnings stand in the JSON report."]
-    height = 11 + _height(lines, 9)
+    height = 12.5 + _height(lines, 9)
 
     def draw(y: float) -> None:
-        _box(sheet, MARGIN, y, WIDTH - 2 * MARGIN, height - 3, "#fff4e0")
-        _box(sheet, MARGIN, y, 1.2, height - 3, ALERT)
+        _box(sheet, MARGIN, y, WIDTH - 2 * MARGIN, height - 4.5, "#fff4e0")
+        _box(sheet, MARGIN, y, 1.2, height - 4.5, ALERT)
         _write(sheet, MARGIN + 4, y + 1.8, "Read with care", 9, ALERT, weight="bold")
         _write_lines(sheet, MARGIN + 4, y + 6.3, lines, 9)
 
@@ -279,12 +350,16 @@ def _beside(left: _Block, right: _Block) -> _Block:
 
 
 def _probabilities(sheet: Axes, facts: dict) -> _Block:
-    """A bar for each class, the most probable first, with the threshold on that of the positive class."""
+    """A bar for each class, the most probable first, with the threshold on that of the positive class; for an image
+    that the network does not know in grey, and without a threshold to reach."""
     answer = facts["prediction"]
+    known = answer["in_distribution"]
     bars = sorted(answer["probabilities"].items(), key=lambda entry: -entry[1])
     shown, left_out = bars[:MOST_CLASSES], bars[MOST_CLASSES:]
     step = 10.5
-    if left_out:
+    if not known:
+        note = "These numbers mean little."
+    elif left_out:
         note = f"Less probable classes left out: {len(left_out)}."
     elif answer["threshold"] is not None:
         note = f"The upright mark is the decision threshold, {answer['threshold']:.3f}."
@@ -292,14 +367,14 @@ def _probabilities(sheet: Axes, facts: dict) -> _Block:
         note = ""
 
     def draw(y: float) -> None:
-        _title(sheet, MARGIN, y, "Probabilities")
+        _title(sheet, MARGIN, y, "Probabilities" if known else "What it would answer anyway")
         y += 7.5
         for name, probability in shown:
             _write(sheet, MARGIN, y, _shorten(name, 9, COLUMN - 14), 9)
             _write(sheet, MARGIN + COLUMN, y, f"{probability:.3f}", 9, ha="right")
             _box(sheet, MARGIN, y + 4.6, COLUMN, 2.4, "#eceff2")
-            _box(sheet, MARGIN, y + 4.6, COLUMN * probability, 2.4, ACCENT)
-            if name == answer["positive"] and answer["threshold"] is not None:
+            _box(sheet, MARGIN, y + 4.6, COLUMN * probability, 2.4, ACCENT if known else QUIET)
+            if known and name == answer["positive"] and answer["threshold"] is not None:
                 x = MARGIN + COLUMN * answer["threshold"]
                 _box(sheet, x - 0.3, y + 3.9, 0.6, 3.8, INK)
             y += step
@@ -313,7 +388,10 @@ def _test_figures(sheet: Axes, facts: dict) -> _Block:
     model = facts["model"]
     about = _wrap(f"{model['name']}, trained on {model['trained_on']}", 9, COLUMN)[:3]
     test = model["test"] or {}
-    lines = [(title, test[key]) for key, title in HEADLINES.items() if test.get(key)]
+    titles = {key: title.format(positive=test.get("positive")) for key, title in HEADLINES.items()}
+    if "auroc_positive" in test:
+        titles |= {"auroc": "AUROC, all classes"}
+    lines = [(_shorten(title, 9, 34), test[key]) for key, title in titles.items() if test.get(key)]
 
     def draw(y: float) -> None:
         _title(sheet, RIGHT, y, "The model")

@@ -35,6 +35,8 @@ class Prediction:
     distance: float = 12.3
     distance_limit: float = 20.0
     in_distribution: bool = True
+    prediction_set: tuple[str, ...] | None = None
+    set_level: float | None = None
 
 
 @cache
@@ -99,6 +101,86 @@ def test_the_sentence_tells_the_rule():
     assert report.sentence(three) == "C is the most probable of 3 classes, with a probability of 0.800."
 
 
+THREE = ("normal", "other pneumonia", "COVID-19")
+
+
+def of_three(*probabilities: float, label: str, threshold: float = 0.3, possible: tuple[str, ...] = ()) -> Prediction:
+    _, prediction, _ = case(THREE, "COVID-19")
+    return replace(
+        prediction,
+        probabilities=np.array(probabilities),
+        label=label,
+        threshold=threshold,
+        prediction_set=possible or None,
+        set_level=0.9 if possible else None,
+    )
+
+
+def test_of_three_classes_the_sentence_tells_both_rules():
+    sick = of_three(0.1, 0.2, 0.7, label="COVID-19")
+    assert report.sentence(sick) == "The probability of COVID-19, 0.700, reaches the decision threshold of 0.300."
+    unsure = of_three(0.1, 0.5, 0.4, label="COVID-19")
+    assert report.sentence(unsure).endswith("of 0.300, though other pneumonia is more probable, with 0.500.")
+    other = of_three(0.1, 0.7, 0.2, label="other pneumonia")
+    assert report.sentence(other) == (
+        "The probability of COVID-19, 0.200, stays below the decision threshold of 0.300; "
+        "of the other classes, other pneumonia is the most probable, with 0.700."
+    )
+    assert report.sentence(other, binary=True).endswith("stays below the decision threshold of 0.300.")
+    assert report.sentence(unsure, binary=True).endswith("reaches the decision threshold of 0.300.")
+
+
+def test_three_classes_can_be_read_as_one_against_the_rest():
+    prediction = of_three(0.1, 0.5, 0.4, label="COVID-19", possible=("other pneumonia", "COVID-19", "normal"))
+    assert report.read(prediction).label == "COVID-19"
+    assert report.read(prediction).probabilities == dict(zip(THREE, (0.1, 0.5, 0.4), strict=True))
+    binary = report.read(prediction, binary=True)
+    assert binary.label == "COVID-19"
+    assert binary.probabilities == pytest.approx({"not COVID-19": 0.6, "COVID-19": 0.4})
+    assert binary.prediction_set == ("not COVID-19", "COVID-19")
+    healthy = report.read(replace(prediction, label="normal", prediction_set=("normal",)), binary=True)
+    assert (healthy.label, healthy.prediction_set) == ("not COVID-19", ("not COVID-19",))
+    _, plain, _ = case(("A", "B", "C"), None)
+    assert report.read(plain, binary=True) == report.read(plain)  # there is no class to look for
+
+
+def test_the_prediction_set_is_told_in_words():
+    def told(*possible: str, binary: bool = False) -> str:
+        return report.could_be(of_three(0.1, 0.5, 0.4, label="COVID-19", possible=possible), binary)
+
+    assert told("COVID-19").startswith("Could be COVID-19 alone. Of 100 images ")
+    assert told("other pneumonia", "COVID-19").startswith("Could be other pneumonia or COVID-19. Of 100 images ")
+    assert told(*THREE).startswith("Could be normal, other pneumonia or COVID-19.")
+    assert "at least 90 have their true class" in told("COVID-19") and "disagree" not in told("COVID-19")
+    assert "The answer, COVID-19, is not among them: the two rules disagree" in told("normal", "other pneumonia")
+    assert told("normal", "other pneumonia", binary=True).startswith("Could be not COVID-19 alone.")
+    assert told() == ""
+
+
+def test_an_unlike_image_is_given_no_label():
+    prediction = replace(
+        of_three(0.0, 0.1, 0.9, label="COVID-19", possible=("COVID-19", "other pneumonia", "normal")),
+        in_distribution=False,
+    )
+    radiograph, _, model = case(THREE, "COVID-19")
+    assert "COVID-19" not in report.sentence(prediction) and "no label" in report.sentence(prediction)
+    assert report.read(prediction).label is report.read(prediction, binary=True).label is None
+    assert "knows nothing" in report.could_be(prediction)
+    found = facts(radiograph, prediction, model)["prediction"]
+    assert found["label"] is None and found["in_distribution"] is False
+    text = words(radiograph, prediction, model)
+    assert "Answer: none" in text and "Answer: COVID-19" not in text
+    assert text.index("Read with care") < text.index("Answer: none") < text.index("What it would answer anyway")
+    assert "threshold" not in text
+
+
+def test_the_page_of_three_classes_tells_the_set_and_the_figures():
+    radiograph, _, model = case(THREE, "COVID-19")
+    text = words(radiograph, of_three(0.1, 0.2, 0.7, label="COVID-19", possible=("COVID-19",)), model)
+    for part in ("Answer: COVID-19", "Could be COVID-19 alone", "AUROC, COVID-19", "AUROC, all classes", "Sensitivity"):
+        assert part in text, part
+
+
 def test_the_file_name_appears_nowhere():
     arguments = case()
     assert "Secret" not in json.dumps(facts(*arguments))
@@ -152,11 +234,16 @@ LONG = (
 WARNING = "The DICOM file says that the view is lateral, and the network saw frontal views alone when it was trained."
 
 
-@pytest.mark.parametrize("classes", [("NORMAL", "PNEUMONIA"), LONG])
+@pytest.mark.parametrize(
+    ("classes", "positive"),
+    [(("NORMAL", "PNEUMONIA"), "PNEUMONIA"), (THREE, "COVID-19"), (LONG, None), (LONG, LONG[-1])],
+)
 @pytest.mark.parametrize("n_warnings", [0, 4, 20])
 @pytest.mark.parametrize("shape", [(60, 50), (30, 120), (120, 30)])
-def test_nothing_overlaps_or_leaves_the_page(classes, n_warnings, shape):
-    radiograph, prediction, model = case(classes, "PNEUMONIA" if len(classes) == 2 else None, shape)
+def test_nothing_overlaps_or_leaves_the_page(classes, positive, n_warnings, shape):
+    radiograph, prediction, model = case(classes, positive, shape)
+    if positive:
+        prediction = replace(prediction, prediction_set=classes[-3:], set_level=0.9)
     radiograph = replace(radiograph, warnings=(WARNING,) * n_warnings)
     prediction = replace(prediction, in_distribution=n_warnings == 0)
     model = {**model, "training_data": {"name": "a dataset with a rather long name, of which " * 4}}
