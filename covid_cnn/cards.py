@@ -154,7 +154,7 @@ def _metrics(info: dict[str, Any]) -> list[str]:
 def _evidence(info: dict[str, Any]) -> list[str]:
     parts = []
     for section in info.get("evidence") or ():
-        parts += [f"## {section['title']}", section.get("text", "")]
+        parts += [f"## {section['title']}", section.get("headline", ""), section.get("text", "")]
         if table := section.get("table"):
             parts.append(_table(table["columns"], table["rows"]))
     return [part for part in parts if part]

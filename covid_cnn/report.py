@@ -90,17 +90,28 @@ def sentence(prediction: Prediction, binary: bool = False) -> str:
     return f"{told}."
 
 
-def could_be(prediction: Prediction, binary: bool = False) -> str:
-    """The prediction set in words, and what it promises; empty where the model has no prediction sets."""
+def possible(prediction: Prediction, binary: bool = False) -> str:
+    """The prediction set in words, to stand after "could be"; empty where the model has no prediction sets."""
+    names = read(prediction, binary).prediction_set
+    if not names:
+        return ""
+    if binary and prediction.positive is not None and names != (prediction.positive,):
+        return (
+            f"{prediction.positive} or not" if prediction.positive in names else f"anything but {prediction.positive}"
+        )
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else f"{last} alone"
+
+
+def promise(prediction: Prediction, binary: bool = False) -> str:
+    """What a prediction set promises, and whether it agrees with the answer; empty where the model has none."""
     reading = read(prediction, binary)
     if reading.prediction_set is None or prediction.set_level is None:
         return ""
-    *others, last = reading.prediction_set
-    told = f"Could be {', '.join(others)} or {last}" if others else f"Could be {last} alone"
-    if not prediction.in_distribution:
-        return f"{told}: of such an image the model knows nothing."
-    told += (
-        f". Of 100 images like those the model was tuned on, at least {100 * prediction.set_level:g} have their true "
+    if reading.label is None:
+        return "Of such an image the model knows nothing."
+    told = (
+        f"Of 100 images like those the model was tuned on, at least {100 * prediction.set_level:g} have their true "
         "class in such a set; at another hospital it may be fewer."
     )
     if reading.label not in reading.prediction_set:
@@ -280,8 +291,10 @@ def _answer(sheet: Axes, facts: dict, prediction: Prediction) -> _Block:
     label = _wrap(f"Answer: {answer['label'] or 'none'}", 14, WIDTH - 2 * MARGIN, "bold")[:2]
     sentences = [answer["sentence"]]
     if prediction.in_distribution:
-        sentences += [could_be(prediction), likeness(prediction)]
-    text = [line for told in sentences if told for line in _wrap(told, 10, WIDTH - 2 * MARGIN)]
+        if could_be := possible(prediction):
+            sentences.append(f"Could be {could_be}. {promise(prediction)}")
+        sentences.append(likeness(prediction))
+    text = [line for told in sentences for line in _wrap(told, 10, WIDTH - 2 * MARGIN)]
 
     def draw(y: float) -> None:
         y = _write_lines(sheet, MARGIN, y, label, 14, colour, weight="bold")

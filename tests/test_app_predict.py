@@ -1,17 +1,20 @@
 """The Predict page with the shipped models, without a browser."""
 
+import hashlib
 import importlib.resources
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from covid_cnn import bundle, figures, imaging, paths, report, synthetic
+from covid_cnn import bundle, cards, evaluation, figures, imaging, paths, report, synthetic
 from covid_cnn.app import predict
 from covid_cnn.bundle import Bundle
 from covid_cnn.samples import SAMPLES
@@ -51,6 +54,54 @@ def calls(monkeypatch) -> list[str]:
 
     monkeypatch.setattr(Bundle, "predict", counted)
     return asked
+
+
+CLASSES = ("normal", "other pneumonia", "COVID-19")
+
+
+@pytest.fixture
+def three(home, monkeypatch) -> Callable[..., Path]:
+    """A model of three classes as the only one. Its graph is a stand-in that gives every image these probabilities."""
+
+    def make(probabilities: tuple[float, ...] = (0.1, 0.5, 0.4), known: bool = True, **info: object) -> Path:
+        def graph(self: Bundle) -> Callable[..., dict[str, np.ndarray]]:
+            # Each class has its heat in a place of its own.
+            answers = {
+                "probabilities": np.array([probabilities], np.float32),
+                "heatmaps": np.eye(3, dtype=np.float32)[None, None],
+                "embedding": np.zeros((1, self._mean.size), np.float32),
+            }
+            return lambda image: answers
+
+        monkeypatch.setattr(Bundle, "_load_graph", graph)
+        shutil.rmtree(home / "models" / "notebook_cnn")
+        folder = home / "models" / bundle.DEFAULT
+        old = bundle.read_info(folder)
+        info = {
+            "classes": CLASSES,
+            "decision": {"positive": "COVID-19", "threshold": 0.3, "chosen": "by hand"},
+            "prediction_sets": {"method": "", "level": 0.9, "thresholds": [0.2, 0.2, 0.2], "chosen": "9 images"},
+            "in_distribution": old["in_distribution"] | {"limit": 1e9 if known else 0.0},
+            "sha256": hashlib.sha256((folder / bundle.GRAPH).read_bytes()).hexdigest(),
+            **info,
+        }
+        cards.write(folder, old | info)
+        return folder
+
+    return make
+
+
+def bars(app: AppTest) -> list[dict[str, float]]:
+    """What each chart of probabilities shows: a bar for each class, and the thresholds that are marked in it."""
+    shown = []
+    for chart in app.get("vega_lite_chart"):
+        tables = [pa.ipc.open_stream(dataset.data.data).read_all().to_pylist() for dataset in chart.proto.datasets]
+        rows = [row for table in tables for row in table]
+        shown.append(
+            {row["class"]: row["probability"] for row in rows if "probability" in row}
+            | {f"threshold of {row['class']}": row["threshold"] for row in rows if "threshold" in row}
+        )
+    return shown
 
 
 def show(**state) -> AppTest:
@@ -132,14 +183,15 @@ def test_a_drawn_image_is_called_drawn():
 
 
 def test_uploads_are_answered_beside_one_that_cannot_be_read(drawn):
-    app = upload(show(), drawn, TEXT)
+    app = upload(show(predict_model="notebook_cnn"), drawn, TEXT)
     assert "notes.png is damaged or not an image" in told(app)
     assert len(pictures(app)) == 3 and len(app.metric) == 1
     table = app.dataframe[0].value
     assert list(table["Image"]) == ["drawn.png", "notes.png"]
     assert table["Label"][1] == "unreadable" and "not an image" in table["Note"][1]
-    model = bundle.load()
+    model = bundle.load("notebook_cnn")
     answer = model.predict(imaging.read(drawn[1]).pixels)
+    assert answer.in_distribution and table["Label"][0] == answer.label
     assert np.allclose(table.loc[0, list(model.classes)].astype(float), answer.probabilities, atol=1e-6)
 
     app = upload(app, drawn)  # the page goes on
@@ -271,3 +323,110 @@ def test_a_damaged_graph_is_a_sentence_and_the_others_work(home):
     assert "graph of model efficientnet_lite0" in told(app) and not app.metric
     app = settled(app.selectbox(key="predict_model").set_value("notebook_cnn").run())
     assert not [error for error in app.error if "graph" in error.value] and app.metric
+
+
+# Three classes
+
+
+def read_as(app: AppTest, reading: str) -> AppTest:
+    return settled(app.button_group(key=f"predict_reading_{bundle.DEFAULT}").set_value(reading).run())
+
+
+def test_three_classes_are_shown_with_the_rule_and_what_else_it_could_be(three):
+    three()
+    app = show(predict_sample="chest")
+    assert app.metric[0].value == "COVID-19"
+    assert bars(app) == [
+        pytest.approx({"normal": 0.1, "other pneumonia": 0.5, "COVID-19": 0.4, "threshold of COVID-19": 0.3})
+    ]
+    told = captions(app)
+    assert "reaches the decision threshold of 0.300, though other pneumonia is more probable, with 0.500." in told
+    assert "**Could be other pneumonia or COVID\\-19.**" in [text.value for text in app.markdown]
+    assert "at least 90 have their true class in such a set" in told
+    assert not app.error and not app.expander
+
+
+def test_the_same_answer_can_be_read_as_one_class_or_not(three, calls):
+    three((0.45, 0.3, 0.25))
+    app = show(predict_sample="chest")
+    assert app.metric[0].value == "normal"
+    app = read_as(app, "COVID-19 or not")
+    assert app.metric[0].value == "not COVID-19"
+    assert bars(app) == [pytest.approx({"not COVID-19": 0.75, "COVID-19": 0.25, "threshold of COVID-19": 0.3})]
+    assert "0.250, stays below the decision threshold of 0.300." in captions(app)
+    assert "**Could be COVID\\-19 or not.**" in [text.value for text in app.markdown]
+    assert "what speaks for normal" in captions(app)  # heatmaps are of classes in both readings
+    assert read_as(app, "All classes").metric[0].value == "normal"
+    assert len(calls) == 1
+
+
+def test_the_heatmap_of_each_of_three_classes_can_be_chosen(three):
+    three()
+    app = show(predict_sample="chest")
+    overlays = set()
+    for name in CLASSES:
+        settled(app.button_group(key=f"predict_class_{bundle.DEFAULT}").set_value(name).run())
+        assert f"what speaks for {name}" in captions(app)
+        overlays.add(pictures(app)[1])
+    assert len(overlays) == 3
+
+
+def test_an_image_of_no_known_kind_gets_a_warning_first_and_no_label(three, drawn):
+    three((0.0, 0.1, 0.9), known=False)
+    app = show(predict_sample="leg")
+    (warning,) = app.error
+    assert "unlike those the model learned from" in warning.value and "not chest" in warning.value
+    assert [box.value for box in app.warning] == [f"**{report.NOTICE}**"]
+    order = types(app)
+    assert order.index("error") < order.index("image") < order.index("metric")
+    assert app.metric[0].value == "Not sure"
+    (behind,) = app.expander
+    assert behind.label == "What the model would answer anyway"
+    assert bars(behind) == bars(app) == [pytest.approx({"normal": 0, "other pneumonia": 0.1, "COVID-19": 0.9})]
+    assert len(behind.image) == 1
+    shown = " ".join(text.value for text in (*app.markdown, *app.metric))
+    assert "COVID" not in shown and "Could be" not in shown
+
+    app = upload(app, drawn, TEXT)
+    table = app.dataframe[0].value
+    assert table["Label"].tolist() == ["not sure", "unreadable"]
+    assert table[list(CLASSES)].isna().all(axis=None) and "Could be" not in table
+
+
+def test_the_overview_follows_the_reading(three, drawn):
+    three()
+    app = upload(show(), drawn, drawn)
+    table = app.dataframe[0].value
+    assert table["Label"].tolist() == ["COVID-19"] * 2
+    assert table["Could be"].tolist() == ["other pneumonia or COVID-19"] * 2
+    table = read_as(app, "COVID-19 or not").dataframe[0].value
+    assert table["Could be"].tolist() == ["COVID-19 or not"] * 2
+    assert table["not COVID-19"].astype(float).tolist() == pytest.approx([0.6] * 2) and "normal" not in table
+
+
+def test_two_classes_have_one_reading_and_no_set():
+    app = show(predict_sample="chest")
+    keys = {group.key for group in app.button_group}
+    assert f"predict_class_{bundle.DEFAULT}" in keys and f"predict_reading_{bundle.DEFAULT}" not in keys
+    assert not [text for text in app.markdown if "Could be" in text.value]
+
+
+def test_the_evidence_stands_beside_the_model(three):
+    table = {"columns": ["Source", "AUROC"], "rows": [["_Eurorad_", 0.65]]}
+    three(evidence=[{"title": "Left out", "headline": "It fails elsewhere.", "table": table}, {"title": "Not chests"}])
+    app = show()
+    assert captions(app).startswith("It fails elsewhere.")
+    (behind,) = app.expander
+    assert [tab.label for tab in behind.tabs] == ["Left out", "Not chests"]
+    shown = behind.table[0].value
+    assert list(shown.columns) == ["Source", "AUROC"] and shown.iloc[0].tolist() == [r"\_Eurorad\_", r"0\.65"]
+
+
+def test_the_card_shows_its_diagram(three):
+    labels, patients = np.arange(30) % 3, [str(i) for i in range(30)]
+    folder = three(calibration=evaluation.calibration(labels, np.eye(3)[labels], 0.5, patients))
+    assert (folder / cards.DIAGRAM).is_file()
+    app = show()
+    app = settled(next(button for button in app.button if button.label == "Model card").click().run())
+    assert len(pictures(app)) == 1
+    assert not [text for text in app.markdown if cards.DIAGRAM in text.value]

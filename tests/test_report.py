@@ -146,15 +146,19 @@ def test_three_classes_can_be_read_as_one_against_the_rest():
 
 def test_the_prediction_set_is_told_in_words():
     def told(*possible: str, binary: bool = False) -> str:
-        return report.could_be(of_three(0.1, 0.5, 0.4, label="COVID-19", possible=possible), binary)
+        prediction = of_three(0.1, 0.5, 0.4, label="COVID-19", possible=possible)
+        return f"{report.possible(prediction, binary)}. {report.promise(prediction, binary)}"
 
-    assert told("COVID-19").startswith("Could be COVID-19 alone. Of 100 images ")
-    assert told("other pneumonia", "COVID-19").startswith("Could be other pneumonia or COVID-19. Of 100 images ")
-    assert told(*THREE).startswith("Could be normal, other pneumonia or COVID-19.")
-    assert "at least 90 have their true class" in told("COVID-19") and "disagree" not in told("COVID-19")
+    promise = "Of 100 images like those the model was tuned on, at least 90 have their true class in such a set"
+    assert told("COVID-19").startswith(f"COVID-19 alone. {promise}") and "disagree" not in told("COVID-19")
+    assert told("other pneumonia", "COVID-19").startswith(f"other pneumonia or COVID-19. {promise}")
+    assert told(*THREE).startswith("normal, other pneumonia or COVID-19. ")
     assert "The answer, COVID-19, is not among them: the two rules disagree" in told("normal", "other pneumonia")
-    assert told("normal", "other pneumonia", binary=True).startswith("Could be not COVID-19 alone.")
-    assert told() == ""
+    assert told("COVID-19", binary=True).startswith("COVID-19 alone. ")
+    assert told("normal", "COVID-19", binary=True).startswith(f"COVID-19 or not. {promise}")
+    neither = told("normal", "other pneumonia", binary=True)
+    assert neither.startswith("anything but COVID-19. ") and "disagree" in neither
+    assert told() == ". "
 
 
 def test_an_unlike_image_is_given_no_label():
@@ -165,7 +169,7 @@ def test_an_unlike_image_is_given_no_label():
     radiograph, _, model = case(THREE, "COVID-19")
     assert "COVID-19" not in report.sentence(prediction) and "no label" in report.sentence(prediction)
     assert report.read(prediction).label is report.read(prediction, binary=True).label is None
-    assert "knows nothing" in report.could_be(prediction)
+    assert "knows nothing" in report.promise(prediction)
     found = facts(radiograph, prediction, model)["prediction"]
     assert found["label"] is None and found["in_distribution"] is False
     text = words(radiograph, prediction, model)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import altair as alt
-import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_cnn import __version__, bundle, cards, figures, imaging, report
@@ -25,6 +25,9 @@ T = TypeVar("T")
 MODEL, SAMPLE, PATH = "predict_model", "predict_sample", "predict_path"
 MEMORY = "predict_memory"
 
+CALIBRATED = """The probabilities are calibrated: of 100 images like those the model was tuned on to which it gives
+0.70, it is right in about 70. On other images that need not hold; the model card tells how well it did."""
+
 
 def page() -> None:
     """The whole page."""
@@ -37,14 +40,14 @@ def page() -> None:
         return
     with right:
         sources = _choose_images()
-    if not sources:
-        st.info("Upload an X-ray, or try one of the samples.", icon=":material/upload:")
-        return
-    view = _View.choose(model)
+        if not sources:
+            st.info("Upload an X-ray, or try one of the samples.", icon=":material/upload:")
+            return
+        view = _View.choose(model)
     results = {key: _predict(key, source.read, model) for key, source in sources.items()}
     _forget(set(sources) | {f"{key} {model.name}" for key in sources})
     if len(results) > 1:
-        _table([(sources[key].name, result) for key, result in results.items()], model)
+        _table([(sources[key].name, result) for key, result in results.items()], view)
     for key, result in results.items():
         with st.container(border=True):
             if isinstance(result, CovidCnnError):
@@ -70,6 +73,7 @@ def _choose_model() -> Bundle | None:
     name = st.selectbox("Model", list(found), key=MODEL, help="Each was trained on other images or in another way.")
     for sentence in cards.headlines(found[name]):
         st.caption(shared.plain(sentence))
+    _evidence(found[name].get("evidence") or [])
     if st.button("Model card", icon=":material/id_card:", type="tertiary"):
         _card(name)
     try:
@@ -79,9 +83,27 @@ def _choose_model() -> Bundle | None:
         return None
 
 
+def _evidence(sections: list[dict[str, Any]]) -> None:
+    """What was measured of the model besides its own test."""
+    if not sections:
+        return
+    with st.expander("How far to trust it: what was measured", icon=":material/fact_check:"):
+        for tab, section in zip(st.tabs([section["title"] for section in sections]), sections, strict=True):
+            with tab:
+                st.markdown(section.get("text", ""))
+                if table := section.get("table"):
+                    rows = [[shared.plain(str(cell)) for cell in row] for row in table["rows"]]
+                    st.table(pd.DataFrame(rows, columns=table["columns"]), hide_index=True)
+
+
 @st.dialog("Model card", width="large")
 def _card(name: str) -> None:
-    st.markdown(cards.render(bundle.read_info(bundle.folder_of(name))))
+    folder = bundle.folder_of(name)
+    above, link, below = cards.render(bundle.read_info(folder)).partition(cards.DIAGRAM_LINK)
+    st.markdown(above)
+    if link and (folder / cards.DIAGRAM).is_file():
+        st.image((folder / cards.DIAGRAM).read_bytes())
+    st.markdown(below)
 
 
 class _Source(NamedTuple):
@@ -151,102 +173,152 @@ def _forget(kept: set[str]) -> None:
 
 
 class _View:
-    """The settings that all heatmaps on the page share."""
+    """The settings that all answers and heatmaps on the page share."""
 
-    def __init__(self, heatmap_class: str | None, opacity: float, colour_map: str) -> None:
-        self.heatmap_class, self.opacity, self.colour_map = heatmap_class, opacity, colour_map
+    def __init__(self, binary: bool, heatmap_class: str | None, opacity: float, colour_map: str) -> None:
+        self.binary, self.heatmap_class, self.opacity, self.colour_map = binary, heatmap_class, opacity, colour_map
 
     @classmethod
     def choose(cls, model: Bundle) -> "_View":
-        left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
-        heatmap_class = left.segmented_control(
-            "Heatmap: what speaks for",
-            list(model.classes),
-            key=f"predict_class_{model.name}",
-            help="Grad-CAM marks the regions that raise the score of this class. None chosen: the predicted class.",
-        )
-        opacity = middle.slider("Opacity of the heatmap", 0.0, 1.0, 0.5, 0.05, key="predict_opacity")
+        with st.container(horizontal=True, gap="medium"):
+            binary = cls._choose_reading(model)
+            heatmap_class = st.segmented_control(
+                "Heatmap: what speaks for",
+                list(model.classes),
+                key=f"predict_class_{model.name}",
+                help="Grad-CAM marks the regions that raise the score of this class. None chosen: the predicted class.",
+            )
+        left, right = st.columns([2, 1], vertical_alignment="bottom")
+        opacity = left.slider("Opacity of the heatmap", 0.0, 1.0, 0.5, 0.05, key="predict_opacity")
         colours = right.selectbox(
             "Colours", list(figures.COLOUR_MAPS), key="predict_colours", help="All but Jet suit colour-blind eyes."
         )
-        return cls(heatmap_class, opacity, colours)
+        return cls(binary, heatmap_class, opacity, colours)
+
+    @staticmethod
+    def _choose_reading(model: Bundle) -> bool:
+        """Whether the answers are read as one class or not, where there are more and one is looked for."""
+        if model.positive is None or len(model.classes) == 2:
+            return False
+        every, one = "All classes", f"{model.positive} or not"
+        reading = st.segmented_control(
+            "Reading",
+            [every, one],
+            default=every,
+            required=True,
+            key=f"predict_reading_{model.name}",
+            help=f"The same answer read in two ways: which class it is, or only whether it is {model.positive}.",
+        )
+        return reading == one
 
 
-def _table(results: list[tuple[str, Any]], model: Bundle) -> None:
+def _table(results: list[tuple[str, Any]], view: _View) -> None:
     """One row an image, for an overview."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    bars: dict[str, Any] = {}
     for name, result in results:
         if isinstance(result, CovidCnnError):
             rows.append({"Image": name, "Label": "unreadable", "Note": str(result)})
             continue
         radiograph, prediction = result
+        reading = report.read(prediction, view.binary)
         notes = [prediction.warning, *radiograph.warnings]
-        rows.append(
-            {"Image": name, "Label": prediction.label if prediction.in_distribution else "not sure"}
-            | prediction.by_class()
-            | {"Note": " ".join(note for note in notes if note)}
-        )
-    bars = {
-        name: st.column_config.ProgressColumn(name, min_value=0.0, max_value=1.0, format="%.3f")
-        for name in model.classes
-    }
+        row: dict[str, Any] = {"Image": name, "Label": reading.label or "not sure"}
+        if reading.label and reading.prediction_set:
+            row["Could be"] = report.possible(prediction, view.binary)
+        # Of an image that the model does not know, nothing is told that could be taken for an answer.
+        row |= reading.probabilities if reading.label else dict.fromkeys(reading.probabilities)
+        rows.append(row | {"Note": " ".join(note for note in notes if note)})
+        bars = {
+            name: st.column_config.ProgressColumn(name, min_value=0.0, max_value=1.0, format="%.3f")
+            for name in reading.probabilities
+        }
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=bars)
 
 
 def _explained(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, view: _View) -> None:
-    """One image with its answer, heatmap and downloads."""
+    """One image with its answer, heatmap and downloads; of one that the model does not know, without an answer."""
+    if not prediction.in_distribution:
+        warnings = "".join(f"\n- {shared.plain(warning)}" for warning in radiograph.warnings)
+        st.error(f"**Not an image that the model knows.** {prediction.warning}\n{warnings}", icon=":material/help:")
     st.markdown(f"##### {shared.plain(radiograph.name)}")
     if radiograph.synthetic:
         st.markdown(shared.SYNTHETIC)
-    if not prediction.in_distribution:
-        st.error(prediction.warning, icon=":material/help:")
-    for warning in radiograph.warnings:
-        st.warning(shared.plain(warning), icon=":material/warning:")
-    heatmap_class = view.heatmap_class or prediction.label
-    heatmap = prediction.heatmaps[..., prediction.classes.index(heatmap_class)]
-    shown = figures.fit_within(radiograph.pixels)
-    overlay = figures.overlay(shown, heatmap, view.opacity, view.colour_map)
-    left, middle, right = st.columns(3)
-    left.image(shown, caption=f"The X-ray. {shared.plain(radiograph.origin)}", width="stretch", clamp=True)
-    middle.image(overlay, caption=f"Grad-CAM: what speaks for {shared.plain(heatmap_class)}", width="stretch")
-    if not heatmap.any():
-        middle.caption(f"Nothing in this image speaks for {shared.plain(heatmap_class)}.")
-    with right:
-        _answer(prediction)
-        _seen(prediction)
-        _downloads(key, radiograph, prediction, model, overlay, heatmap_class)
-
-
-def _answer(prediction: Prediction) -> None:
+    heatmap = _Heatmap(radiograph, prediction, view)
+    downloads = partial(_downloads, key, radiograph, prediction, model, heatmap)
     if prediction.in_distribution:
-        st.metric("The model says", prediction.label)
-        st.altair_chart(_bars(prediction))
-        st.caption(shared.plain(report.sentence(prediction)))
-    else:
+        for warning in radiograph.warnings:
+            st.warning(shared.plain(warning), icon=":material/warning:")
+        left, middle, right = st.columns(3)
+        _xray(left, radiograph)
+        heatmap.show(middle)
+        with right:
+            _answer(prediction, view)
+            _seen(prediction)
+            downloads()
+        return
+    left, right = st.columns([1, 2])
+    _xray(left, radiograph)
+    with right:
         st.metric("The model says", "Not sure")
-        st.altair_chart(_bars(prediction))
-        st.caption(
-            "These numbers are what the network gives to any image. On one unlike those it knows they mean little."
-        )
+        st.caption("It gives a label only to images like those it learned from.")
+        with st.expander("What the model would answer anyway"):
+            st.caption("A network gives such numbers to any image. On one unlike those it knows they mean little.")
+            numbers, picture = st.columns(2)
+            numbers.altair_chart(_bars(prediction, view))
+            heatmap.show(picture)
+        _seen(prediction)
+        downloads()
 
 
-def _bars(prediction: Prediction) -> alt.LayerChart:
+def _xray(place: DeltaGenerator, radiograph: Radiograph) -> None:
+    shown = figures.fit_within(radiograph.pixels)
+    place.image(shown, caption=f"The X-ray. {shared.plain(radiograph.origin)}", width="stretch", clamp=True)
+
+
+class _Heatmap:
+    """The X-ray under the heatmap of the chosen class, or else of the predicted one."""
+
+    def __init__(self, radiograph: Radiograph, prediction: Prediction, view: _View) -> None:
+        self.shown_class = view.heatmap_class or prediction.label
+        heatmap = prediction.heatmaps[..., prediction.classes.index(self.shown_class)]
+        self.empty = not heatmap.any()
+        self.overlay = figures.overlay(figures.fit_within(radiograph.pixels), heatmap, view.opacity, view.colour_map)
+
+    def show(self, place: DeltaGenerator) -> None:
+        name = shared.plain(self.shown_class)
+        place.image(self.overlay, caption=f"Grad-CAM: what speaks for {name}", width="stretch")
+        if self.empty:
+            place.caption(f"Nothing in this image speaks for {name}.")
+
+
+def _answer(prediction: Prediction, view: _View) -> None:
+    """The label, the probabilities, the rule that led from these to that, and what else it could be."""
+    st.metric("The model says", report.read(prediction, view.binary).label, help=CALIBRATED)
+    st.altair_chart(_bars(prediction, view))
+    st.caption(shared.plain(report.sentence(prediction, view.binary)))
+    if possible := report.possible(prediction, view.binary):
+        st.markdown(f"**Could be {shared.plain(possible)}.**")
+        st.caption(shared.plain(report.promise(prediction, view.binary)))
+
+
+def _bars(prediction: Prediction, view: _View) -> alt.LayerChart:
     """The probabilities as bars, that of the answer in full colour, with the threshold as a mark where there is one."""
-    answer = prediction.label if prediction.in_distribution else ""
-    table = pd.DataFrame({"class": list(prediction.classes), "probability": prediction.probabilities.astype(float)})
+    reading = report.read(prediction, view.binary)
+    table = pd.DataFrame({"class": list(reading.probabilities), "probability": list(reading.probabilities.values())})
     table["shown"] = table["probability"].map("{:.3f}".format)
     base = alt.Chart(table).encode(y=alt.Y("class:N", title=None, sort=None, axis=alt.Axis(labelLimit=160)))
     scale = alt.Scale(domain=[0, 1])
     bars = base.mark_bar(height=18).encode(
         x=alt.X("probability:Q", scale=scale, title="calibrated probability"),
-        opacity=alt.condition(alt.datum["class"] == answer, alt.value(1.0), alt.value(0.45)),
+        opacity=alt.condition(alt.datum["class"] == (reading.label or ""), alt.value(1.0), alt.value(0.45)),
         tooltip=["class:N", alt.Tooltip("probability:Q", format=".4f")],
     )
     text = base.mark_text(align="left", dx=4, color="gray").encode(
         x=alt.X("probability:Q", scale=scale), text="shown:N"
     )
     layers = [bars, text]
-    if prediction.positive is not None and prediction.threshold is not None:
+    if reading.label and prediction.positive is not None and prediction.threshold is not None:
         rule = pd.DataFrame({"class": [prediction.positive], "threshold": [prediction.threshold]})
         tick = alt.Chart(rule).mark_tick(thickness=3, size=22, color="#d97706")
         layers.append(
@@ -254,7 +326,7 @@ def _bars(prediction: Prediction) -> alt.LayerChart:
                 y=alt.Y("class:N", sort=None), x="threshold:Q", tooltip=alt.Tooltip("threshold:Q", format=".3f")
             )
         )
-    return alt.layer(*layers).properties(height=50 + 34 * len(prediction.classes))
+    return alt.layer(*layers).properties(height=60 + 34 * len(table))
 
 
 def _seen(prediction: Prediction) -> None:
@@ -264,17 +336,15 @@ def _seen(prediction: Prediction) -> None:
         st.caption(f"{width} x {height} px, grey, stretched to a square: all that the answer rests on.")
 
 
-def _downloads(
-    key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, overlay: np.ndarray, heatmap_class: str
-) -> None:
+def _downloads(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, heatmap: _Heatmap) -> None:
     # A callable is made only when the button is pressed; the page need not wait for a PDF that nobody wants.
     def pdf() -> bytes:
-        return report.pdf(radiograph, prediction, model.info, heatmap_class, __version__, datetime.now(UTC))
+        return report.pdf(radiograph, prediction, model.info, heatmap.shown_class, __version__, datetime.now(UTC))
 
     with st.popover("Download", icon=":material/download:", width="stretch"):
         st.download_button(
             "Overlay (PNG)",
-            lambda: imaging.to_png(overlay),
+            lambda: imaging.to_png(heatmap.overlay),
             "overlay.png",
             "image/png",
             key=f"png {key}",
