@@ -4,7 +4,6 @@ It reads every image once, and looks besides at file names, splits and patients.
 not verdicts.
 """
 
-import hashlib
 import math
 import re
 from collections import Counter, defaultdict
@@ -13,28 +12,18 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 
 import numpy as np
-from PIL import Image
-from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 
 from covid_cnn import imaging
 from covid_cnn.datasets import Dataset, Item
 from covid_cnn.errors import ImageError
 from covid_cnn.evaluation import Interval, bootstrap
+from covid_cnn.likeness import Fingerprint, fingerprint, near_duplicates
 
 SEVERITIES = ("serious", "warning", "note")
 
 SMALL_SIDE = 200  # pixels; networks here see at least 224, so that smaller images are blown up
 IMBALANCE = 3  # images of the largest class for one of the smallest
-THUMBNAIL = 64  # pixels, for confirming near duplicates
-
-# Near duplicates: radiographs of one view look alike, so that a close perceptual hash only suggests one, and the fine
-# structure of the thumbnails (what a blur of BLUR pixels takes away) must confirm it. Pairs with a close hash in NIH
-# ChestX-ray8 and ieee8023/covid-chestxray-dataset correlate above 0.8 when one is a copy of the other, and below 0.63
-# when they are two radiographs.
-HASH_BITS = 8
-BLUR = 2
-CORRELATION = 0.75
 
 # An AUROC from image size alone, whose whole interval lies above this, is a shortcut that a network can take.
 SHORTCUT_AUROC = 0.6
@@ -109,10 +98,7 @@ class _Look:
 
     item: Item
     path: str  # relative to the dataset's root
-    size: tuple[int, int]  # width, height
-    digest: str  # of its pixels
-    hash: int  # perceptual, 64 bits
-    detail: np.ndarray  # the fine structure of its thumbnail: float32 [THUMBNAIL ** 2], mean 0, norm 1
+    print: Fingerprint
 
 
 def audit(dataset: Dataset, progress: Callable[[float, str], None] | None = None) -> Report:
@@ -132,7 +118,7 @@ def audit(dataset: Dataset, progress: Callable[[float, str], None] | None = None
     for n, item in enumerate(dataset.items, 1):
         path = item.path.relative_to(dataset.root).as_posix()
         try:
-            looks.append(_look(item, path))
+            looks.append(_Look(item, path, fingerprint(imaging.read(item.path).pixels)))
         except ImageError:
             unreadable.append(path)
         if progress:
@@ -152,20 +138,6 @@ def audit(dataset: Dataset, progress: Callable[[float, str], None] | None = None
     return Report(dataset.name, len(dataset.items), tuple(findings))
 
 
-def _look(item: Item, path: str) -> _Look:
-    import imagehash
-
-    pixels = imaging.read(item.path).pixels
-    height, width = pixels.shape
-    image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
-    thumbnail = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), dtype=np.float32)
-    detail = (thumbnail - gaussian_filter(thumbnail, BLUR)).ravel()
-    detail -= detail.mean()
-    detail /= max(float(np.linalg.norm(detail)), 1e-6)
-    digest = hashlib.sha256(f"{width} {height} ".encode() + image.tobytes()).hexdigest()
-    return _Look(item, path, (width, height), digest, int(str(imagehash.phash(image)), 16), detail)
-
-
 def _unreadable(paths: list[str]) -> Iterator[Finding]:
     if paths:
         sentence = f"{_count(len(paths), 'image')} cannot be read; training and evaluation skip what they cannot read."
@@ -173,7 +145,7 @@ def _unreadable(paths: list[str]) -> Iterator[Finding]:
 
 
 def _small(looks: list[_Look]) -> Iterator[Finding]:
-    small = tuple(look.path for look in looks if min(look.size) < SMALL_SIDE)
+    small = tuple(look.path for look in looks if min(look.print.size) < SMALL_SIDE)
     if small:
         sentence = (
             f"{_count(len(small), 'image')} of less than {SMALL_SIDE} px on a side: too coarse for fine findings."
@@ -184,20 +156,15 @@ def _small(looks: list[_Look]) -> Iterator[Finding]:
 def _duplicates(looks: list[_Look]) -> Iterator[Finding]:
     same = defaultdict(list)
     for look in looks:
-        same[look.digest].append(look)
+        same[look.print.digest].append(look)
     exact = [pair for group in same.values() for pair in combinations(group, 2)]
     yield from _pairs("duplicate", "the same, pixel for pixel", exact)
 
 
 def _near_duplicates(looks: list[_Look]) -> Iterator[Finding]:
-    """Pairs that differ in pixels, but look the same by perceptual hash (Zauner 2010) and by correlation."""
-    near = []
-    hashes = np.array([look.hash for look in looks], dtype=np.uint64)
-    for i, look in enumerate(looks):
-        for j in i + 1 + np.flatnonzero(np.bitwise_count(hashes[i + 1 :] ^ hashes[i]) <= HASH_BITS):
-            other = looks[j]
-            if look.digest != other.digest and look.detail @ other.detail >= CORRELATION:
-                near.append((look, other))
+    """Pairs that differ in pixels, but look the same."""
+    pairs = [(looks[i], looks[j]) for i, j in near_duplicates([look.print for look in looks])]
+    near = [(one, other) for one, other in pairs if one.print.digest != other.print.digest]
     yield from _pairs("near_duplicate", "nearly the same", near)
 
 
@@ -302,7 +269,7 @@ def _size_auroc(looks: Sequence[_Look]) -> tuple[str, Interval | None]:
     patients = [look.item.patient for look in looks]
     if min(len({p for p, own in zip(patients, labels, strict=True) if own == side}) for side in (True, False)) < FOLDS:
         return label, None
-    sizes = np.array([(w, h, w / h) for w, h in (look.size for look in looks)])
+    sizes = np.array([(w, h, w / h) for w, h in (look.print.size for look in looks)])
     tree = DecisionTreeClassifier(min_samples_leaf=5, random_state=0)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     scores = cross_val_predict(tree, sizes, labels, groups=patients, cv=folds, method="predict_proba")[:, 1]
