@@ -1,10 +1,15 @@
 """Random variations of a training image. Stateless: the generator decides all, so an epoch can be made again."""
 
+import io
 import math
+import string
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
+
+# What Pillow's affine transform takes: output (x, y) comes from (a x + b y + c, d x + e y + f).
+Affine = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,11 @@ class Augmentation:
     contrast : fraction of the spread about the mean
     gamma : exponent of ``pixels ** gamma``, as a fraction of 1
     flip : mirror left and right, half of the time
+    blur : largest standard deviation of a Gaussian blur, in hundredths of the width
+    noise : largest standard deviation of Gaussian noise
+    jpeg : lowest quality of a JPEG compression, 0 for none
+    text : how often letters and digits are stamped on, 0..1
+    invert : how often black and white change places, 0..1
     """
 
     rotation: float = 0.0
@@ -29,6 +39,11 @@ class Augmentation:
     contrast: float = 0.0
     gamma: float = 0.0
     flip: bool = False
+    blur: float = 0.0
+    noise: float = 0.0
+    jpeg: int = 0
+    text: float = 0.0
+    invert: float = 0.0
 
 
 AUGMENTATIONS = {
@@ -37,6 +52,10 @@ AUGMENTATIONS = {
     "notebook": Augmentation(shear=0.2, zoom=0.2, flip=True),
     # What differs between two takes of one patient. No mirroring: it would put the heart on the wrong side.
     "radiograph": Augmentation(rotation=7, zoom=0.1, shift=0.05, contrast=0.2, gamma=0.25),
+    # What differs between two hospitals, and on the way from a film into a journal.
+    "hospitals": Augmentation(
+        rotation=7, zoom=0.1, shift=0.05, contrast=0.3, gamma=0.5, blur=0.5, noise=0.04, jpeg=15, text=0.3
+    ),
 }
 
 
@@ -45,30 +64,80 @@ def augment(image: np.ndarray, augmentation: Augmentation, rng: np.random.Genera
 
     Pixels that come from outside the image repeat its border.
     """
-    pixels = _transform(image[..., 0], augmentation, rng)
-    contrast = 1 + augmentation.contrast * rng.uniform(-1, 1)
-    gamma = 1 + augmentation.gamma * rng.uniform(-1, 1)
-    mean = pixels.mean()
-    pixels = np.clip((pixels - mean) * contrast + mean, 0, 1) ** np.float32(gamma)
-    return pixels.astype(np.float32)[..., None]
+    pixels = warp(image[..., 0], affine(image.shape[:2], augmentation, rng))
+    return tones(pixels, augmentation, rng)[..., None]
 
 
-def _transform(pixels: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    height, width = pixels.shape
+def affine(shape: tuple[int, ...], augmentation: Augmentation, rng: np.random.Generator) -> Affine:
+    """A random movement of an image of ``shape`` (height, width): rotate, shear and scale about its centre, shift."""
+    height, width = shape
     angle = math.radians(augmentation.rotation * rng.uniform(-1, 1))
     shear = math.tan(math.radians(augmentation.shear * rng.uniform(-1, 1)))
     scale_x, scale_y = 1 + augmentation.zoom * rng.uniform(-1, 1, 2)
     shift_x, shift_y = augmentation.shift * rng.uniform(-1, 1, 2) * (width, height)
     if augmentation.flip and rng.random() < 0.5:
         scale_x = -scale_x
-    # Pillow asks where each output pixel comes from: rotate, shear and scale about the centre, then shift.
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     matrix = rotation @ np.array([[1, shear], [0, 1]]) @ np.diag([scale_x, scale_y])
     centre = np.array([width / 2, height / 2])
-    # The border is repeated by padding first, so that no black frame tells an augmented image.
+    offset = centre + (shift_x, shift_y) - matrix @ centre
+    return (matrix[0, 0], matrix[0, 1], offset[0], matrix[1, 0], matrix[1, 1], offset[1])
+
+
+def warp(pixels: np.ndarray, movement: Affine) -> np.ndarray:
+    """``pixels``, float32 ``[H, W]``, moved; the border is repeated, so that no black frame tells a moved image."""
+    height, width = pixels.shape
     pad = max(height, width) // 2
+    a, b, c, d, e, f = movement
     padded = Image.fromarray(np.pad(pixels, pad, mode="edge"))
-    offset = centre + (shift_x, shift_y) - matrix @ centre + pad
-    data = (matrix[0, 0], matrix[0, 1], offset[0], matrix[1, 0], matrix[1, 1], offset[1])
-    moved = padded.transform((width, height), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
+    moved = padded.transform(
+        (width, height), Image.Transform.AFFINE, (a, b, c + pad, d, e, f + pad), Image.Resampling.BILINEAR
+    )
     return np.asarray(moved, np.float32)
+
+
+def tones(pixels: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """``pixels``, float32 ``[H, W]`` 0..1, as another machine or journal might show them; same shape and range."""
+    contrast = 1 + augmentation.contrast * rng.uniform(-1, 1)
+    gamma = 1 + augmentation.gamma * rng.uniform(-1, 1)
+    mean = pixels.mean()
+    pixels = np.clip((pixels - mean) * contrast + mean, 0, 1) ** np.float32(gamma)
+    if augmentation.invert and rng.random() < augmentation.invert:
+        pixels = 1 - pixels
+    if augmentation.text and rng.random() < augmentation.text:
+        pixels = _stamp(pixels, rng)
+    if augmentation.blur:
+        sigma = augmentation.blur / 100 * pixels.shape[1] * rng.uniform()
+        pixels = _from_bytes(_to_bytes(pixels).filter(ImageFilter.GaussianBlur(sigma)))
+    if augmentation.jpeg:
+        pixels = _compress(pixels, int(rng.integers(augmentation.jpeg, 96)))
+    if augmentation.noise:
+        spread = augmentation.noise * rng.uniform()
+        pixels = np.clip(pixels + rng.normal(0, spread, pixels.shape), 0, 1)
+    return pixels.astype(np.float32)
+
+
+def _stamp(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Up to three words of letters and digits, as markers and annotations are, anywhere and in any grey."""
+    image = _to_bytes(pixels)
+    draw = ImageDraw.Draw(image)
+    height, width = pixels.shape
+    for _ in range(rng.integers(1, 4)):
+        word = "".join(rng.choice(list(string.ascii_uppercase + string.digits), rng.integers(1, 9)))
+        place = (rng.uniform(0, 0.9) * width, rng.uniform(0, 0.95) * height)
+        draw.text(place, word, fill=int(rng.integers(256)), font_size=max(6.0, rng.uniform(0.03, 0.1) * height))
+    return _from_bytes(image)
+
+
+def _compress(pixels: np.ndarray, quality: int) -> np.ndarray:
+    file = io.BytesIO()
+    _to_bytes(pixels).save(file, "JPEG", quality=quality)
+    return _from_bytes(Image.open(file))
+
+
+def _to_bytes(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
+
+
+def _from_bytes(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, np.float32) / 255
