@@ -327,6 +327,26 @@ def data_add(
     print(f"\nAdded {dataset.name}: {len(dataset.items)} images of {len(dataset.classes)} classes.")
 
 
+@data_app.command("gather")
+def data_gather(
+    folder: Annotated[Path, typer.Argument(help="The folder that holds the three collections.")],
+    seed: Annotated[int, typer.Option(help="Chooses the patients of the splits.")] = 0,
+) -> None:
+    """Make the default model's dataset of its three public collections, with held-out patients in its test split."""
+    from covid_cnn import hospitals
+
+    def show(share: float, message: str) -> None:
+        print(f"\r{share:4.0%} {message}".ljust(79), end="")
+
+    gathered = hospitals.gather(folder, seed, show)
+    dataset = hospitals.write(gathered)
+    print(f"\n{dataset.name}: {len(dataset.items)} images")
+    for split, by_class in dataset.counts.items():
+        print(f"    {split}: " + ", ".join(f"{n} {label}" for label, n in by_class.items()))
+    for note in gathered.notes:
+        print(note)
+
+
 @data_app.command("audit")
 def data_audit(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="A folder, or the name of a dataset under data/.")],

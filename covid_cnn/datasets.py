@@ -215,7 +215,10 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _read_metadata(root: Path, name: str) -> tuple[list[Item], list[str]]:
-    """A folder with a metadata.csv, as ieee8023/covid-chestxray-dataset (Cohen et al. 2020)."""
+    """A folder with a metadata.csv, as ieee8023/covid-chestxray-dataset (Cohen et al. 2020).
+
+    It may have columns ``class``, ``split`` and ``source`` besides, as the datasets that ``hospitals`` writes.
+    """
     items: list[Item] = []
     left_out: Counter[str] = Counter()
     first_id: dict[tuple[str, str], str] = {}
@@ -240,9 +243,11 @@ def _read_metadata(root: Path, name: str) -> tuple[list[Item], list[str]]:
             collection, told = patients.patient_of(path.name)
             own = path.relative_to(root).as_posix()
             patient = f"{name}:{same_as[row['patientid']]}" if row.get("patientid") else told or own
-            source = urlparse(row.get("url", "")).netloc.removeprefix("www.") or collection or name
+            site = urlparse(row.get("url", "")).netloc.removeprefix("www.")
+            source = row.get("source") or site or collection or name
             facts = {fact: row[fact] for fact in FACTS if row.get(fact)}
-            items.append(Item(path, "", _class_of(row["finding"]), patient, source, facts))
+            label = row.get("class") or _class_of(row["finding"])
+            items.append(Item(path, SPLIT_FOLDERS.get(row.get("split", ""), ""), label, patient, source, facts))
     if not items:
         raise DatasetError(f"There are no frontal X-rays in {name} that its {METADATA} names.")
     return items, [f"{n} {what} were left out." for what, n in sorted(left_out.items())]
