@@ -48,18 +48,18 @@ def graph(model: keras.Model, temperature: float, heatmaps: bool = True) -> byte
     temperature : divides the logits, above 0
     heatmaps : False leaves the heatmaps out, only to measure what they cost
     """
-    layers = [model.get_layer("feature_map").output, model.get_layer("embedding").output, model.output]
-    network = keras.Model(model.inputs, layers)
+    names = ["feature_map", "embedding", "logits"] + (["box"] if gradcam.looks_at_zones(model) else [])
+    network = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
     weights = [(variable, variable.numpy()) for variable in network.variables]
 
     @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")])
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         # The weights as constants: with variables the conversion takes several times as long.
         with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in weights]):
-            feature_map, embedding, logits = network([image], training=False)
+            feature_map, embedding, logits, *box = network([image], training=False)
             outputs = {"probabilities": probabilities(logits, temperature), "embedding": embedding}
             if heatmaps:
-                outputs["heatmaps"] = gradcam.explain(model, feature_map, embedding)
+                outputs["heatmaps"] = gradcam.explain(model, feature_map, embedding, *box)
             return outputs
 
     module = tf.Module()

@@ -13,6 +13,8 @@ class Recipe:
     input_size : height and width in pixels
     frozen_base : only the last layer is trained, on embeddings that are computed once
     views : with a frozen base, how many variants of each training image (the plain one and augmented ones) are embedded
+    balanced : each class counts the same, however many images it has
+    penalty : on the squared weights of the last layer, whose inputs are then standardised
     """
 
     title: str
@@ -24,9 +26,24 @@ class Recipe:
     learning_rate: float
     augmentation: str
     views: int = 1
+    balanced: bool = False
+    penalty: float = 0.0
 
 
 RECIPES = {
+    "lung_zones": Recipe(
+        title="Lung zones",
+        description="Looks at the image and at three zones of the lungs it finds. Made to hold up at another hospital.",
+        input_size=(384, 384),
+        frozen_base=True,
+        epochs=30,
+        batch_size=32,
+        learning_rate=3e-4,
+        augmentation="hospitals",
+        views=6,
+        balanced=True,
+        penalty=0.01,
+    ),
     "efficientnet_lite0": Recipe(
         title="EfficientNet-Lite0",
         description="Transfer learning: a network that knows ImageNet, whose last layer learns your classes. Quick.",

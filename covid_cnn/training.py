@@ -20,7 +20,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from covid_cnn import assessment, cards, datasets, evaluation, export, imaging, networks
-from covid_cnn.augmentation import AUGMENTATIONS, augment
+from covid_cnn.augmentation import AUGMENTATIONS, Augmentation, augment
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Item
 from covid_cnn.errors import CovidCnnError, DatasetError, ImageError, RunError
@@ -127,27 +127,30 @@ class _Trainer:
 
     def _prepare_learning(self) -> None:
         """Set up what learns and what it learns from: the network on images, or its last layer on embeddings."""
-        augmentation = AUGMENTATIONS[self.config.augmentation]
+        recipe, augmentation = self.recipe, AUGMENTATIONS[self.config.augmentation]
 
         def augmented(epoch: int, indices: np.ndarray) -> np.ndarray:
-            generators = [np.random.default_rng((self.config.seed, epoch, index)) for index in indices]
-            return np.stack(
-                [augment(self.images[i], augmentation, g) for i, g in zip(indices, generators, strict=True)]
-            )
+            return vary([self.images[i] for i in indices], indices, augmentation, self.config.seed, epoch)
 
-        if not self.recipe.frozen_base:
+        if not recipe.frozen_base:
             self.learner, self.sample, self.val_inputs = self.network, augmented, self.val_images
         else:
-            everything = np.arange(len(self.images))
-            self.run.log(f"Computing the embeddings of {self.recipe.views} views of each image, once for all epochs.")
-            embed = _embedder(self.network)
-            self.embeddings = embed(self.images)
-            views = [self.embeddings]
-            views += [embed(augmented(view, everything)) for view in range(1, self.recipe.views)]
+            self.run.log(f"Computing the embeddings of {recipe.views} views of each image, once for all epochs.")
+            embed = embedder(self.network)
+            self.views = embed_views(embed, self.images, augmentation, recipe.views, self.config.seed)
+            self.val_embeddings = embed(self.val_images)
+            self.scaling = standardisation(self.views) if recipe.penalty else (0.0, 1.0)
+            mean, spread = self.scaling
+            inputs = (self.views - mean) / spread
+            self.val_inputs = (self.val_embeddings - mean) / spread
             self.learner = keras.Model(self.network.get_layer("embedding").output, self.network.output)
             # Each epoch shows every image in another view, and all views, so that epochs do not differ in difficulty.
-            self.sample = lambda epoch, indices: np.stack([views[(epoch + i) % len(views)][i] for i in indices])
-            self.val_inputs = embed(self.val_images)
+            self.sample = lambda epoch, indices: inputs[indices, (epoch + indices) % recipe.views]
+        if recipe.penalty:
+            self.network.get_layer("logits").kernel.regularizer = keras.regularizers.L2(recipe.penalty)
+        counts = np.bincount(self.labels, minlength=len(self.classes))
+        weights = len(self.labels) / (len(counts) * counts) if recipe.balanced else np.ones(len(counts))
+        self.weights = weights.astype(np.float32)
         binary = len(self.classes) == 2
         self.learner.compile(
             optimizer=keras.optimizers.Adam(self.config.learning_rate),
@@ -187,7 +190,7 @@ class _Trainer:
         sums, seen = np.zeros(2), 0
         for step, (inputs, labels) in enumerate(self._batches(epoch), start=1):
             self.learner.reset_metrics()
-            result = self.learner.train_on_batch(inputs, labels, return_dict=True)
+            result = self.learner.train_on_batch(inputs, labels, self.weights[labels], return_dict=True)
             loss, accuracy = float(result["loss"]), float(result["accuracy"])
             _check_finite(loss)
             sums, seen = sums + np.array([loss, accuracy]) * len(labels), seen + len(labels)
@@ -247,6 +250,8 @@ class _Trainer:
 
     def _restore_best(self) -> None:
         self.learner.load_weights(self._best_file())
+        if self.recipe.penalty:
+            fold_standardisation(self.network.get_layer("logits"), *self.scaling)
         export.round_weights(self.network)
 
     # The bundle
@@ -284,7 +289,7 @@ class _Trainer:
     def _answers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The embeddings of the training and the validation images, and the logits of the latter."""
         if self.recipe.frozen_base:
-            return self.embeddings, self.val_inputs, _predict(self.learner, self.val_inputs)
+            return self.views[:, 0], self.val_embeddings, _predict(self.learner, self.val_embeddings)
         layers = [self.network.get_layer("embedding").output, self.network.output]
         both = keras.Model(self.network.inputs, layers)
         return _predict(both, self.images)[0], *_predict(both, self.val_images)
@@ -331,11 +336,45 @@ def _predict(model: keras.Model, inputs: np.ndarray) -> Any:
     return model.predict(inputs, batch_size=32, verbose=0)
 
 
-def _embedder(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+def vary(
+    images: Sequence[np.ndarray], indices: np.ndarray, augmentation: Augmentation, seed: int, epoch: int
+) -> np.ndarray:
+    """The images ``[n, H, W, 1]`` augmented. Their variation hangs on seed, epoch and index in the dataset alone."""
+    generators = [np.random.default_rng((seed, epoch, index)) for index in indices]
+    return np.stack([augment(image, augmentation, g) for image, g in zip(images, generators, strict=True)])
+
+
+def embedder(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """What turns images ``[N, H, W, 1]`` into embeddings ``[N, D]``: the graph, several times as fast as Keras."""
     graph = export.graph(network, temperature=1.0, heatmaps=False)
     run = Interpreter(model_content=graph, num_threads=os.cpu_count()).get_signature_runner()
     return lambda images: np.concatenate([run(image=image[None])["embedding"] for image in images])
+
+
+def embed_views(
+    embed: Callable[[np.ndarray], np.ndarray], images: np.ndarray, augmentation: Augmentation, views: int, seed: int
+) -> np.ndarray:
+    """Embeddings ``[N, views, D]`` of images ``[N, H, W, 1]``: of each as it is, and of ``views - 1`` variations."""
+
+    def of(i: int) -> np.ndarray:
+        varied = [vary([images[i]], np.array([i]), augmentation, seed, view)[0] for view in range(1, views)]
+        return embed(np.stack([images[i], *varied]))
+
+    return np.stack([of(i) for i in range(len(images))])
+
+
+def standardisation(views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread ``[D]`` of embeddings ``[N, views, D]``; a feature that never changes has the spread 1."""
+    flat = views.reshape(-1, views.shape[-1])
+    spread = flat.std(axis=0)
+    return flat.mean(axis=0), np.where(spread > 1e-6, spread, 1).astype(np.float32)
+
+
+def fold_standardisation(layer: keras.layers.Dense, mean: np.ndarray, spread: np.ndarray) -> None:
+    """Let a layer that learned on standardised inputs, (x - mean) / spread, take them as they are."""
+    kernel, bias = layer.get_weights()
+    kernel = kernel / spread[:, None]
+    layer.set_weights([kernel, bias - mean @ kernel])
 
 
 def _reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
