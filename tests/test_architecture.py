@@ -4,6 +4,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import covid_cnn
 
 ROOT = Path(covid_cnn.__file__).parent.parent
-WORKSHOP = {"networks", "training", "gradcam", "export"}
+WORKSHOP = {"networks", "lungs", "training", "gradcam", "export"}
 MODULES = {module.name for module in pkgutil.iter_modules(covid_cnn.__path__) if not module.ispkg}
 APP = {module.name for module in pkgutil.iter_modules([str(ROOT / "covid_cnn" / "app")])}
 GROUND_FLOOR = MODULES - WORKSHOP - {"cli", "__main__", "gdcm_worker"}  # the last is a script for a process of its own
@@ -31,6 +32,14 @@ def test_the_import_contracts_are_kept():
     done = subprocess.run([sys.executable, "-c", lint], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 kept, 0 broken" in done.stdout
+
+
+def test_every_module_stands_on_a_floor():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    ground, _, workshop = ({name.removeprefix("covid_cnn.") for name in c["source_modules"]} for c in contracts)
+    assert (ground, workshop) == (GROUND_FLOOR, WORKSHOP)
+    for floor in (contracts[0], contracts[1]):
+        assert {f"covid_cnn.{name}" for name in WORKSHOP} <= set(floor["forbidden_modules"])
 
 
 def test_the_app_loads_no_tensorflow():
