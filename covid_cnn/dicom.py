@@ -1,28 +1,32 @@
 """From the bytes of a DICOM file to grayscale pixels the way a viewer shows them. Loaded by `covid_cnn.imaging` alone.
 
 Knows the tags that decide how a radiograph looks and whether it is a frontal chest X-ray; repeats nothing that could
-tell who the patient is.
+tell who the patient is. Free text in a file may hold a name wherever it stands, so of what a file says only numbers
+and the words listed here are shown.
 """
 
 import contextlib
 import io
+import itertools
 import logging
 import math
 import re
 import subprocess
 import sys
 import warnings as python_warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.multival import MultiValue
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, get_decoder, pixel_array
+from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from covid_cnn.errors import ImageError
-from covid_cnn.imaging import check_size, luma, stretch
+from covid_cnn.imaging import Radiograph, check_choice, check_size, luma, one_of_several, one_sentence, stretch
 
 # Odd values are the rule in DICOM files, and pydicom's remarks on them may quote a patient's data: keep them quiet.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -30,53 +34,97 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 python_warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_CHEST_LIKE = ("CHEST", "THORA", "TORA", "LUNG", "PULM", "RIB")
-_LATERAL = {"LL", "RL", "LAT", "LATERAL"}
+_PHOTOMETRIC = re.compile(r"MONOCHROME[12]|PALETTE COLOR|RGB|YBR_(FULL|FULL_422|PARTIAL_420|ICT|RCT)")
+_FULL_RANGE = "from the darkest to the brightest value"
+_WINDOW_NAMES = frozenset({"NORMAL", "HARDER", "SOFTER", "BONE", "LUNG", "LUNGS", "MEDIASTINUM", "SOFT TISSUE"})
+
+# Where multi-frame objects say for all frames, or for each, what others say once (PS3.3, C.7.6.16).
+_FRAME_TAGS = {
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "FrameVOILUTSequence": (
+        *("VOILUTSequence", "VOILUTFunction"),
+        *("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"),
+    ),
+    "FrameAnatomySequence": ("AnatomicRegionSequence",),
+}
+
 _NOT_XRAY = {"CT", "MR", "US", "PT", "NM"}
+_CHEST_LIKE = ("CHEST", "THORA", "TORA", "LUNG", "PULM", "RIB")
+# After PS3.16, annex L.
+_OTHER_PART = re.compile(
+    r"(ABDOMEN|ANKLE|ARM|BLADDER|BRAIN|BREAST|CALCANEUS|CALF|CLAVICLE|COCCYX|COLON|CSPINE|CTSPINE|EAR|ELBOW|"
+    r"ESOPHAGUS|EXTREMITY|EYE|FACE|FEET|FEMUR|FINGER|FOOT|FOREARM|HAND|HEAD|HEART|HIP|HUMERUS|JAW|KIDNEY|KNEE|"
+    r"LEG|LIVER|LSPINE|LSSPINE|MANDIBLE|NECK|NOSE|ORBIT|PANCREAS|PATELLA|PELVIS|RADIUS|SACRUM|SCAPULA|SHOULDER|"
+    r"SINUS|SKULL|SPINE|SPLEEN|SSPINE|STERNUM|STOMACH|TEETH|THIGH|THUMB|TIBIA|TLSPINE|TMJ|TOE|TSPINE|ULNA|"
+    r"WHOLEBODY|WRIST|ZYGOMA)S?"
+)
+_FRONTAL = {"AP", "PA", "FRONTAL", "ANTEROPOSTERIOR", "POSTEROANTERIOR", "ANTERO", "POSTERO"}
+_OTHER_VIEWS = {
+    "a decubitus": {"LLD", "RLD", "DECUBITUS"},
+    "an oblique": {"LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "OBL", "OBLIQUE"},
+    "a lateral": {"LL", "RL", "LAT", "LATERAL"},
+}
+
+# What may stand in a file's name, because archives make it of these.
+_NAME_TAGS = ("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName")
+_NUMBER_TAGS = ("PatientID", "OtherPatientIDs", "AccessionNumber")
+_DATE_TAGS = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 
 
-def read(data: bytes, name: str) -> tuple[np.ndarray, str, list[str]]:
-    """Decode the first frame of a DICOM file.
+def read(data: bytes, name: str, frame: int = 0, window: int | None = None) -> Radiograph:
+    """Decode one frame of a DICOM file.
 
-    Grayscale passes through the modality LUT, then the VOI LUT or the first window, then is scaled to 0..1 over the
-    window or, without one, from minimum to maximum; MONOCHROME1 is inverted so that bone is white (DICOM PS3.3,
-    C.11.1, C.11.2 and C.7.6.3.1.2). Colour becomes luma.
+    Grayscale passes through the modality LUT or rescale, then one of what the file offers to look at it with: its VOI
+    LUTs, its windows, and last the full range, padding left out. MONOCHROME1 is inverted so that bone is white (DICOM
+    PS3.3, C.11.1, C.11.2 and C.7.6.3.1.2). Colour becomes luma, and offers no windows.
 
     Parameters
     ----------
     data : the file's bytes, with or without the DICOM preamble.
-    name : what to call the file in an error.
+    name : what to call the file; the patient's names, numbers and dates are struck out of it.
+    frame : which frame, from 0.
+    window : which of the radiograph's `windows`, from 0; None takes the first.
 
     Returns
     -------
-    Pixels (float32 [height, width], 0..1), what the file was, without its size, and warnings, one sentence each.
+    The radiograph, its origin still without the size.
 
     Raises
     ------
     ImageError
-        if the file holds no image, one beyond the limits, or one compressed in an unknown way. A damaged
-        file may raise any other exception.
+        if the file holds no image, one beyond the limits, one compressed in an unknown way or a damaged one, or
+        neither that frame nor that window.
     """
     dataset = _parse(data, name)
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    check_size(int(dataset.Columns), int(dataset.Rows), name, frames)
+    name = _impersonal(name, dataset)
+    with one_sentence(name):
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        check_size(int(dataset.Columns), int(dataset.Rows), name, frames)
+        check_choice(frame, frames, name, "frame")
+        photometric = str(dataset.PhotometricInterpretation).strip()
+        if not _PHOTOMETRIC.fullmatch(photometric):
+            raise ImageError(f"{name} stores its colours in an unknown way; save it again as PNG.")
+        _choose_frame(dataset, frame)
+        ways = _ways_to_look(dataset) if photometric.startswith("MONOCHROME") else {}
+        if window is not None:
+            check_choice(window, len(ways), name, "window")
 
-    warnings = _tag_warnings(dataset)
-    if frames > 1:
-        warnings.append(f"The file has {frames} frames; only the first is read.")
-    photometric = str(dataset.PhotometricInterpretation)
-    values = _unpack(dataset, data, name)
-    if photometric == "PALETTE COLOR":
-        values = apply_color_lut(values, dataset)
-    if values.ndim == 3:
-        pixels, more = luma(Image.fromarray(_to_8_bit(values, dataset)))
-        warnings += more
-    else:
-        pixels = _to_gray(values, dataset)
-    if photometric == "MONOCHROME1":
-        np.subtract(1, pixels, out=pixels)
-        photometric += " (inverted to show bone white)"
-    return pixels, f"DICOM, {int(dataset.BitsStored)} bit, {photometric}", warnings
+        warnings = _tag_warnings(dataset)
+        if frames > 1:
+            warnings.append(one_of_several(frame, frames, "frame"))
+        stored = _unpack(dataset, data, name, frame)
+        if photometric == "PALETTE COLOR":
+            stored = apply_color_lut(stored, dataset)
+        if ways:
+            pixels = list(ways.values())[window or 0](stored, _modality_values(stored, dataset))
+        else:
+            pixels, more = luma(Image.fromarray(_to_8_bit(stored, dataset)))
+            warnings += more
+        if photometric == "MONOCHROME1":
+            np.subtract(1, pixels, out=pixels)
+            photometric += " (inverted to show bone white)"
+        origin = f"DICOM, {int(dataset.BitsStored)} bit, {photometric}"
+        return Radiograph(pixels, name, origin, tuple(warnings), frames=frames, windows=tuple(ways))
 
 
 def _parse(data: bytes, name: str) -> pydicom.Dataset:
@@ -96,8 +144,19 @@ def _parse(data: bytes, name: str) -> pydicom.Dataset:
     return dataset
 
 
-def _unpack(dataset: pydicom.Dataset, data: bytes, name: str) -> np.ndarray:
-    """The first frame as stored, YBR turned into RGB: [rows, columns] or [rows, columns, 3]."""
+def _choose_frame(dataset: pydicom.Dataset, frame: int) -> None:
+    """Put what a multi-frame object says of the frame where a file of one frame says it."""
+    shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
+    own = list(dataset.get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1]
+    for group, (sequence, tags) in itertools.product(shared + own, _FRAME_TAGS.items()):
+        for item in list(group.get(sequence) or [])[:1]:
+            for tag in tags:
+                if tag in item:
+                    dataset[tag] = item[tag]
+
+
+def _unpack(dataset: pydicom.Dataset, data: bytes, name: str, frame: int) -> np.ndarray:
+    """The frame as stored, YBR turned into RGB: [rows, columns] or [rows, columns, 3]."""
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         decoder = get_decoder(syntax)
@@ -108,35 +167,90 @@ def _unpack(dataset: pydicom.Dataset, data: bytes, name: str) -> np.ndarray:
         raise ImageError(f"{name} is compressed {kind}, which cannot be unpacked here; export it uncompressed.")
     if "pillow" in decoder.available_plugins:
         with contextlib.suppress(Exception):  # GDCM may yet read it
-            return pixel_array(dataset, index=0, decoding_plugin="pillow")
+            return pixel_array(dataset, index=frame, decoding_plugin="pillow")
     if "gdcm" in decoder.available_plugins:  # a damaged frame can crash it, and must not crash the app with it
-        worker = [sys.executable, "-P", str(Path(__file__).with_name("gdcm_worker.py"))]
+        worker = [sys.executable, "-P", str(Path(__file__).with_name("gdcm_worker.py")), str(frame)]
         unpacked = subprocess.run(worker, input=data, capture_output=True, timeout=120, check=True)
         return np.load(io.BytesIO(unpacked.stdout))
-    return pixel_array(dataset, index=0)
+    return pixel_array(dataset, index=frame)
 
 
-def _to_gray(values: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
-    """Stored values to float32 0..1, as the file's LUTs or its first window say."""
-    values = apply_modality_lut(values, dataset)
-    if dataset.get("VOILUTSequence"):
-        return stretch(apply_voi_lut(values, dataset))
-    center, width = _first_number(dataset, "WindowCenter"), _first_number(dataset, "WindowWidth")
-    if not (math.isfinite(center) and math.isfinite(width) and width > 1):
-        return stretch(values)
-    function = dataset.get("VOILUTFunction")
+# ---- from stored values to gray
+
+
+def _modality_values(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
+    for table in dataset.get("ModalityLUTSequence") or []:
+        return _look_up(stored, table)[0]
+    slope, intercept = (_numbers(dataset, tag) for tag in ("RescaleSlope", "RescaleIntercept"))
+    line = (slope or [1.0])[0], (intercept or [0.0])[0]
+    return stored if line == (1, 0) else stored * line[0] + line[1]
+
+
+def _look_up(values: np.ndarray, table: pydicom.Dataset) -> tuple[np.ndarray, float]:
+    """Pass values through a LUT; what lies outside takes its first or last entry.
+
+    pydicom's own functions take neither rescaled values, which are floats, nor modality LUTs of 12 bits.
+
+    Returns
+    -------
+    uint16, of the shape of `values`, and the largest value that the table's depth allows.
+    """
+    count, first, depth = (int(number) for number in table.LUTDescriptor)
+    count = count or 2**16
+    content = table.LUTData
+    if isinstance(content, bytes):
+        entries = np.frombuffer(content, np.uint8 if len(content) < 2 * count else "<u2")
+    else:
+        entries = np.atleast_1d(np.asarray(content, np.int64))
+    entries = entries[:count].astype(np.uint16)
+    if first >= 2**15 and values.min() < 0:  # written as unsigned, meant as signed
+        first -= 2**16
+    with np.errstate(invalid="ignore"):
+        places = np.rint(values).astype(np.int64) - first
+    depth = max(depth, int(entries.max()).bit_length())
+    return entries[np.clip(places, 0, len(entries) - 1)], float(2**depth - 1)
+
+
+def _ways_to_look(dataset: pydicom.Dataset) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
+    """The VOI LUTs, the windows and the full range: what each is called, and how to get from stored values and those
+    behind the modality LUT to float32 0..1."""
+    ways: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {}
+    for number, table in enumerate(dataset.get("VOILUTSequence") or [], start=1):
+        ways[f"lookup table {number}{_in_brackets(_text(table, 'LUTExplanation'))}"] = partial(_through, table)
+    function = _text(dataset, "VOILUTFunction") or "LINEAR"
+    names = dataset.get("WindowCenterWidthExplanation")
+    names = list(names) if isinstance(names, MultiValue) else [names]
+    centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
+    for center, width, name in itertools.zip_longest(centers, widths, names[: len(centers)]):
+        if center is not None and width is not None and width > (function == "LINEAR") and math.isfinite(center):
+            label = f"centre {center:g}, width {width:g}{_in_brackets(_plain(name))}"
+            ways.setdefault(label, partial(_windowed, center, width, function))
+    ways[_FULL_RANGE] = partial(_over_full_range, dataset)
+    return ways
+
+
+def _through(table: pydicom.Dataset, _: np.ndarray, values: np.ndarray) -> np.ndarray:
+    found, top = _look_up(values, table)
+    return stretch(found, 0, top)
+
+
+def _windowed(center: float, width: float, function: str, _: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """PS3.3, C.11.2.1.2 and C.11.2.1.3."""
     if function == "SIGMOID":
         return (0.5 + 0.5 * np.tanh(2 * (values.astype(np.float32) - center) / width)).astype(np.float32)
-    if function != "LINEAR_EXACT":
+    if function != "LINEAR EXACT":
         center, width = center - 0.5, width - 1
     return stretch(values, center - width / 2, center + width / 2)
 
 
-def _first_number(dataset: pydicom.Dataset, tag: str) -> float:
-    value = dataset.get(tag)
-    if isinstance(value, MultiValue):
-        value = value[0] if value else None
-    return math.nan if value is None else float(value)
+def _over_full_range(dataset: pydicom.Dataset, stored: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Stretch to 0..1 the values that are no padding, such as detectors set outside their shutters (C.7.5.1.1.2)."""
+    padding = _numbers(dataset, "PixelPaddingValue") + _numbers(dataset, "PixelPaddingRangeLimit")
+    if padding:
+        image = values[(stored < min(padding)) | (stored > max(padding))]
+        if image.size:
+            return stretch(values, float(image.min()), float(image.max()))
+    return stretch(values)
 
 
 def _to_8_bit(values: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
@@ -148,19 +262,86 @@ def _to_8_bit(values: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     return (values >> max(bits - 8, 0)).astype(np.uint8)
 
 
+# ---- what the file says of itself
+
+
+def _numbers(dataset: pydicom.Dataset, tag: str) -> list[float]:
+    """The tag's values, or none where they are no numbers."""
+    with contextlib.suppress(ValueError, TypeError):
+        value = dataset.get(tag)
+        values = value if isinstance(value, MultiValue) else [value]
+        return [float(number) for number in values if number is not None and number != ""]
+    return []
+
+
+def _plain(value: object) -> str:
+    """Upper-case words with single spaces between them; never to be shown as it is."""
+    return " ".join(re.findall(r"[^\W_]+", str(value or "").upper()))
+
+
+def _text(dataset: pydicom.Dataset, *tags: str) -> str:
+    return " ".join(filter(None, (_plain(dataset.get(tag)) for tag in tags)))
+
+
+def _meanings(dataset: pydicom.Dataset, tag: str) -> str:
+    return " ".join(_text(item, "CodeMeaning") for item in dataset.get(tag) or [])
+
+
+def _in_brackets(name: str) -> str:
+    return f" ({name.lower()})" if name in _WINDOW_NAMES else ""
+
+
 def _tag_warnings(dataset: pydicom.Dataset) -> list[str]:
     warnings = []
-    modality, part, view = (_code(dataset, tag) for tag in ("Modality", "BodyPartExamined", "ViewPosition"))
+    modality = _text(dataset, "Modality")
     if modality in _NOT_XRAY:
         warnings.append(f"The file says that this is {modality}, not an X-ray.")
-    if part and not any(word in part for word in _CHEST_LIKE):
-        warnings.append(f"The file says the body part is {part}, not chest.")
-    if view in _LATERAL:
-        warnings.append("The file says this is a lateral view; the models are trained on frontal views.")
+    warnings += _body_part_warning(dataset)
+    if view := _other_view(dataset):
+        warnings.append(f"The file says this is {view} view; the models are trained on frontal views.")
+    if _text(dataset, "PresentationIntentType") == "FOR PROCESSING":
+        warnings.append("The file holds a detector's raw values, which look unlike the images the models learned from.")
+    if _text(dataset, "BurnedInAnnotation") == "YES":
+        warnings.append("The file says that writing is burned into the image; look whether it names the patient.")
     return warnings
 
 
-def _code(dataset: pydicom.Dataset, tag: str) -> str:
-    """The tag's value if it is a code, as DICOM wants it, and not free text."""
-    value = str(dataset.get(tag) or "").strip().upper()
-    return value if re.fullmatch(r"[A-Z0-9_ ]{1,16}", value) else ""
+def _body_part_warning(dataset: pydicom.Dataset) -> list[str]:
+    stated = f"{_text(dataset, 'BodyPartExamined')} {_meanings(dataset, 'AnatomicRegionSequence')}".strip()
+    text = stated or _text(dataset, "StudyDescription", "SeriesDescription", "ProtocolName")
+    if any(word in text for word in _CHEST_LIKE) and "SPINE" not in text:
+        return []
+    for word in (text.replace(" ", ""), *text.split()):
+        if part := _OTHER_PART.fullmatch(word):
+            return [f"The file says the body part is {part[1]}, not chest."]
+    return ["The file names a body part that is not known to be the chest."] if stated else []
+
+
+def _other_view(dataset: pydicom.Dataset) -> str:
+    """What the view is called if it is not frontal, article included; the first source that tells decides."""
+    described = _text(dataset, "SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
+    for text in (_text(dataset, "ViewPosition"), _meanings(dataset, "ViewCodeSequence"), described):
+        words = set(text.split())
+        if words & _FRONTAL:
+            return ""
+        for view, names in _OTHER_VIEWS.items():
+            if words & names:
+                return view
+    along_rows = _text(dataset, "PatientOrientation")[:1]  # across a frontal view they run from left to right
+    return "a lateral" if along_rows in ("A", "P") else ""
+
+
+def _impersonal(name: str, dataset: pydicom.Dataset) -> str:
+    """The file's name with the patient's names, numbers and dates struck out."""
+    stem, suffix = Path(name).stem, Path(name).suffix
+    for word in _text(dataset, *_NAME_TAGS, *_NUMBER_TAGS).split():
+        if len(word) >= 4:
+            stem = re.sub(word, "***", stem, flags=re.IGNORECASE)
+        elif len(word) > 1 and word.isalpha():
+            stem = re.sub(rf"(?<![^\W_]){word}(?![^\W_])", "***", stem, flags=re.IGNORECASE)
+    for date in _text(dataset, *_DATE_TAGS).split():
+        if match := re.fullmatch(r"(\d{4})(\d\d)(\d\d)", date):
+            year, month, day = match.groups()
+            for parts in ((year, month, day), (day, month, year), (month, day, year)):
+                stem = re.sub(r"[\W_]?".join(parts), "***", stem)
+    return stem + suffix

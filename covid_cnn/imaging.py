@@ -4,11 +4,13 @@ Knows the image formats (DICOM lies in `covid_cnn.dicom`, loaded only when neede
 training, evaluation and prediction share. The type of a file is told by its content, never by its suffix alone.
 """
 
+import contextlib
 import io
 import re
 import stat
 import warnings as python_warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from PIL import BmpImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin
 
 from covid_cnn.errors import ImageError
 
-# Limits: what a file declares is held against them before any of it is decoded. Only the first page or frame is read.
+# Limits: what a file declares is held against them before any of it is decoded. Only one page or frame is decoded.
 MAX_FILE_BYTES = 200 * 2**20
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 8  # px; below it there is no image to speak of
@@ -66,10 +68,12 @@ class Radiograph:
     Attributes
     ----------
     pixels : float32 [height, width], 0..1, where 1 is white (dense, such as bone).
-    name : the file's own name, for display.
+    name : the file's own name, for display; what a DICOM file says of its patient is struck out of it.
     origin : what the file was, such as "JPEG, 1024 x 890 px"; never says who the patient is.
     warnings : what to know before trusting a prediction, one sentence each.
     synthetic : whether `covid_cnn.synthetic` drew it.
+    frames : how many frames or pages the file has; one of them was read.
+    windows : what `read` takes as its window, a label each, by index; empty where there is nothing to choose.
     """
 
     pixels: np.ndarray
@@ -77,20 +81,23 @@ class Radiograph:
     origin: str
     warnings: tuple[str, ...] = ()
     synthetic: bool = False
+    frames: int = 1
+    windows: tuple[str, ...] = ()
 
 
-def read(source: bytes | Path, name: str = "") -> Radiograph:
+def read(source: bytes | Path, name: str = "", *, frame: int = 0, window: int | None = None) -> Radiograph:
     """Read a PNG, JPEG, WebP, BMP, TIFF or DICOM file as one radiograph.
 
     8-bit images keep their scale (0..255 becomes 0..1). Deeper grayscale images are stretched from their own darkest
     to their own brightest pixel, because 12-bit data often sits in 16-bit files. Colour becomes luma, transparency
-    lies over black, an EXIF orientation is applied, and of several pages the first is read. For DICOM see
-    `covid_cnn.dicom.read`.
+    lies over black, and an EXIF orientation is applied. For DICOM see `covid_cnn.dicom.read`.
 
     Parameters
     ----------
     source : the file's bytes, or its path.
     name : what to call it; without it a path's own name.
+    frame : which frame of a DICOM file, or page of another, to read, from 0.
+    window : which of the `windows` that a DICOM file offers to show it with; None takes the first.
 
     Raises
     ------
@@ -98,24 +105,17 @@ def read(source: bytes | Path, name: str = "") -> Radiograph:
         for whatever cannot be read, and nothing but ImageError.
     """
     name = _display_name(name or (source.name if isinstance(source, Path) else "") or "image")
-    try:
+    with one_sentence(name):
         data = _load(source, name) if isinstance(source, Path) else source
         _check_bytes(len(data), name)
-        pixels, origin, warnings, synthetic = _decode(data, name)
-    except ImageError:
-        raise
-    except MemoryError:
-        raise ImageError(f"{name} does not fit into memory; scale it down and try again.") from None
-    except Exception:  # decoders raise whatever they like at a damaged file, and may quote a patient's data in it
-        raise ImageError(
-            f"{name} cannot be decoded: it is damaged, incomplete or of a rare kind; save it again as PNG."
-        ) from None
+        radiograph = _decode(data, name, frame, window)
+    pixels, warnings = radiograph.pixels, list(radiograph.warnings)
     height, width = pixels.shape
     if min(height, width) < SMALL_SIDE:
         warnings.append(f"The image is very small ({width} x {height} px), so there is little to see in it.")
     if pixels.min() == pixels.max():
         warnings.append("The image is blank: all its pixels have one value.")
-    return Radiograph(pixels, name, f"{origin}, {width} x {height} px", tuple(warnings), synthetic)
+    return replace(radiograph, origin=f"{radiograph.origin}, {width} x {height} px", warnings=tuple(warnings))
 
 
 def prepare(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -164,6 +164,39 @@ def check_size(width: int, height: int, name: str, frames: int = 1) -> None:
     if width * height * frames > MAX_PIXELS:
         shape = f"{width} x {height}" + (f" x {frames}" if frames > 1 else "")
         raise ImageError(f"{name} has {shape} px, more than {MAX_PIXELS // 10**6} million; scale it down first.")
+
+
+def check_choice(index: int, count: int, name: str, kind: str) -> None:
+    """Hold a choice, counted from 0, of one of `count` frames, pages or windows against how many there are.
+
+    Raises
+    ------
+    ImageError
+        if there is none of that number.
+    """
+    if not 0 <= index < count:
+        raise ImageError(f"{name} has no {kind} {index + 1}; the number of its {kind}s is {count}.")
+
+
+def one_of_several(index: int, count: int, kind: str) -> str:
+    """The warning that only this frame or page, counted from 0, of so many was read."""
+    which = "the first" if index == 0 else f"{kind} {index + 1}"
+    return f"The file has {count} {kind}s; only {which} is read."
+
+
+@contextlib.contextmanager
+def one_sentence(name: str) -> Iterator[None]:
+    """Turn whatever is raised inside into an ImageError that names the file and quotes nothing of it."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(f"{name} does not fit into memory; scale it down and try again.") from None
+    except Exception:  # decoders raise whatever they like at a damaged file, and may quote a patient's data in it
+        raise ImageError(
+            f"{name} cannot be decoded: it is damaged, incomplete or of a rare kind; save it again as PNG."
+        ) from None
 
 
 def stretch(values: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
@@ -231,12 +264,14 @@ def _check_bytes(count: int, name: str) -> None:
         raise ImageError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB; scale the image down first.")
 
 
-def _decode(data: bytes, name: str) -> tuple[np.ndarray, str, list[str], bool]:
-    """Pixels, origin (without the size), warnings, and whether the image is synthetic."""
+def _decode(data: bytes, name: str, frame: int, window: int | None) -> Radiograph:
+    """The radiograph, its origin still without the size."""
     if data[128:132] != b"DICM":
         try:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-                return _decode_picture(picture, name)
+                if window is not None:
+                    check_choice(window, 0, name, "window")
+                return _decode_picture(picture, name, frame)
         except Image.DecompressionBombError:
             raise ImageError(
                 f"{name} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first."
@@ -246,7 +281,7 @@ def _decode(data: bytes, name: str) -> tuple[np.ndarray, str, list[str], bool]:
                 raise ImageError(_unreadable(data, name)) from None
     from covid_cnn import dicom
 
-    return *dicom.read(data, name), False
+    return dicom.read(data, name, frame, window)
 
 
 def _unreadable(data: bytes, name: str) -> str:
@@ -256,12 +291,15 @@ def _unreadable(data: bytes, name: str) -> str:
     return f"{name} is damaged or not an image; choose a {_READABLE} file."
 
 
-def _decode_picture(picture: Image.Image, name: str) -> tuple[np.ndarray, str, list[str], bool]:
+def _decode_picture(picture: Image.Image, name: str, page: int) -> Radiograph:
     check_size(picture.width, picture.height, name)
     warnings = []
     pages = getattr(picture, "n_frames", 1)
+    check_choice(page, pages, name, "page")
     if pages > 1:
-        warnings.append(f"The file has {pages} pages; only the first is read.")
+        warnings.append(one_of_several(page, pages, "page"))
+        picture.seek(page)
+        check_size(picture.width, picture.height, name)  # pages differ in size
     origin = {"WEBP": "WebP", "MPO": "JPEG"}.get(str(picture.format), str(picture.format))
     synthetic = str(picture.info.get(SYNTHETIC_KEY, "")).startswith(SYNTHETIC_PREFIX)
     if synthetic:
@@ -273,11 +311,12 @@ def _decode_picture(picture: Image.Image, name: str) -> tuple[np.ndarray, str, l
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode not in ("I", "F") and not picture.mode.startswith("I;16"):
         pixels, more = luma(picture)
-        return pixels, origin, warnings + more, synthetic
+        return Radiograph(pixels, name, origin, (*warnings, *more), synthetic, pages)
     pixels = stretch(np.asarray(picture))
     if white_is_zero:
         np.subtract(1, pixels, out=pixels)
-    return pixels, f"{origin}, {32 if picture.mode in ('I', 'F') else 16} bit", warnings, synthetic
+    origin += f", {32 if picture.mode in ('I', 'F') else 16} bit"
+    return Radiograph(pixels, name, origin, tuple(warnings), synthetic, pages)
 
 
 def _over_black(picture: Image.Image) -> Image.Image:
