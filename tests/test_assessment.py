@@ -64,7 +64,9 @@ def test_the_coverage_of_the_prediction_sets_is_measured(model, tiny_model, tmp_
     assert sets["level"] == 0.8
     assert sets["coverage"]["value"] == pytest.approx(sum(covered) / 8)
     assert sets["mean_size"]["value"] == pytest.approx(1 + sum(normal) / 8)
-    assert "prediction_sets" not in assessment.assess(model, items)
+    without = shutil.copytree(tiny_model.bundle, tmp_path / "without_sets")
+    (without / bundle.INFO).write_text(json.dumps({k: v for k, v in model.info.items() if k != "prediction_sets"}))
+    assert "prediction_sets" not in assessment.assess(Bundle(without), items)
 
 
 def test_foreign_and_unreadable_images_are_left_out_and_counted(model, tiny_model, tmp_path):
