@@ -4,7 +4,6 @@ It reads every image once, and looks besides at file names, splits and patients.
 not verdicts.
 """
 
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +11,11 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from covid_cnn import imaging
 from covid_cnn.datasets import Dataset, Item
 from covid_cnn.errors import ImageError
-from covid_cnn.evaluation import Interval, bootstrap
+from covid_cnn.evaluation import Interval, auroc, bootstrap
 from covid_cnn.likeness import Fingerprint, fingerprint, near_duplicates
 
 SEVERITIES = ("serious", "warning", "note")
@@ -273,14 +271,6 @@ def _size_auroc(looks: Sequence[_Look]) -> tuple[str, Interval | None]:
     tree = DecisionTreeClassifier(min_samples_leaf=5, random_state=0)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     scores = cross_val_predict(tree, sizes, labels, groups=patients, cv=folds, method="predict_proba")[:, 1]
-
-    def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-        """From ranks (Mann and Whitney 1947): scikit-learn's takes too long for the resamples of a bootstrap."""
-        positives, negatives = int(labels.sum()), int((~labels).sum())
-        if not positives or not negatives:
-            return math.nan
-        return (rankdata(scores)[labels].sum() / positives - (positives + 1) / 2) / negatives
-
     return label, bootstrap(auroc, labels, scores, patients)
 
 

@@ -168,11 +168,11 @@ def evaluate(
         "ece": resampled(expected_calibration_error, probabilities),
     }
 
-    def auroc(i: int) -> dict | None:
-        return resampled(lambda y, scores: _auroc(y == i, scores), probabilities[:, i])
+    def auroc_of(i: int) -> dict | None:
+        return resampled(lambda y, scores: auroc(y == i, scores), probabilities[:, i])
 
     if positive is None or k > 2:
-        by_class = {name: auroc(i) for i, name in enumerate(classes)}
+        by_class = {name: auroc_of(i) for i, name in enumerate(classes)}
         report |= {"auroc": resampled(_macro_auroc, probabilities), "auroc_by_class": by_class}
     if positive is None:
         return report
@@ -184,7 +184,7 @@ def evaluate(
     # Without a positive or without a negative the predictive values are 0 or 1 whatever the classifier does.
     both = 0 < totals[yes] < n
     return report | {
-        **({"auroc_positive": report["auroc_by_class"][positive]} if k > 2 else {"auroc": auroc(yes)}),
+        **({"auroc_positive": report["auroc_by_class"][positive]} if k > 2 else {"auroc": auroc_of(yes)}),
         "sensitivity": _proportion(hits, totals[yes]),
         "specificity": _proportion(rejections, n - totals[yes]),
         "ppv": _proportion(hits, hits + false_alarms) if both else None,
@@ -488,6 +488,27 @@ def coverage(labels: np.ndarray, sets: np.ndarray, patients: Sequence[str] | Non
     }
 
 
+def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The probability that a positive scores above a negative, from their ranks (Mann and Whitney 1947).
+
+    Parameters
+    ----------
+    labels : bool [N].
+    scores : float [N], the higher the more positive; ties count half.
+
+    Returns
+    -------
+    0..1, NaN where all are positive or none is.
+    """
+    from scipy.stats import rankdata
+
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return math.nan
+    return float((rankdata(scores)[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
 # The metrics below run thousands of times in a bootstrap, where scikit-learn's checks of its input would take most of
 # the time; the tests hold each to scikit-learn's value.
 
@@ -517,19 +538,8 @@ def _f1(labels: np.ndarray, predicted: np.ndarray) -> float:
     return float(2 * (labels & predicted).sum() / (labels.sum() + predicted.sum()))
 
 
-def _auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The probability that a positive scores above a negative, from their ranks (Mann and Whitney 1947)."""
-    from scipy.stats import rankdata
-
-    positives = int(labels.sum())
-    negatives = len(labels) - positives
-    if not positives or not negatives:
-        return math.nan
-    return float((rankdata(scores)[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
 def _macro_auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    return float(np.mean([_auroc(labels == i, scores) for i, scores in enumerate(probabilities.T)]))
+    return float(np.mean([auroc(labels == i, scores) for i, scores in enumerate(probabilities.T)]))
 
 
 def _brier(labels: np.ndarray, probabilities: np.ndarray) -> float:
