@@ -22,6 +22,8 @@ from covid_cnn import bundle, cards, gradcam, paths
 # A graph of more weights than this is stored in float16, to stay within 16 MB in the repository.
 FLOAT32_WEIGHTS = 4_000_000
 COMPONENTS = 8
+# Of the validation images, so many are within the limit: more than the 95 of 100 that are aimed at elsewhere.
+WITHIN = 0.98
 LIBRARIES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
 
 
@@ -79,7 +81,7 @@ def in_distribution(fit: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
     Parameters
     ----------
     fit : float32 ``[N, D]``, embeddings of the training images, N at least 2
-    held_out : float32 ``[M, D]``, embeddings of the validation images; 95 of 100 of them fall within the limit
+    held_out : float32 ``[M, D]``, embeddings of the validation images; the share ``WITHIN`` of them is within the limit
     """
     mean = fit.mean(axis=0)
     _, singular, components = np.linalg.svd(fit - mean, full_matrices=False)
@@ -87,7 +89,7 @@ def in_distribution(fit: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
     kept = min(COMPONENTS, len(variances) - 1)
     noise = float(max(variances[kept:].sum() / (mean.size - kept), 1e-12))
     components, variances = components[:kept], variances[:kept]
-    limit = np.quantile(bundle.distance(held_out, mean, components, variances, noise), 0.95)
+    limit = np.quantile(bundle.distance(held_out, mean, components, variances, noise), WITHIN)
     return {
         "method": "squared Mahalanobis distance under probabilistic PCA (Tipping and Bishop 1999)",
         "mean": bundle.encode(mean),
@@ -95,7 +97,7 @@ def in_distribution(fit: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
         "variances": bundle.encode(variances),
         "noise_variance": noise,
         "limit": float(limit),
-        "limit_chosen": f"95th percentile of {len(held_out)} validation images",
+        "limit_chosen": f"{100 * WITHIN:g}th percentile of {len(held_out)} validation images",
     }
 
 

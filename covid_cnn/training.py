@@ -20,6 +20,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from covid_cnn import assessment, cards, datasets, evaluation, export, imaging, networks
+from covid_cnn.audit import DISEASES
 from covid_cnn.augmentation import AUGMENTATIONS, Augmentation, augment
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Item
@@ -28,6 +29,8 @@ from covid_cnn.reading import read_ahead
 from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import Run, TrainConfig
 from covid_cnn.splits import training_splits
+
+SET_LEVEL = 0.9  # of 100 images, so many have their true class in the prediction set
 
 # Images [N, H, W, 1] or embeddings [N, D] of the training items, as they are in one epoch.
 Sample = Callable[[int, np.ndarray], np.ndarray]
@@ -271,6 +274,7 @@ class _Trainer:
             "input_size": list(self.recipe.input_size),
             "temperature": temperature,
             "decision": _decision(self.classes, self.val_labels, probabilities),
+            "prediction_sets": _prediction_sets(self.val_labels, probabilities),
             "in_distribution": export.in_distribution(train_embeddings, val_embeddings),
             "training_data": self._training_data(),
             "recipe": vars(self.config) | {"epochs_trained": self.epoch, "best_epoch": self.best[0]},
@@ -297,12 +301,18 @@ class _Trainer:
     def _test(self, folder: Path) -> None:
         """Put the staged bundle through the validation and test images, and complete it with what they tell."""
         bundle = Bundle(folder)
-        metrics = {"val": assessment.assess(bundle, self.val_items)}
+        split, answers = "val", assessment.ask(bundle, self.val_items)
+        metrics = {split: assessment.report(bundle, answers)}
         if self.splits.test:
             self.run.log(f"Testing on {len(self.splits.test)} images.")
-            metrics["test"] = assessment.assess(bundle, self.splits.test)
-            self.run.append("test", epoch=self.best[0], metrics=metrics["test"])
-        cards.write(folder, bundle.info | {"metrics": metrics})
+            split, answers = "test", assessment.ask(bundle, self.splits.test)
+            metrics[split] = assessment.report(bundle, answers)
+            self.run.append("test", epoch=self.best[0], metrics=metrics[split])
+        temperature = bundle.info["temperature"]
+        # The graph divides by the temperature.
+        uncalibrated = np.log(np.maximum(answers.probabilities, 1e-12)) * temperature
+        calibration = evaluation.calibration(answers.labels, uncalibrated, temperature, answers.patients, split)
+        cards.write(folder, bundle.info | {"metrics": metrics, "calibration": calibration})
 
     def _training_data(self) -> dict[str, Any]:
         parts = {"train": self.train_items, "val": self.val_items, "test": self.splits.test}
@@ -317,13 +327,28 @@ class _Trainer:
 
 
 def _decision(classes: Sequence[str], labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-    """How a label is decided on: with two classes by a threshold on the probability of the second."""
-    if len(classes) > 2:
+    """How a label is decided on: by a threshold on the probability of the class that is looked for.
+
+    That is the second of two, and COVID-19 among more.
+    """
+    names = [name for name in classes if DISEASES["COVID-19"].search(name)]
+    if len(classes) > 2 and len(names) != 1:
         return {"positive": None, "threshold": None, "chosen": "the most probable class"}
+    positive = classes[1] if len(classes) == 2 else names[0]
+    index = list(classes).index(positive)
     return {
-        "positive": classes[1],
-        "threshold": evaluation.choose_threshold(labels == 1, probabilities[:, 1]),
+        "positive": positive,
+        "threshold": evaluation.choose_threshold(labels == index, probabilities[:, index]),
         "chosen": f"best balanced accuracy on {len(labels)} validation images, nearest to 0.5 among equals",
+    }
+
+
+def _prediction_sets(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    return {
+        "method": "class-conditional split conformal prediction (Vovk 2012; Angelopoulos and Bates 2021)",
+        "level": SET_LEVEL,
+        "thresholds": evaluation.conformal_thresholds(labels, probabilities, SET_LEVEL).tolist(),
+        "chosen": f"{len(labels)} validation images",
     }
 
 
