@@ -84,12 +84,15 @@ def affine(shape: tuple[int, ...], augmentation: Augmentation, rng: np.random.Ge
     return (matrix[0, 0], matrix[0, 1], offset[0], matrix[1, 0], matrix[1, 1], offset[1])
 
 
-def warp(pixels: np.ndarray, movement: Affine) -> np.ndarray:
-    """``pixels``, float32 ``[H, W]``, moved; the border is repeated, so that no black frame tells a moved image."""
+def warp(pixels: np.ndarray, movement: Affine, repeat: bool = True) -> np.ndarray:
+    """``pixels``, float32 ``[H, W]``, moved; the border is repeated, so that no black frame tells a moved image.
+
+    Without ``repeat``, what comes from outside is 0.
+    """
     height, width = pixels.shape
     pad = max(height, width) // 2
     a, b, c, d, e, f = movement
-    padded = Image.fromarray(np.pad(pixels, pad, mode="edge"))
+    padded = Image.fromarray(np.pad(pixels, pad, mode="edge" if repeat else "constant"))
     moved = padded.transform(
         (width, height), Image.Transform.AFFINE, (a, b, c + pad, d, e, f + pad), Image.Resampling.BILINEAR
     )

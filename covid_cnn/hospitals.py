@@ -25,6 +25,7 @@ from covid_cnn.splits import split_by_patient
 
 NORMAL, OTHER, COVID = CLASSES = ("normal", "other pneumonia", "COVID-19")
 COHEN, NIH, NOTEBOOK = COLLECTIONS = ("covid-chestxray-dataset", "nih-chestxray8-subset", "xray_dataset_covid19")
+NOTEBOOK_TEST = "the notebook's test split"  # the source of its images here
 NAME = "three-collections"
 TEST_SHARE, VAL_SHARE = 0.2, 0.15
 
@@ -76,6 +77,7 @@ def gather(folder: Path, seed: int = 0, progress: Callable[[float, str], None] |
     notes.append(f"{len(free) - len(own)} pneumonias of the notebook's training split were dropped as copies.")
 
     tested = [_labelled(item, copies.get(item, item), "test") for item in items if item in asked]
+    tested = [replace(item, source=NOTEBOOK_TEST) for item in tested]
     labelled = [_labelled(item, item, "") for item in own]
     nih = [item for item in labelled if NIH in item.path.parts]
     others = [item for item in labelled if NIH not in item.path.parts]
