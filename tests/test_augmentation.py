@@ -108,3 +108,69 @@ def test_contrast_and_gamma_change_tones_and_not_places(image, augmentation):
         assert (np.diff(varied.ravel()[order]) >= -1e-6).all()
         changes.append(np.abs(varied - image).max())
     assert max(changes) > 0.04
+
+
+def varied(image: np.ndarray, n: int = 30, **ranges: float) -> list[np.ndarray]:
+    variations = [augment(image, Augmentation(**ranges), rng(seed)) for seed in range(n)]
+    assert all(pixels.min() >= 0 and pixels.max() <= 1 for pixels in variations)
+    return variations
+
+
+def sharpness(pixels: np.ndarray) -> float:
+    return float(np.abs(np.diff(pixels[..., 0], axis=1)).sum())
+
+
+def test_blur_softens_edges_and_keeps_the_mean(image):
+    for pixels in varied(image, blur=3):
+        assert sharpness(pixels) <= sharpness(image) + 1
+        assert pixels.mean() == pytest.approx(image.mean(), abs=0.01)
+    assert min(sharpness(pixels) for pixels in varied(image, blur=3)) < 0.8 * sharpness(image)
+
+
+def test_blur_is_a_share_of_the_width():
+    """An edge of a large image is blurred over as many more pixels."""
+    widths = []
+    for size in (100, 400):
+        edge = np.zeros((size, size, 1), np.float32)
+        edge[:, size // 2 :] = 1
+        (pixels,) = varied(edge, n=1, blur=4)
+        widths.append(np.count_nonzero((pixels[size // 2] > 0.1) & (pixels[size // 2] < 0.9)))
+    assert widths[1] == pytest.approx(4 * widths[0], rel=0.35)
+
+
+def test_noise_is_as_large_as_it_may_be_and_about_no_change():
+    grey = np.full((64, 64, 1), 0.5, np.float32)
+    variations = varied(grey, noise=0.1)
+    spreads = [float(pixels.std()) for pixels in variations]
+    assert max(spreads) < 0.105 and max(spreads) > 0.08 and min(spreads) < 0.02
+    assert np.mean(variations) == pytest.approx(0.5, abs=0.005)
+
+
+def test_jpeg_loses_a_little(image):
+    losses = [float(np.abs(pixels - image).mean()) for pixels in varied(image, jpeg=15)]
+    assert 0 < min(losses) < 0.01 and 0.005 < max(losses) < 0.1
+    coarse = [float(np.abs(pixels - image).mean()) for pixels in varied(image, jpeg=1)]
+    assert max(coarse) > max(losses)
+
+
+def test_text_is_stamped_as_often_as_asked_on_a_part_of_the_image():
+    grey = np.full((128, 128, 1), 128 / 255, np.float32)
+    changed = [float((np.abs(pixels - grey) > 0.02).mean()) for pixels in varied(grey, n=100, text=0.3)]
+    assert 15 < sum(share > 0 for share in changed) < 45
+    assert max(changed) < 0.4
+
+
+def test_invert_changes_black_and_white_as_often_as_asked(image):
+    variations = varied(image, n=200, invert=0.3)
+    inverted = [np.allclose(pixels, 1 - image, atol=1e-6) for pixels in variations]
+    same = [np.allclose(pixels, image, atol=1e-6) for pixels in variations]
+    assert sum(inverted) + sum(same) == 200
+    assert 40 < sum(inverted) < 80
+
+
+def test_what_is_not_asked_for_is_not_drawn_from_the_generator(image):
+    """New kinds of variation leave those of a seed as they were."""
+    one, other = rng(7), rng(7)
+    augment(image, Augmentation(), one)
+    augment(image, Augmentation(rotation=7, contrast=0.2), other)
+    assert one.random() == other.random()

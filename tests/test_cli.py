@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covid_cnn import __version__, bundle, cli, figures, imaging, runs, synthetic
+from covid_cnn import __version__, bundle, cli, datasets, figures, hospitals, imaging, runs, synthetic
 from covid_cnn.bundle import Bundle
 
 COLUMNS = ["path", "label", "in_distribution", "warning", "error", "prediction_set", "p_NORMAL", "p_PNEUMONIA"]
@@ -320,6 +320,52 @@ def test_data_add_synthetic_draws_a_dataset(run, home, monkeypatch):
     monkeypatch.setattr(synthetic, "write_dataset", small)
     assert "Added synthetic: 6 images of 2 classes." in run("data", "add", "synthetic").out
     assert run("data", "list").out.startswith("synthetic (synthetic): ")
+
+
+def test_data_gather_makes_one_dataset_of_three(run, home, tmp_path):
+    root = draw_collections(tmp_path / "collections")
+    result = run("data", "gather", root, "--seed", 3)
+    assert result.status == 0, result.err
+    assert "Compared 31 of 31 images" in result.out
+    written = datasets.open(hospitals.NAME)
+    gathered = hospitals.gather(root, seed=3)
+    assert f"\n{hospitals.NAME}: {len(gathered.items)} images\n" in result.out
+    assert written.counts == datasets.Dataset("", root, gathered.items).counts
+    told = written.counts["test"]
+    assert "    test: " + ", ".join(f"{n} {label}" for label, n in told.items()) in result.out.splitlines()
+    assert result.out.splitlines()[-len(gathered.notes) :] == list(gathered.notes)
+    assert run("data", "list").out.startswith(f"{hospitals.NAME}: train: ")
+
+
+def test_data_gather_without_a_collection_ends_in_a_sentence(run, home, tmp_path):
+    root = draw_collections(tmp_path / "collections")
+    shutil.rmtree(root / hospitals.NIH)
+    result = run("data", "gather", root)
+    assert f"There is no dataset {root / hospitals.NIH}" in result.sentence
+    assert not (home / "data").exists()
+
+
+def draw_collections(root: Path) -> Path:
+    """The default model's three collections, of a few patients each."""
+
+    def write(path: Path) -> None:
+        seed = len([*root.rglob("*.png")])
+        coarse = np.random.default_rng(seed).integers(0, 256, (24, 24), np.uint8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC).save(path)
+
+    findings = {f"{finding}{n}.png": finding for finding in ("COVID-19", "SARS") for n in range(5)}
+    for name in findings:
+        write(root / hospitals.COHEN / "images" / name)
+    rows = [f"{name},{finding},{name}\n" for name, finding in findings.items()]
+    (root / hospitals.COHEN / "metadata.csv").write_text("filename,finding,patientid\n" + "".join(rows))
+    for n in range(5):
+        write(root / hospitals.NIH / "No_findings" / f"{n:08d}_000.png")
+        write(root / hospitals.NIH / "Pneumonia" / f"{100 + n:08d}_000.png")
+        write(root / hospitals.NOTEBOOK / "train" / "NORMAL" / f"IM-{n:04d}-0001.png")
+        write(root / hospitals.NOTEBOOK / "train" / "PNEUMONIA" / f"copy{n}.png")
+    write(root / hospitals.NOTEBOOK / "test" / "NORMAL" / "IM-0100-0001.png")
+    return root
 
 
 def test_kaggle_out_of_reach_is_told_with_a_way_out(run, home, monkeypatch):

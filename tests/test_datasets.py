@@ -117,6 +117,21 @@ def test_metadata(tmp_path):
     assert "1 CT slices" in notes and "1 lateral views" in notes and "1 images without a finding" in notes
 
 
+def test_metadata_may_tell_class_split_and_source(tmp_path):
+    url = "https://www.eurorad.org/case/1"
+    rows = [
+        {"filename": "a.png", "finding": "SARS", "class": "other pneumonia", "split": "train", "source": "NIH"},
+        {"filename": "b.png", "finding": "SARS", "class": "other pneumonia", "split": "valid", "url": url},
+        {"filename": "c.png", "finding": "Pneumonia/Viral/COVID-19", "class": "", "split": "test"},
+        {"filename": "d.png", "finding": "SARS", "split": "elsewhere"},
+    ]
+    dataset = datasets.open(make_metadata(tmp_path / "set", rows))
+    assert [item.label for item in dataset.items] == ["other pneumonia", "other pneumonia", "COVID-19", "SARS"]
+    assert [item.split for item in dataset.items] == ["train", "val", "test", ""]
+    assert [item.source for item in dataset.items] == ["NIH", "eurorad.org", "set", "set"]
+    assert dataset.items[0].facts == {"finding": "SARS"}
+
+
 def test_metadata_of_two_columns_cannot_reach_outside(tmp_path):
     make(tmp_path, "secret.png")
     root = make_metadata(tmp_path / "set", [{"filename": "a.png", "finding": "A"}])

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from covid_cnn import assessment, bundle, datasets, export, imaging, networks, runs, synthetic, training
+from covid_cnn.augmentation import AUGMENTATIONS
 from covid_cnn.bundle import Bundle
 from covid_cnn.errors import CovidCnnError, RunError
+from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import Run, TrainConfig
 
 pytestmark = pytest.mark.usefixtures("home", "tiny_networks")
@@ -260,6 +263,92 @@ def test_a_failing_export_leaves_no_half_written_model(synthetic_data, monkeypat
     run = new_run(synthetic_data, epochs=1)
     assert failing(run) == "Training failed (OSError): the log of the run says more."
     assert "No space left on device" in run.last_words()
+
+
+# Learning on embeddings
+
+
+@pytest.fixture(scope="module")
+def views() -> np.ndarray:
+    """Embeddings ``[20, 3, 6]``, one feature of which never changes."""
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(3, (0.1, 1, 5, 20, 2, 0), (20, 3, 6)).astype(np.float32)
+    assert np.ptp(drawn[..., -1]) == 0
+    return drawn
+
+
+def test_standardised_features_have_mean_0_and_spread_1(views):
+    mean, spread = training.standardisation(views)
+    standard = ((views - mean) / spread).reshape(-1, 6)
+    np.testing.assert_allclose(standard.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(standard.std(axis=0), [1, 1, 1, 1, 1, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_folded_layer_answers_to_embeddings_what_it_learned_on_standardised_ones(views, classes):
+    layer = networks.logits_layer(classes)
+    layer.build((None, 6))
+    layer.bias.assign(np.arange(layer.units) - 0.5)
+    mean, spread = training.standardisation(views)
+    learned = layer((views - mean) / spread).numpy()
+    training.fold_standardisation(layer, mean, spread)
+    np.testing.assert_allclose(layer(views), learned, atol=1e-4)
+
+
+def test_view_0_is_the_image_and_the_others_hang_on_the_seed():
+    images = np.stack([synthetic.draw(seed, opacities=False, size=32)[..., None] for seed in range(3)])
+
+    def embed(batch: np.ndarray) -> np.ndarray:
+        return batch.reshape(len(batch), -1)
+
+    def of(seed: int) -> np.ndarray:
+        return training.embed_views(embed, images, AUGMENTATIONS["hospitals"], 4, seed)
+
+    first = of(0)
+    assert first.shape == (3, 4, 32 * 32)
+    np.testing.assert_array_equal(first[:, 0], embed(images))
+    np.testing.assert_array_equal(of(0), first)
+    assert not np.isclose(of(1)[:, 1:], first[:, 1:]).all(axis=2).any()
+    for one in range(4):
+        for other in range(one):
+            assert not np.isclose(first[:, one], first[:, other]).all(axis=1).any()
+
+
+def test_balanced_classes_weigh_the_same_whatever_their_number(synthetic_data, tmp_path, no_export, monkeypatch):
+    data = Path(shutil.copytree(synthetic_data, tmp_path / "uneven"))
+    for path in sorted((data / "train" / "NORMAL").iterdir())[:6]:
+        path.unlink()
+    weights = []
+    train_on_batch = keras.Model.train_on_batch
+
+    def listen(model, inputs, labels, sample_weight, **options):
+        weights.extend(zip(labels.tolist(), sample_weight.tolist(), strict=True))
+        return train_on_batch(model, inputs, labels, sample_weight, **options)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", listen)
+    for balanced in (False, True):
+        weights.clear()
+        monkeypatch.setitem(RECIPES, "tiny_pooled", replace(RECIPES["tiny_pooled"], balanced=balanced))
+        training.fit(new_run(data, "tiny_pooled", name=f"balanced-{balanced}", epochs=1))
+        total = [sum(weight for label, weight in weights if label == index) for index in (0, 1)]
+        assert total == pytest.approx([5, 5] if balanced else [2, 8])
+
+
+def test_the_exported_model_answers_what_was_learned_on_standardised_embeddings(train, synthetic_data, monkeypatch):
+    monkeypatch.setitem(RECIPES, "tiny_pooled", replace(RECIPES["tiny_pooled"], penalty=0.01, balanced=True))
+    learned = []
+    restore = training._Trainer._restore_best
+
+    def listen(trainer) -> None:
+        trainer.learner.load_weights(trainer._best_file())
+        learned.append(trainer.learner.predict(trainer.val_inputs, verbose=0))
+        restore(trainer)
+        np.testing.assert_allclose(trainer.network.predict(trainer.val_images, verbose=0), learned[0], atol=1e-3)
+        assert not np.allclose(trainer.scaling[1], 1)
+
+    monkeypatch.setattr(training._Trainer, "_restore_best", listen)
+    train(synthetic_data, "tiny_pooled", epochs=2)
+    assert np.ptp(learned[0]) > 0
 
 
 def test_a_run_whose_settings_are_damaged_says_so(synthetic_data):
