@@ -254,7 +254,7 @@ def test_too_little_memory(synthetic_data, monkeypatch):
     assert "too little memory" in failing(new_run(synthetic_data))
 
 
-@pytest.mark.parametrize("place", [(export, "graph"), (assessment, "assess")], ids=["conversion", "test"])
+@pytest.mark.parametrize("place", [(export, "graph"), (assessment, "ask")], ids=["conversion", "test"])
 def test_a_failing_export_leaves_no_half_written_model(synthetic_data, monkeypatch, place):
     def fail(*_, **__):
         raise OSError("No space left on device")
