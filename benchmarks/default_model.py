@@ -4,7 +4,6 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import (
-    heatmap_sanity,
     held_out,
     leave_one_source_out,
     measure,
@@ -38,7 +37,6 @@ def main(seeds: int = 3, cache: Path | None = None) -> None:
             *held_out.reports(model, test),
             out_of_distribution.report(model, list(test)),
             where_it_looks.report([model, bundle.load("notebook_cnn")], test),
-            heatmap_sanity.report(model, test[::4]),
         ]
         learned = model.info["training_data"] | {"notes": model.info["training_data"]["notes"] + notes}
         cards.write(folder, model.info | {"training_data": learned, "evidence": evidence})

@@ -45,6 +45,7 @@ DISEASES = {
         "Lipoid": r"lipoid",
     }.items()
 }
+HEALTHY = re.compile(r"(normal|no[ _-]?findings?|healthy|negative)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def _contradiction(item: Item) -> str | None:
     Complications count for their cause (ARDS in COVID-19), and a class of pneumonias may hold COVID-19.
     """
     named = [disease for disease, pattern in DISEASES.items() if pattern.search(item.path.stem)]
-    healthy = re.match(r"(normal|no[ _-]?findings?|healthy|negative)", item.label, re.IGNORECASE)
+    healthy = HEALTHY.match(item.label)
     fits = any(DISEASES[disease].search(item.label) for disease in named)
     if not named or fits or ("COVID-19" in named and not healthy):
         return None

@@ -20,6 +20,7 @@ import typer
 from covid_cnn import __version__, paths
 from covid_cnn.bundle import DEFAULT, Bundle, Prediction
 from covid_cnn.errors import CovidCnnError, ImageError
+from covid_cnn.recipes import RECIPES
 
 app = typer.Typer(
     help="Train, question and demonstrate networks that look for COVID-19 pneumonia on chest X-rays. "
@@ -164,11 +165,11 @@ def _line(row: dict[str, Any], bundle: Bundle) -> str:
 @app.command()
 def train(
     data: Annotated[str | None, typer.Option(help="Dataset: a folder, or the name of one under data/.")] = None,
-    network: Annotated[str, typer.Option(help="notebook_cnn or efficientnet_lite0.")] = "efficientnet_lite0",
+    network: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "efficientnet_lite0",
     epochs: Annotated[int | None, typer.Option(help="How often all images are seen.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
-    augmentation: Annotated[str | None, typer.Option(help="none, notebook or radiograph.")] = None,
+    augmentation: Annotated[str | None, typer.Option(help="none, notebook, radiograph or hospitals.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and splits.")] = 0,
     name: Annotated[str | None, typer.Option(help="Of the run, and of the model it exports.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,

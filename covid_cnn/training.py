@@ -20,7 +20,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from covid_cnn import assessment, cards, datasets, evaluation, export, imaging, networks
-from covid_cnn.audit import DISEASES
+from covid_cnn.audit import DISEASES, HEALTHY
 from covid_cnn.augmentation import AUGMENTATIONS, Augmentation, augment
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Item
@@ -30,6 +30,7 @@ from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import Run, TrainConfig
 from covid_cnn.splits import training_splits
 
+SPECIFICITY = 0.96  # of 100 healthy people, so many shall not be called ill where the threshold is chosen for it
 SET_LEVEL = 0.9  # of 100 images, so many have their true class in the prediction set
 
 # Images [N, H, W, 1] or embeddings [N, D] of the training items, as they are in one epoch.
@@ -329,18 +330,27 @@ class _Trainer:
 def _decision(classes: Sequence[str], labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
     """How a label is decided on: by a threshold on the probability of the class that is looked for.
 
-    That is the second of two, and COVID-19 among more.
+    That is the second of two, and COVID-19 among more: from the lowest probability on that keeps the healthy from
+    being called so. Where it is not known who is healthy, the threshold is that of the best balanced accuracy.
     """
-    names = [name for name in classes if DISEASES["COVID-19"].search(name)]
-    if len(classes) > 2 and len(names) != 1:
+    covid = [name for name in classes if DISEASES["COVID-19"].search(name)]
+    healthy = [index for index, name in enumerate(classes) if HEALTHY.match(name)]
+    if len(classes) > 2 and len(covid) != 1:
         return {"positive": None, "threshold": None, "chosen": "the most probable class"}
-    positive = classes[1] if len(classes) == 2 else names[0]
-    index = list(classes).index(positive)
-    return {
-        "positive": positive,
-        "threshold": evaluation.choose_threshold(labels == index, probabilities[:, index]),
-        "chosen": f"best balanced accuracy on {len(labels)} validation images, nearest to 0.5 among equals",
-    }
+    positive = classes[1] if len(classes) == 2 else covid[0]
+    found = labels == list(classes).index(positive)
+    scores = probabilities[:, list(classes).index(positive)]
+    if len(classes) > 2 and len(healthy) == 1:
+        counted = found | (labels == healthy[0])
+        threshold = evaluation.choose_threshold_at_specificity(found[counted], scores[counted], SPECIFICITY)
+        n = int((labels == healthy[0]).sum())
+        chosen = (
+            f"the lowest at which {100 * SPECIFICITY:g} of 100 healthy are not called {positive}, of {n} in validation"
+        )
+    else:
+        threshold = evaluation.choose_threshold(found, scores)
+        chosen = f"best balanced accuracy on {len(labels)} validation images, nearest to 0.5 among equals"
+    return {"positive": positive, "threshold": threshold, "chosen": chosen}
 
 
 def _prediction_sets(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:

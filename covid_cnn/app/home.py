@@ -1,5 +1,7 @@
 """The first page: what this is, in three lines, and a sample to try with one click."""
 
+from typing import Any
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -57,6 +59,10 @@ def _thumbnail(key: str) -> np.ndarray:
     return pixels[top : top + side, left : left + side]
 
 
+def _told(info: dict[str, Any]) -> list[str]:
+    return [section["headline"] for section in info.get("evidence", []) if section.get("headline")]
+
+
 def _gap() -> None:
     """Specificity at home and away, for every model that was measured on both."""
     found, _ = bundle.discover()
@@ -69,7 +75,14 @@ def _gap() -> None:
     if not rows:
         return
     st.subheader("The gap")
-    st.markdown("How many healthy people each model calls healthy (specificity), at home and at another hospital.")
+    if default := found.get(bundle.DEFAULT):
+        st.markdown(
+            f"The default model, {bundle.DEFAULT}, was made to narrow it. " + shared.plain(" ".join(_told(default)))
+        )
+    st.markdown(
+        "The models that know the notebook's images alone: how many healthy people each calls healthy (specificity), "
+        "at home and at another hospital."
+    )
     places = list(dict.fromkeys(row["where"] for row in rows))  # at home first
     base = alt.Chart(pd.DataFrame(rows)).encode(
         y=alt.Y("model:N", title=None, sort=None),
