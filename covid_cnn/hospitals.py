@@ -56,7 +56,7 @@ def gather(folder: Path, seed: int = 0, progress: Callable[[float, str], None] |
     DatasetError
         A collection is not there.
     """
-    found = [item for name in COLLECTIONS for item in datasets.open(folder / name).items]
+    found = [item for name in COLLECTIONS for item in datasets.open(folder.absolute() / name).items]
     readable, pairs, notes = _compare(found, progress)
     items = _one_patient_one_key(readable, pairs)
     copies = _copies(items, pairs)
@@ -75,6 +75,11 @@ def gather(folder: Path, seed: int = 0, progress: Callable[[float, str], None] |
     # The notebook's pneumonias are copies of the collection's, and only there is it known which pneumonia each is.
     own = [item for item in free if not (item in notebook and item.label == "PNEUMONIA")]
     notes.append(f"{len(free) - len(own)} pneumonias of the notebook's training split were dropped as copies.")
+
+    strangers = [item for item in asked if item.label == "PNEUMONIA" and item not in copies]
+    if strangers:
+        notes.append(f"{len(strangers)} pneumonias of the notebook's test split were dropped: no copy tells which.")
+        asked -= set(strangers)
 
     tested = [_labelled(item, copies.get(item, item), "test") for item in items if item in asked]
     tested = [replace(item, source=NOTEBOOK_TEST) for item in tested]
