@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from covid_cnn import synthetic
+from covid_cnn import bundle, synthetic
 from covid_cnn.datasets import Dataset
 from covid_cnn.recipes import RECIPES, Recipe
 from covid_cnn.runs import Run
@@ -28,9 +28,15 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def shipped_models() -> list[Path]:
-    """The folders of the models that come with the project, the default first."""
+    """The folders of the two models that know the notebook's images alone."""
     models = Path(__file__).parents[1] / "models"
     return [models / "efficientnet_lite0", models / "notebook_cnn"]
+
+
+@pytest.fixture(scope="session")
+def default_model() -> Path:
+    """The folder of the default model."""
+    return Path(__file__).parents[1] / "models" / bundle.DEFAULT
 
 
 # Training. TensorFlow is imported where it is needed, so that the other tests start at once.

@@ -38,10 +38,10 @@ class App(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory, shipped_models) -> Iterator[App]:
+def app(tmp_path_factory, shipped_models, default_model) -> Iterator[App]:
     home = tmp_path_factory.mktemp("home")
     (home / "temporary").mkdir()
-    for folder in shipped_models:
+    for folder in [default_model, *shipped_models]:
         shutil.copytree(folder, home / "models" / folder.name)
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
