@@ -23,7 +23,7 @@ import pydicom
 from PIL import Image
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGExtended12Bit
 
 from covid_cnn.errors import ImageError
 from covid_cnn.imaging import Radiograph, check_choice, check_size, luma, one_of_several, one_sentence, stretch
@@ -162,7 +162,8 @@ def _unpack(dataset: pydicom.Dataset, data: bytes, name: str, frame: int) -> np.
         decoder = get_decoder(syntax)
     except NotImplementedError:
         decoder = None
-    if decoder is None or not decoder.is_available:
+    lossy_12_bit = syntax == JPEGExtended12Bit and int(dataset.BitsStored) > 8  # neither Pillow nor GDCM gets it right
+    if decoder is None or not decoder.is_available or lossy_12_bit:
         kind = "in an unknown way" if syntax.name == str(syntax) else f"as {syntax.name}"
         raise ImageError(f"{name} is compressed {kind}, which cannot be unpacked here; export it uncompressed.")
     if "pillow" in decoder.available_plugins:

@@ -1,4 +1,4 @@
-"""covid_cnn.imaging and covid_cnn.dicom: every kind of upload becomes one grayscale image, or one sentence."""
+"""covid_cnn.imaging: every kind of upload becomes one grayscale image, or one sentence."""
 
 import io
 import os
@@ -10,77 +10,17 @@ import tracemalloc
 import zlib
 from pathlib import Path
 
-import data_store
 import numpy as np
 import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
-from pydicom.dataset import FileMetaDataset
-from pydicom.pixels import apply_windowing
-from pydicom.uid import ExplicitVRLittleEndian
+from uploads import DEEP, DICOM, RAMP, check, dicom, encode, refusal
 
 from covid_cnn import imaging
 from covid_cnn.errors import ImageError
-from covid_cnn.imaging import Radiograph, prepare, read, to_png
-
-DICOM = Path(data_store.__file__).parent / "data"  # the package pydicom-data
-CHEST, LEG = DICOM / "RG1_UNCR.dcm", DICOM / "RG3_UNCR.dcm"
-
-# A gradient, darkest at the top left, of other height than width so that a transposition shows.
-RAMP = np.linspace(0, 255, 70 * 90).reshape(70, 90).astype(np.uint8)
-DEEP = np.linspace(100, 4095, 70 * 90).reshape(70, 90).astype(np.uint16)
-
-
-def encode(picture: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    (Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def dicom(values: np.ndarray, **tags: object) -> bytes:
-    """A DICOM file of these stored values, with whatever tags besides or instead."""
-    dataset = pydicom.Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1", "1.2.3"
-    dataset.Rows, dataset.Columns = values.shape[:2]
-    dataset.BitsAllocated = dataset.BitsStored = values.dtype.itemsize * 8
-    dataset.HighBit, dataset.PixelRepresentation = dataset.BitsStored - 1, int(values.dtype.kind == "i")
-    dataset.SamplesPerPixel = 1 if values.ndim == 2 else 3
-    dataset.PhotometricInterpretation = "MONOCHROME2" if values.ndim == 2 else "RGB"
-    dataset.PixelData = values.tobytes()
-    if values.ndim == 3:
-        dataset.PlanarConfiguration = 0
-    for tag, value in tags.items():
-        setattr(dataset, tag, value)
-    buffer = io.BytesIO()
-    pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def refusal(source: bytes | Path, name: str = "") -> str:
-    """The sentence with which the source is refused, checked to be one that names the file and no folder."""
-    with pytest.raises(ImageError) as caught:
-        read(source, name)
-    sentence = str(caught.value)
-    shown = name or (source.name if isinstance(source, Path) else "image")
-    assert sentence.startswith(shown)
-    rest = sentence.removeprefix(shown)
-    assert rest.endswith(".") and ". " not in rest and "\n" not in rest
-    assert not isinstance(source, Path) or str(source.parent) not in rest
-    return sentence
-
-
-def check(radiograph: Radiograph) -> Radiograph:
-    """What holds of every radiograph."""
-    pixels = radiograph.pixels
-    assert pixels.dtype == np.float32 and pixels.ndim == 2 and np.isfinite(pixels).all()
-    assert pixels.min() >= 0 and pixels.max() <= 1
-    assert all(warning.endswith(".") for warning in radiograph.warnings)
-    return radiograph
-
+from covid_cnn.imaging import prepare, read, to_png
 
 # ---- images of 8 bits
 
@@ -202,6 +142,30 @@ def test_of_several_pages_the_first_is_read(kind, mode):
     assert "The file has 3 pages; only the first is read." in radiograph.warnings
 
 
+@pytest.mark.parametrize(("kind", "mode"), [("TIFF", "L"), ("WEBP", "RGB")])
+def test_another_page_can_be_chosen(kind, mode):
+    first, *others = (Image.new(mode, (90, 70), colour) for colour in ("black", "#606060", "white"))
+    data = encode(first, kind, save_all=True, append_images=others)
+    radiograph = check(read(data, frame=1))
+    assert radiograph.pixels.mean() == pytest.approx(0x60 / 255, abs=0.02)
+    assert (radiograph.frames, radiograph.windows) == (3, ())
+    assert "The file has 3 pages; only page 2 is read." in radiograph.warnings
+
+
+def test_every_page_is_held_against_the_limits():
+    data = encode(Image.new("1", (90, 70)), "TIFF", save_all=True, append_images=[Image.new("1", (9000, 8000))])
+    assert read(data).frames == 2
+    with pytest.raises(ImageError, match="million"):
+        read(data, frame=1)
+
+
+@pytest.mark.parametrize("choice", [{"frame": 1}, {"frame": -1}, {"window": 0}])
+def test_there_is_nothing_to_choose_in_most_images(choice):
+    assert read(encode(RAMP, "PNG")).frames == 1
+    with pytest.raises(ImageError, match=r"^a\.png has no (page|window) \d; the number of its \1s is [01]\.$"):
+        read(encode(RAMP, "PNG"), "a.png", **{"frame": 0, **choice})
+
+
 @pytest.mark.parametrize("values", [RAMP * 0, RAMP * 0 + 90, DEEP * 0, DEEP * 0 + 700])
 def test_blank_image_is_read_with_a_warning(values):
     radiograph = check(read(encode(values, "PNG")))
@@ -238,136 +202,6 @@ def test_synthetic_mark_is_read():
     other = PngImagePlugin.PngInfo()
     other.add_text(imaging.SYNTHETIC_KEY, "a paint program")
     assert not read(encode(RAMP, "PNG", pnginfo=other)).synthetic
-
-
-# ---- DICOM
-
-
-def test_real_chest_radiograph_shows_bone_white():
-    radiograph = check(read(CHEST))
-    assert radiograph.origin == "DICOM, 15 bit, MONOCHROME1 (inverted to show bone white), 1841 x 1955 px"
-    assert radiograph.warnings == ()
-    spine = radiograph.pixels[900:1100, 880:960].mean()
-    lungs = radiograph.pixels[300:400, 600:700].mean(), radiograph.pixels[300:400, 1100:1200].mean()
-    assert spine > max(lungs) + 0.2
-    stored = pydicom.dcmread(CHEST).pixel_array
-    assert np.corrcoef(radiograph.pixels[::9, ::9].ravel(), stored[::9, ::9].ravel())[0, 1] < -0.99
-
-
-def test_real_leg_is_told():
-    radiograph = check(read(LEG))
-    assert radiograph.warnings == ("The file says the body part is EXTREMITY, not chest.",)
-
-
-def test_window_agrees_with_pydicom():
-    dataset = pydicom.dcmread(LEG)
-    windowed = apply_windowing(dataset.pixel_array, dataset)
-    np.testing.assert_allclose(read(LEG).pixels, 1 - windowed / (2**dataset.BitsStored - 1), atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["RG1_J2KR.dcm", "JPGLosslessP14SV1_1s_1f_8b.dcm", "OBXXXX1A_rle.dcm"])
-def test_compressed_files_are_unpacked(name):
-    radiograph = check(read(DICOM / name))
-    assert radiograph.pixels.std() > 0.05
-    if name.startswith("RG1"):
-        np.testing.assert_allclose(radiograph.pixels, read(CHEST).pixels, atol=1e-6)
-
-
-def test_nothing_in_a_file_that_names_the_patient_is_repeated():
-    dataset = pydicom.dcmread(CHEST)
-    private = [str(dataset[tag].value) for tag in ("PatientName", "PatientID", "StudyDate", "InstitutionName")]
-    radiograph = read(CHEST.read_bytes(), "upload.dcm")
-    damaged = refusal(CHEST.read_bytes()[:4000], "upload.dcm")
-    for text in (radiograph.origin, *radiograph.warnings, damaged):
-        assert not any(word in text for word in private)
-
-
-def test_stored_values_without_a_window_are_stretched():
-    np.testing.assert_allclose(check(read(dicom(DEEP))).pixels, (DEEP - 100.0) / 3995, atol=1e-6)
-
-
-def test_signed_values_and_rescale_slope():
-    values = DEEP.astype(np.int16) - 2000
-    rescaled = dicom(values, RescaleSlope=-1, RescaleIntercept=5)
-    np.testing.assert_allclose(read(dicom(values)).pixels, (DEEP - 100.0) / 3995, atol=1e-6)
-    np.testing.assert_allclose(read(rescaled).pixels, 1 - (DEEP - 100.0) / 3995, atol=1e-6)
-
-
-def test_first_of_several_windows_is_used():
-    pixels = read(dicom(DEEP, WindowCenter=[2000.5, 9], WindowWidth=[1001, 9])).pixels
-    np.testing.assert_allclose(pixels, np.clip((DEEP - 1500.0) / 1000, 0, 1), atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("function", "expected"),
-    [
-        ("LINEAR_EXACT", lambda x: np.clip((x - 1500) / 1000, 0, 1)),
-        ("SIGMOID", lambda x: 1 / (1 + np.exp(-4 * (x - 2000) / 1000))),
-    ],
-)
-def test_window_functions(function, expected):
-    pixels = read(dicom(DEEP, WindowCenter=2000, WindowWidth=1000, VOILUTFunction=function)).pixels
-    np.testing.assert_allclose(pixels, expected(DEEP.astype(float)), atol=1e-5)
-
-
-def test_useless_window_is_ignored():
-    pixels = read(dicom(DEEP, WindowCenter=2000, WindowWidth=0)).pixels
-    np.testing.assert_allclose(pixels, (DEEP - 100.0) / 3995, atol=1e-6)
-
-
-def test_voi_lut():
-    table = pydicom.Dataset()
-    table.LUTDescriptor = [256, 0, 16]
-    table.add_new("LUTData", "US", [65535 - 257 * entry for entry in range(256)])
-    np.testing.assert_allclose(read(dicom(RAMP, VOILUTSequence=[table])).pixels, 1 - RAMP / 255, atol=1e-6)
-
-
-@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_colour_dicom_becomes_luma(depth):
-    picture = np.repeat(RAMP[..., None], 3, axis=2).astype(depth) << (8 if depth is np.uint16 else 0)
-    radiograph = check(read(dicom(picture)))
-    np.testing.assert_allclose(radiograph.pixels, RAMP / 255, atol=0.01)
-
-
-def test_ybr_and_palette_dicom():
-    rgb, ybr = (read(DICOM / name) for name in ("SC_rgb.dcm", "SC_ybr_full_uncompressed.dcm"))
-    np.testing.assert_allclose(rgb.pixels, ybr.pixels, atol=0.02)
-    assert any("in colour" in warning for warning in rgb.warnings)
-    palette = read(DICOM / "OT-PAL-8-face.dcm")
-    assert "PALETTE COLOR" in palette.origin and palette.pixels.std() > 0.1
-
-
-def test_of_several_frames_the_first_is_read():
-    one, two = read(DICOM / "SC_rgb.dcm"), read(DICOM / "SC_rgb_2frame.dcm")
-    np.testing.assert_array_equal(one.pixels, two.pixels)
-    assert "The file has 2 frames; only the first is read." in two.warnings
-
-
-@pytest.mark.parametrize(
-    ("tags", "words"),
-    [
-        ({"BodyPartExamined": "LEG"}, "the body part is LEG, not chest"),
-        ({"BodyPartExamined": "Port Chest"}, None),
-        ({"BodyPartExamined": "RIBS"}, None),
-        ({"BodyPartExamined": ""}, None),
-        ({"ViewPosition": "LL"}, "lateral view"),
-        ({"ViewPosition": "PA"}, None),
-        ({"Modality": "CT"}, "CT, not an X-ray"),
-        ({"Modality": "DX"}, None),
-    ],
-)
-def test_tags_that_speak_against_a_frontal_chest_radiograph(tags, words):
-    warnings = read(dicom(DEEP, **tags)).warnings
-    assert warnings == () if words is None else [words in warning for warning in warnings] == [True]
-
-
-def test_dicom_is_told_by_content_or_else_by_suffix():
-    data = dicom(DEEP)
-    assert read(data, "IM0001").origin.startswith("DICOM")
-    bare = data[data.index(b"\x08\x00\x16\x00") :]  # from its first tag: neither preamble nor meta header
-    np.testing.assert_array_equal(read(bare, "bare.dcm").pixels, read(data).pixels)
-    refusal(bare, "bare.png")
-    assert read(encode(RAMP, "PNG"), "wrong.dcm").origin.startswith("PNG")
 
 
 # ---- what is refused
