@@ -23,7 +23,7 @@ from covid_cnn import bundle, cards, gradcam, paths
 FLOAT32_WEIGHTS = 4_000_000
 COMPONENTS = 8
 # Of the validation images, so many are within the limit: more than the 95 of 100 that are aimed at elsewhere.
-WITHIN = 0.98
+WITHIN = 0.99
 LIBRARIES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pillow")
 
 
