@@ -5,7 +5,8 @@ keeps their size and forgets what they meant. The heatmap of the class that the 
 with the one before. A method that only draws the edges of the picture gives the same heatmap all the while. What two
 maps share by chance, because all are warm in the middle, is shown by the heatmaps of another image.
 
-The graph holds copies of the last layer's weights, of which it makes the heatmaps; they change with it.
+The graph holds copies of the last layer's weights, whole or in slices, of which it makes the heatmaps; they change
+with it. Matrices that crop and place images were never learned and stay.
 """
 
 import hashlib
@@ -34,14 +35,20 @@ MATMUL, WIDEN = OPERATORS.BATCH_MATMUL, OPERATORS.DEQUANTIZE
 LAYERS = (OPERATORS.CONV_2D, OPERATORS.DEPTHWISE_CONV_2D, OPERATORS.TRANSPOSE_CONV, OPERATORS.FULLY_CONNECTED)
 FLOATS = {schema.TensorType.FLOAT32: np.dtype("<f4"), schema.TensorType.FLOAT16: np.dtype("<f2")}
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the layers, from the last on
+LEAST = 16  # weights that a copy has: fewer are like some slice of a layer by chance
 
 
 class Copy(NamedTuple):
-    """A vector of the graph that is ``factor`` times a row of the last layer's weights."""
+    """A vector of the graph that is ``factor`` times the weights from ``start`` on in a row of the last layer."""
 
     weights: np.ndarray
     row: int
+    start: int
     factor: float
+
+    def follow(self, layer: np.ndarray) -> None:
+        """Become what the last layer ``[K, D]`` now holds there."""
+        self.weights[...] = self.factor * layer[self.row, self.start : self.start + self.weights.size]
 
 
 def main(
@@ -139,7 +146,7 @@ class Graph:
         filters[...] = rng.permuted(filters, axis=1)
         if layer == 0:
             for copy in self._copies:
-                copy.weights[...] = copy.factor * filters[copy.row]
+                copy.follow(filters)
 
     def _weights(self, output: str) -> dict[int, int]:
         """The constant weights that an output of the graph rests on, the last used first: tensor -> its operator."""
@@ -152,7 +159,8 @@ class Graph:
                 waiting += operator.inputs.tolist()
         used = [o for o in self._graph.operators if id(o) in needed and self._code(o) in (*LAYERS, MATMUL)]
         tensors = {self._stored(tensor): self._code(o) for o in reversed(used) for tensor in o.inputs[:2]}
-        return {tensor: code for tensor, code in tensors.items() if self._is_float_constant(tensor)}
+        constants = {tensor: code for tensor, code in tensors.items() if self._is_float_constant(tensor)}
+        return {tensor: code for tensor, code in constants.items() if not resamples(self._array(tensor))}
 
     def _stored(self, tensor: int) -> int:
         """The constant itself, where the graph stores it in float16 and widens it first."""
@@ -179,9 +187,19 @@ def _filters(weights: np.ndarray, operator: int) -> np.ndarray:
     return weights.reshape(weights.shape[0], -1)
 
 
+def resamples(array: np.ndarray) -> bool:
+    """Whether matrices ``[..., h, w]`` only move what an image shows: not negative, and each row or column sums to 1.
+
+    Learned weights have both signs.
+    """
+    sums = [array.sum(axis=axis, dtype=float) for axis in (-2, -1)] if array.ndim > 1 else []
+    return bool((array >= 0).all()) and any(np.allclose(total, 1, atol=0.01) for total in sums)
+
+
 def copies(layer: np.ndarray, array: np.ndarray) -> list[Copy]:
-    """The vectors along an axis of ``array`` as multiples of rows of ``[K, D]``; [] unless all of them are."""
-    for axis in np.flatnonzero(np.array(array.shape) == layer.shape[1]):
+    """The vectors along an axis of ``array`` as multiples of slices of rows of ``[K, D]``; [] unless all are."""
+    lengths = np.array(array.shape)
+    for axis in np.flatnonzero((lengths >= LEAST) & (lengths <= layer.shape[1])):
         vectors = np.moveaxis(array, axis, -1)
         found = [_copy(layer, vectors[index]) for index in np.ndindex(vectors.shape[:-1])]
         if None not in found:
@@ -190,12 +208,15 @@ def copies(layer: np.ndarray, array: np.ndarray) -> list[Copy]:
 
 
 def _copy(layer: np.ndarray, vector: np.ndarray) -> Copy | None:
-    for row, weights in enumerate(layer.astype(float)):
-        factor = float(vector @ weights / (weights @ weights))
-        # What float16 rounds off is less.
-        if np.linalg.norm(vector - factor * weights) < 0.01 * np.linalg.norm(vector):
-            return Copy(vector, row, factor)
-    return None
+    values = vector.astype(float)
+    slices = np.lib.stride_tricks.sliding_window_view(layer.astype(float), values.size, axis=1)  # [K, starts, n]
+    cosines = slices @ values / (np.linalg.norm(slices, axis=-1) * np.linalg.norm(values) + np.finfo(float).tiny)
+    row, start = map(int, np.unravel_index(np.abs(cosines).argmax(), cosines.shape))
+    # What float16 rounds off is less than a hundredth.
+    if 1 - cosines[row, start] ** 2 > 0.01**2:
+        return None
+    weights = slices[row, start]
+    return Copy(vector, row, start, float(values @ weights / (weights @ weights)))
 
 
 def _likeness(model: Bundle, before: list[Prediction], after: list[Prediction]) -> np.ndarray:
