@@ -24,7 +24,7 @@ SCHEMA = 1
 GRAPH = "model.tflite"
 INFO = "model.json"
 CARD = "MODEL_CARD.md"
-DEFAULT = "efficientnet_lite0"
+DEFAULT = "lung_zones"
 REQUIRED: dict[str, type | tuple[type, ...]] = {
     "schema": int,
     "name": str,

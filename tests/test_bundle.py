@@ -62,7 +62,12 @@ DAMAGE = {
     "graph no graph": (lambda f: replace_graph(f, b"no graph at all" * 9), "cannot be loaded"),
     "graph empty": (lambda f: replace_graph(f, b""), "cannot be loaded"),
     "a class too many": (
-        lambda f: edit(f, classes=["A", "B", "C"], decision={"positive": None, "threshold": None, "chosen": ""}),
+        lambda f: edit(
+            f,
+            classes=["A", "B", "C"],
+            decision={"positive": None, "threshold": None, "chosen": ""},
+            prediction_sets={"level": 0.9, "thresholds": [0.1, 0.2, 0.3]},
+        ),
         "do not have the shapes",
     ),
     "one class": (lambda f: edit(f, classes=["PNEUMONIA"]), "contradicts itself"),
@@ -189,6 +194,9 @@ def test_the_threshold_of_one_class_of_several_decides(probabilities, label):
 
 
 def test_without_thresholds_there_is_no_prediction_set(folder):
+    info = bundle.read_info(folder)
+    del info["prediction_sets"]
+    (folder / bundle.INFO).write_text(json.dumps(info))
     prediction = Bundle(folder).predict(synthetic.draw(1, opacities=True, size=64))
     assert prediction.prediction_set is prediction.set_level is None
 
