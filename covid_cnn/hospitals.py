@@ -76,11 +76,6 @@ def gather(folder: Path, seed: int = 0, progress: Callable[[float, str], None] |
     own = [item for item in free if not (item in notebook and item.label == "PNEUMONIA")]
     notes.append(f"{len(free) - len(own)} pneumonias of the notebook's training split were dropped as copies.")
 
-    strangers = [item for item in asked if item.label == "PNEUMONIA" and item not in copies]
-    if strangers:
-        notes.append(f"{len(strangers)} pneumonias of the notebook's test split were dropped: no copy tells which.")
-        asked -= set(strangers)
-
     tested = [_labelled(item, copies.get(item, item), "test") for item in items if item in asked]
     tested = [replace(item, source=NOTEBOOK_TEST) for item in tested]
     labelled = [_labelled(item, item, "") for item in own]

@@ -46,6 +46,7 @@ AUGMENTATION_LINES = {
     "none": "Every epoch shows the same images.",
     "notebook": "Zoomed by up to a fifth, and mirrored half of the time, as in the student notebook.",
     "radiograph": "Turned, moved, zoomed and exposed a little, as between two takes of one patient. Never mirrored.",
+    "hospitals": "The same, further, with blur, noise, compression and stamped letters, as between hospitals.",
 }
 # Told apart by colour-blind eyes (after Okabe and Ito 2008), and readable on a light and on a dark ground.
 CURVES = {"Training": "#3a86d6", "Validation": "#d97706"}
