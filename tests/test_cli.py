@@ -106,7 +106,7 @@ def test_predict_writes_a_row_for_each_image_of_a_folder(run, with_model, images
         assert row["in_distribution"] == ("true" if prediction.in_distribution else "false")
         assert row["warning"] == prediction.warning
         assert row["error"] == ""
-            assert row["prediction_set"] == " | ".join(prediction.prediction_set)
+        assert row["prediction_set"] == " | ".join(prediction.prediction_set)
         for name, probability in prediction.by_class().items():
             assert float(row[f"p_{name}"]) == pytest.approx(probability, abs=1e-6)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from covid_cnn import bundle, export, gradcam, imaging, networks
+from covid_cnn import bundle, cards, export, gradcam, imaging, networks
 from covid_cnn.bundle import Bundle
 
 
@@ -62,7 +62,8 @@ def test_a_bundle_is_complete_and_within_its_size(trained):
     assert info["recipe"]["epochs_trained"] == info["recipe"]["epochs"] >= info["recipe"]["best_epoch"] >= 1
     assert {"tensorflow", "keras", "ai-edge-litert", "numpy", "pillow"} <= set(info["versions"])
     assert "must not be used to diagnose" in (trained.bundle / bundle.CARD).read_text()
-    assert {path.name for path in trained.bundle.iterdir()} == {bundle.INFO, bundle.GRAPH, bundle.CARD}
+    files = {bundle.INFO, bundle.GRAPH, bundle.CARD, cards.DIAGRAM}
+    assert {path.name for path in trained.bundle.iterdir()} == files
 
 
 def test_the_temperature_divides_the_logits(tiny_networks):
