@@ -7,6 +7,7 @@ chosen, ``headline``: one sentence with its most telling figure. Of these, ``tex
 """
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ NOT_FOR = """This model is for research and teaching. It must not be used to dia
 about a person. It was never tested on the images of your hospital."""
 DIAGRAM = "reliability.png"
 DIAGRAM_LINK = f"![Reliability before and after the temperature]({DIAGRAM})"
+BARE_BAR = re.compile(r"(?<!\\)\|")
 SPLITS = {"val": "validation images, which the temperature was fitted on", "test": "test images"}
 
 
@@ -155,8 +157,8 @@ def _evidence(info: dict[str, Any]) -> list[str]:
     parts = []
     for section in info.get("evidence") or ():
         parts += [f"## {section['title']}", section.get("headline", ""), section.get("text", "")]
-        if table := section.get("table"):
-            parts.append(_table(table["columns"], table["rows"]))
+        if told := section.get("table"):
+            parts.append(table(told["columns"], told["rows"]))
     return [part for part in parts if part]
 
 
@@ -171,7 +173,7 @@ def _calibration(told: dict[str, Any] | None) -> list[str]:
         "## Calibration",
         f"Measured on {told['n']} {SPLITS[told['split']]}, before and after the division by the temperature of "
         f"{told['temperature']:.2f} (Guo et al. 2017).",
-        _table(("Temperature", "Expected calibration error", "95 % interval", "n"), rows),
+        table(("Temperature", "Expected calibration error", "95 % interval", "n"), rows),
         DIAGRAM_LINK,
     ]
 
@@ -189,10 +191,10 @@ def _prediction_sets(info: dict[str, Any]) -> list[str]:
     ]
 
 
-def _table(columns: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; cells may hold whatever a class or a dataset is called."""
+def table(columns: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; cells may hold whatever a class or a dataset is called, escaped before or not."""
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(BARE_BAR.sub(r"\|", str(cell)) for cell in line) + " |" for line in lines)
 
 
 def flagged(report: dict[str, Any]) -> str:

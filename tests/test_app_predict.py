@@ -413,14 +413,15 @@ def test_two_classes_have_one_reading_and_no_set():
 
 
 def test_the_evidence_stands_beside_the_model(three):
-    table = {"columns": ["Source", "AUROC"], "rows": [["_Eurorad_", 0.65]]}
+    columns = ["Source", "AUROC", "95 % interval", "ECE", "95 % interval"]
+    table = {"columns": columns, "rows": [["_Euro|rad_", 0.65, "0.6 to 0.7", 0.1, "0 to 0.2"]]}
     three(evidence=[{"title": "Left out", "headline": "It fails elsewhere.", "table": table}, {"title": "Not chests"}])
     app = show()
     assert captions(app).startswith("It fails elsewhere.")
     (behind,) = app.expander
     assert [tab.label for tab in behind.tabs] == ["Left out", "Not chests"]
-    shown = behind.table[0].value
-    assert list(shown.columns) == ["Source", "AUROC"] and shown.iloc[0].tolist() == [r"\_Eurorad\_", r"0\.65"]
+    assert behind.markdown[1].value == cards.table(columns, [[predict.shared.plain(str(c)) for c in table["rows"][0]]])
+    assert r"| \_Euro\|rad\_ | 0\.65 |" in behind.markdown[1].value
 
 
 def test_the_card_shows_its_diagram(three):

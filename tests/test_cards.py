@@ -150,6 +150,7 @@ def test_the_card_of_three_classes_holds_all_that_is_told(info):
 
 
 def test_the_diagram_lies_beside_the_card_that_shows_it(info, tmp_path):
+    del info["calibration"]
     cards.write(tmp_path, info)
     assert not (tmp_path / cards.DIAGRAM).exists() and cards.DIAGRAM not in cards.render(info)
     cards.write(tmp_path, three_classes(info))

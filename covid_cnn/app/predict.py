@@ -93,7 +93,7 @@ def _evidence(sections: list[dict[str, Any]]) -> None:
                 st.markdown(section.get("text", ""))
                 if table := section.get("table"):
                     rows = [[shared.plain(str(cell)) for cell in row] for row in table["rows"]]
-                    st.table(pd.DataFrame(rows, columns=table["columns"]), hide_index=True)
+                    st.markdown(cards.table(table["columns"], rows))
 
 
 @st.dialog("Model card", width="large")
