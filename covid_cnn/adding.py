@@ -3,20 +3,16 @@
 A .zip may come from anywhere, and is checked before anything of it is unpacked.
 """
 
-import lzma
 import os
 import re
 import shutil
-import stat
 import tempfile
 import threading
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from covid_cnn import datasets, paths, synthetic
+from covid_cnn import archives, datasets, paths, synthetic
 from covid_cnn.datasets import Dataset
 from covid_cnn.errors import DatasetError
 from covid_cnn.imaging import IMAGE_SUFFIXES
@@ -25,11 +21,6 @@ Progress = Callable[[float, str], None]
 
 KAGGLE_DEFAULT = "khoongweihao/covid19-xray-dataset-train-test-sets"
 KAGGLE_PATIENCE = 60  # seconds without one new byte, after which Kaggle counts as out of reach
-
-# What a .zip may hold. Medical images compress little, so that a high ratio tells a zip bomb.
-MAX_ZIP_FILES = 100_000
-MAX_ZIP_BYTES = 50 * 2**30  # unpacked
-MAX_ZIP_RATIO = 100  # unpacked to packed, all files together
 
 
 def add(
@@ -47,8 +38,9 @@ def add(
     Raises
     ------
     DatasetError
-        the source cannot be read or reached, is not a dataset, is not safe to unpack, or another
-        dataset has its name.
+        the source cannot be read or reached, is not a dataset, or another dataset has its name.
+    ArchiveError
+        it is a .zip that cannot be read, or is not safe to unpack.
     """
     data_dir = Path(data_dir or paths.data_dir())
     text = str(source)
@@ -70,48 +62,24 @@ def add(
 def add_zip(file: BinaryIO, name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Dataset:
     """Add a dataset from a .zip, as `add`; its images and metadata.csv are unpacked and nothing else.
 
-    The archive may come from anywhere: one that names files outside its folder, holds links, is encrypted, or
-    unpacks to more than MAX_ZIP_FILES, MAX_ZIP_BYTES or MAX_ZIP_RATIO is refused.
+    The archive may come from anywhere; what is not safe to unpack is refused (see `archives.Archive`).
     """
     name = _name(name)
 
     def unpack(folder: Path) -> None:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                members = _checked_members(archive, name)
-                for n, member in enumerate(members, 1):
-                    target = folder / member.filename
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with archive.open(member) as packed, target.open("xb") as unpacked:
-                        shutil.copyfileobj(packed, unpacked)  # ends at the size that was checked
-                    (progress or _silent)(n / len(members), f"Unpacked {n} of {len(members)} files")
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError) as error:
-            raise DatasetError(f"{name} is not a .zip that can be read: it is damaged, or no .zip at all.") from error
-        except FileExistsError as error:
-            raise DatasetError(f"{name} holds two files of one name, and was not unpacked.") from error
+        with archives.Archive(file, name) as archive:
+            wanted = [member for member in archive.members if _belongs(PurePosixPath(member.filename))]
+            for n, member in enumerate(wanted, 1):
+                target = folder / member.filename
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    with target.open("xb") as unpacked:
+                        unpacked.writelines(archive.pieces(member))
+                except FileExistsError as error:
+                    raise DatasetError(f"{name} holds two files of one name, and was not unpacked.") from error
+                (progress or _silent)(n / len(wanted), f"Unpacked {n} of {len(wanted)} files")
 
     return _install(unpack, name, Path(data_dir or paths.data_dir()))
-
-
-def _checked_members(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
-    """The files of an archive that are to be unpacked, once the whole of it is found harmless."""
-    members = archive.infolist()
-    for member in members:
-        parts = PurePosixPath(member.filename).parts
-        if ".." in parts or re.match(r"[/\\]|[A-Za-z]:|.*\\", member.filename):
-            raise DatasetError(f"{name} was not unpacked: it names files outside its own folder.")
-        if stat.S_ISLNK(member.external_attr >> 16):
-            raise DatasetError(f"{name} was not unpacked: it holds links, where only files belong.")
-        if member.flag_bits & 1:
-            raise DatasetError(f"{name} is encrypted; unpack it, and add the folder.")
-    unpacked = sum(member.file_size for member in members)
-    packed = sum(member.compress_size for member in members)
-    if len(members) > MAX_ZIP_FILES or unpacked > MAX_ZIP_BYTES or unpacked > MAX_ZIP_RATIO * max(packed, 1):
-        raise DatasetError(
-            f"{name} was not unpacked: {len(members)} files of {unpacked / 1e6:.0f} MB in {packed / 1e6:.0f} MB are "
-            "more than a .zip of images has; unpack it, and add the folder."
-        )
-    return [member for member in members if not member.is_dir() and _belongs(PurePosixPath(member.filename))]
 
 
 def _add_folder(source: Path, name: str, data_dir: Path, progress: Progress) -> Dataset:

@@ -9,6 +9,10 @@ class ImageError(CovidCnnError):
     """A file that cannot be read as one radiograph."""
 
 
+class ArchiveError(CovidCnnError):
+    """A .zip that cannot be read, or is not safe to unpack."""
+
+
 class DatasetError(CovidCnnError):
     """A dataset that is missing, empty, or not laid out as one."""
 

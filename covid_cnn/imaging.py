@@ -17,11 +17,8 @@ import numpy as np
 from PIL import BmpImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from covid_cnn.errors import ImageError
+from covid_cnn.limits import MAX_FILE_BYTES, MAX_PIXELS, MIN_SIDE
 
-# Limits: what a file declares is held against them before any of it is decoded. Only one page or frame is decoded.
-MAX_FILE_BYTES = 200 * 2**20
-MAX_PIXELS = 64_000_000
-MIN_SIDE = 8  # px; below it there is no image to speak of
 SMALL_SIDE = 64  # px; below it a warning
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from uploads import DEEP, DICOM, RAMP, check, dicom, encode, refusal
 
-from covid_cnn import imaging
+from covid_cnn import imaging, limits
 from covid_cnn.errors import ImageError
 from covid_cnn.imaging import prepare, read, to_png
 
@@ -360,7 +360,7 @@ def test_declared_size_is_refused_before_anything_is_decoded(data):
 def test_file_size_is_refused_before_the_file_is_read(tmp_path):
     path = tmp_path / "big.png"
     with path.open("wb") as file:
-        file.truncate(imaging.MAX_FILE_BYTES + 1)  # a sparse file
+        file.truncate(limits.MAX_FILE_BYTES + 1)  # a sparse file
     assert "200 MiB" in refusal(path)
 
 
