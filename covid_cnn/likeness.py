@@ -29,13 +29,21 @@ class Fingerprint:
     size : width, height
     digest : of its pixels
     hash : perceptual (Zauner 2010), 64 bits
-    detail : the fine structure of its thumbnail: float32 ``[THUMBNAIL ** 2]``, mean 0, norm 1
+    thumbnail : uint8 ``[THUMBNAIL, THUMBNAIL]``, the image stretched to a square
     """
 
     size: tuple[int, int]
     digest: str
     hash: int
-    detail: np.ndarray
+    thumbnail: np.ndarray
+
+    @property
+    def detail(self) -> np.ndarray:
+        """The fine structure of the thumbnail: float32 ``[THUMBNAIL ** 2]``, mean 0, norm 1."""
+        thumbnail = self.thumbnail.astype(np.float32)
+        detail = (thumbnail - gaussian_filter(thumbnail, BLUR)).ravel()
+        detail -= detail.mean()
+        return detail / max(float(np.linalg.norm(detail)), 1e-6)
 
 
 def fingerprint(pixels: np.ndarray) -> Fingerprint:
@@ -44,12 +52,9 @@ def fingerprint(pixels: np.ndarray) -> Fingerprint:
 
     height, width = pixels.shape
     image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
-    thumbnail = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), dtype=np.float32)
-    detail = (thumbnail - gaussian_filter(thumbnail, BLUR)).ravel()
-    detail -= detail.mean()
-    detail /= max(float(np.linalg.norm(detail)), 1e-6)
+    thumbnail = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
     digest = hashlib.sha256(f"{width} {height} ".encode() + image.tobytes()).hexdigest()
-    return Fingerprint((width, height), digest, int(str(imagehash.phash(image)), 16), detail)
+    return Fingerprint((width, height), digest, int(str(imagehash.phash(image)), 16), thumbnail)
 
 
 def near_duplicates(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
@@ -57,6 +62,7 @@ def near_duplicates(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, 
     hashes = np.array([one.hash for one in fingerprints], dtype=np.uint64)
     for i, one in enumerate(fingerprints):
         close = np.flatnonzero(np.bitwise_count(hashes[i + 1 :] ^ hashes[i]) <= HASH_BITS)
+        detail = one.detail if close.size else None
         for j in (i + 1 + close).tolist():
-            if one.digest == fingerprints[j].digest or one.detail @ fingerprints[j].detail >= CORRELATION:
+            if one.digest == fingerprints[j].digest or detail @ fingerprints[j].detail >= CORRELATION:
                 yield i, j

@@ -1,4 +1,4 @@
-"""Where the program keeps things: the home folder and data/, runs/ and models/ in it.
+"""Where the program keeps things: the home folder and data/, runs/, models/ and cache/ in it.
 
 Home is what COVID_CNN_HOME names, or else the folder that holds the package. It is looked up at each call.
 """
@@ -26,3 +26,8 @@ def runs_dir() -> Path:
 def models_dir() -> Path:
     """The folder of the model bundles."""
     return home() / "models"
+
+
+def cache_dir() -> Path:
+    """The folder of what was worked out of the datasets' images, and can be worked out again."""
+    return home() / "cache"

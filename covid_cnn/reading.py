@@ -12,7 +12,21 @@ from covid_cnn import imaging
 from covid_cnn.errors import ImageError
 from covid_cnn.imaging import Radiograph
 
+S = TypeVar("S")
 T = TypeVar("T")
+
+
+def ahead(items: Iterable[S], work: Callable[[S], T]) -> Iterator[T]:
+    """``work(item)`` for each item, in order, a few of them ahead in other threads, whatever their number."""
+    workers = os.cpu_count() or 1
+    pending: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def read_ahead(files: Iterable[Path], then: Callable[[Radiograph], T]) -> Iterator[T | ImageError]:
@@ -21,18 +35,10 @@ def read_ahead(files: Iterable[Path], then: Callable[[Radiograph], T]) -> Iterat
     Decoding leaves Python's lock, so threads use all cores. Only a few images are held at a time, whatever their
     number.
     """
-    workers = os.cpu_count() or 1
-    pending: deque[Future[T | ImageError]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for file in files:
-            pending.append(pool.submit(partial(_read, file, then)))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    return ahead(files, partial(_read, then))
 
 
-def _read(file: Path, then: Callable[[Radiograph], T]) -> T | ImageError:
+def _read(then: Callable[[Radiograph], T], file: Path) -> T | ImageError:
     try:
         return then(imaging.read(file))
     except ImageError as error:
