@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks import measure
-from covid_cnn import evaluation, hospitals, imaging, lungs
+from covid_cnn import evaluation, hospitals, imaging, lung_mask, lungs
 from covid_cnn.augmentation import Augmentation, affine, tones, warp
 from covid_cnn.datasets import Item
 from covid_cnn.errors import CovidCnnError
@@ -44,6 +44,7 @@ def main(epochs: int = 70, batch: int = 16, seed: int = 0) -> None:
         if epoch % 5 == 4:
             print(f"# epoch {epoch + 1}: loss {float(loss):.3f}, {time.monotonic() - started:.0f} s", flush=True)
     lungs.save_weights(model)
+    lung_mask.GRAPH.write_bytes(lungs.graph(lungs.trained_segmenter()))
     report(root, test)
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers, ops
 
+from covid_cnn import lung_mask
+
 WEIGHTS = Path(__file__).with_name("lungs.npz")
-SIZE = 128  # pixels of the U-Net's input
+SIZE = lung_mask.SIZE[0]  # pixels of the U-Net's input
 CHANNELS = (12, 24, 48, 64, 64)
 
 
@@ -46,6 +49,14 @@ def trained_segmenter() -> keras.Model:
 def save_weights(model: keras.Model) -> None:
     """Store the segmenter's weights with the package, in float16."""
     np.savez_compressed(WEIGHTS, *[weight.astype(np.float16) for weight in model.get_weights()])
+
+
+def graph(model: keras.Model) -> bytes:
+    """The segmenter as the LiteRT graph that ``lung_mask`` runs: one image a call, weights in float16."""
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    return converter.convert()
 
 
 @keras.saving.register_keras_serializable("covid_cnn")

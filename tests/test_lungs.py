@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covid_cnn import lungs, synthetic
+from covid_cnn import lung_mask, lungs, synthetic
 
 WHOLE = np.array([[0, 1, 0, 1]], np.float32)
 
@@ -184,6 +184,21 @@ def test_the_installed_weights_find_lungs_even_in_drawn_radiographs(found):
         lung = synthetic._scaled(air, lungs.SIZE) > 0.1
         overlap = 2 * (lung & (probability > 0.5)).sum() / (lung.sum() + (probability > 0.5).sum())
         assert overlap > 0.6, f"seed {seed}: {overlap:.2f}"
+
+
+def test_the_installed_graph_is_the_installed_segmenter(found):
+    for seed, probability in enumerate(found):
+        drawn = synthetic.draw(seed, opacities=False, size=lungs.SIZE)
+        # Its weights are folded into one another and rounded to float16 again.
+        np.testing.assert_allclose(lung_mask.probability(drawn), probability, atol=0.03)
+
+
+def test_the_graph_can_be_made_again(found, tmp_path, monkeypatch):
+    monkeypatch.setattr(lung_mask, "GRAPH", tmp_path / "lungs.tflite")
+    lung_mask.GRAPH.write_bytes(lungs.graph(lungs.trained_segmenter()))
+    drawn = synthetic.draw(0, opacities=False, size=lungs.SIZE)
+    network = lung_mask._network.__wrapped__()
+    np.testing.assert_allclose(network(drawn[None, ..., None]), found[0], atol=0.03)
 
 
 def test_the_installed_segmenter_is_frozen():
