@@ -13,6 +13,13 @@ import numpy as np
 
 from covid_cnn.errors import BundleError, DatasetError
 
+LIKELIHOOD_RATIOS = {
+    "Likelihood ratio of a positive answer": "lr_positive",
+    "Likelihood ratio of a negative answer": "lr_negative",
+}
+
+Z = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
+
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -120,11 +127,13 @@ def evaluate(
     Returns
     -------
     `n`, `n_patients`, `classes`, `positive`, `confusion` (rows true, columns predicted), and these metrics, each an
-    `Interval.to_dict()` or None where undefined: `accuracy`, `balanced_accuracy`, `brier` (Brier 1950; halved for
-    two classes, as is usual there), `ece`, `auroc`, and `sensitivity_by_class`, a dict over the classes. With a
-    positive class also `sensitivity`, `specificity`, `ppv`, `npv`, `f1`. With two classes and a positive one `auroc`
-    is of that; else it is the macro average of each class against the rest, `auroc_by_class` holds the single ones,
-    and `auroc_positive` that of the positive class, if there is one.
+    `Interval.to_dict()` or None where undefined: `accuracy`, `balanced_accuracy`, `mcc` (Matthews 1975; Gorodkin 2004
+    for more than two classes), `brier` (Brier 1950; halved for two classes, as is usual there), `ece`, `auroc`, and
+    `sensitivity_by_class`, a dict over the classes. With a positive class also `sensitivity`, `specificity`, `ppv`,
+    `npv`, `f1`, `average_precision`, and the likelihood ratios `lr_positive` = sensitivity / (1 - specificity) and
+    `lr_negative` = (1 - sensitivity) / specificity. With two classes and a positive one `auroc` is of that; else it
+    is the macro average of each class against the rest, `auroc_by_class` holds the single ones, and `auroc_positive`
+    that of the positive class, if there is one.
 
     Raises
     ------
@@ -164,6 +173,7 @@ def evaluate(
         "accuracy": _proportion(np.trace(confusion), n),
         "balanced_accuracy": resampled(lambda y, p: _balanced_accuracy(y, p, k), predicted),
         "sensitivity_by_class": {name: _proportion(confusion[i, i], totals[i]) for i, name in enumerate(classes)},
+        "mcc": resampled(lambda y, p: matthews(y, p, k), predicted),
         "brier": resampled(_brier, probabilities),
         "ece": resampled(expected_calibration_error, probabilities),
     }
@@ -183,13 +193,22 @@ def evaluate(
     rejections = n - hits - misses - false_alarms
     # Without a positive or without a negative the predictive values are 0 or 1 whatever the classifier does.
     both = 0 < totals[yes] < n
+
+    def likelihood_ratio(answer: bool) -> dict | None:
+        # Where no negative got the answer, the ratio has no value; a resample without one counts half a negative.
+        given = ((labels != yes) & ((predicted == yes) == answer)).any()
+        return resampled(lambda y, p: _likelihood_ratio(y == yes, (p == yes) == answer), predicted) if given else None
+
     return report | {
         **({"auroc_positive": report["auroc_by_class"][positive]} if k > 2 else {"auroc": auroc_of(yes)}),
         "sensitivity": _proportion(hits, totals[yes]),
         "specificity": _proportion(rejections, n - totals[yes]),
         "ppv": _proportion(hits, hits + false_alarms) if both else None,
         "npv": _proportion(rejections, rejections + misses) if both else None,
+        "lr_positive": likelihood_ratio(True),
+        "lr_negative": likelihood_ratio(False),
         "f1": resampled(lambda y, p: _f1(y == yes, p == yes), predicted),
+        "average_precision": resampled(lambda y, p: average_precision(y == yes, p), probabilities[:, yes]),
     }
 
 
@@ -206,8 +225,13 @@ def rows(report: dict) -> list[tuple[str, Interval | None]]:
             *table,
             ("Positive predictive value", report["ppv"]),
             ("Negative predictive value", report["npv"]),
+            # Models of an earlier version carry reports without these.
+            *((title, report[key]) for title, key in LIKELIHOOD_RATIOS.items() if key in report),
             ("F1 score", report["f1"]),
+            *([("Average precision", report["average_precision"])] if "average_precision" in report else []),
         ]
+    if "mcc" in report:
+        table.append(("Matthews correlation", report["mcc"]))
     if "auroc_by_class" in report:
         others = [name for name in report["classes"] if name != positive]
         table += [("AUROC (macro, one against the rest)", report["auroc"])]
@@ -509,6 +533,92 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     return float((rankdata(scores)[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
+def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The area under the precision-recall steps: the mean precision over the recall gained at each threshold.
+
+    Parameters
+    ----------
+    labels : bool [N].
+    scores : float [N], the higher the more positive; equal ones are called together.
+
+    Returns
+    -------
+    0..1, NaN where all are positive or none is.
+    """
+    if labels.all() or not labels.any():
+        return math.nan
+    order = np.argsort(-scores, kind="stable")
+    last_of_equals = np.append(np.diff(scores[order]) != 0, True)
+    hits = np.cumsum(labels[order])[last_of_equals]
+    precision = hits / (np.flatnonzero(last_of_equals) + 1)
+    return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
+
+
+def matthews(labels: np.ndarray, predicted: np.ndarray, k: int) -> float:
+    """The correlation of truth and answer (Matthews 1975), for more than two classes as in Gorodkin (2004).
+
+    Parameters
+    ----------
+    labels, predicted : int [N], 0..k - 1.
+    k : the number of classes.
+
+    Returns
+    -------
+    -1..1; 0 where the answer is always the same, NaN where the truth is.
+    """
+    confusion = _confusion(labels, predicted, k)
+    truth, answer, n = confusion.sum(axis=1), confusion.sum(axis=0), len(labels)
+    told, said = n**2 - (truth**2).sum(), n**2 - (answer**2).sum()
+    if not told:
+        return math.nan
+    return float((np.trace(confusion) * n - truth @ answer) / math.sqrt(told * said)) if said else 0.0
+
+
+def predictive_values(
+    hits: int, positives: int, rejections: int, negatives: int, prevalence: float
+) -> tuple[Interval | None, Interval | None]:
+    """What a positive and a negative answer are worth where `prevalence` of the people are positive (Bayes).
+
+    PPV = sens p / (sens p + (1 - spec)(1 - p)); NPV = spec (1 - p) / (spec (1 - p) + (1 - sens) p). The intervals take
+    the prevalence for known, and are the logit intervals of Mercaldo et al. (2007): logit PPV has the variance
+    (1 - sens) / (sens positives) + spec / ((1 - spec) negatives). Where a count is 0, half a case is added to each.
+
+    Parameters
+    ----------
+    hits, positives : of so many positives, so many were called positive.
+    rejections, negatives : of so many negatives, so many were called negative.
+    prevalence : above 0, below 1.
+
+    Returns
+    -------
+    The positive and the negative predictive value, n being all cases; None where nobody gets that answer.
+
+    Raises
+    ------
+    ValueError
+        there is no positive or no negative, or the prevalence is out of its range.
+    """
+    if not (0 <= hits <= positives and 0 <= rejections <= negatives and positives and negatives and 0 < prevalence < 1):
+        raise ValueError("Predictive values need positives, negatives, and a prevalence above 0 and below 1.")
+    odds = prevalence / (1 - prevalence)
+
+    def value(right: int, of_right: int, wrong: int, of_wrong: int, odds: float) -> Interval | None:
+        if not right and not wrong:
+            return None
+        plain = odds * right / of_right
+        plain /= plain + wrong / of_wrong
+        half = 0.0 if 0 < right < of_right and 0 < wrong < of_wrong else 0.5
+        a, b = (right + half) / (of_right + 2 * half), (wrong + half) / (of_wrong + 2 * half)
+        error = math.sqrt((1 - a) / (a * of_right) + (1 - b) / (b * of_wrong))
+        low, high = (1 / (1 + math.exp(-math.log(odds * a / b) - side * Z * error)) for side in (-1, 1))
+        return Interval(plain, min(low, plain), max(high, plain), positives + negatives)
+
+    return (
+        value(hits, positives, negatives - rejections, negatives, odds),
+        value(rejections, negatives, positives - hits, positives, 1 / odds),
+    )
+
+
 # The metrics below run thousands of times in a bootstrap, where scikit-learn's checks of its input would take most of
 # the time; the tests hold each to scikit-learn's value.
 
@@ -536,6 +646,15 @@ def _f1(labels: np.ndarray, predicted: np.ndarray) -> float:
     if labels.all() or not labels.any():
         return math.nan
     return float(2 * (labels & predicted).sum() / (labels.sum() + predicted.sum()))
+
+
+def _likelihood_ratio(labels: np.ndarray, given: np.ndarray) -> float:
+    """How many times as often an answer is given to positives as to negatives."""
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return math.nan
+    return float((given & labels).sum() / positives / (max((given & ~labels).sum(), 0.5) / negatives))
 
 
 def _macro_auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:

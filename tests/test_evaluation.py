@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn import metrics
+from statsmodels.stats.proportion import proportion_confint
 
 from covid_cnn.errors import BundleError, DatasetError
 from covid_cnn.evaluation import (
     Interval,
+    average_precision,
     bootstrap,
     calibration,
     choose_threshold,
@@ -20,7 +22,9 @@ from covid_cnn.evaluation import (
     evaluate,
     expected_calibration_error,
     fit_temperature,
+    matthews,
     prediction_sets,
+    predictive_values,
     reliability,
     rows,
     summary,
@@ -56,6 +60,12 @@ def test_wilson_gives_the_published_intervals(successes, n, low, high):
     interval = wilson(successes, n)
     assert interval.value == successes / n
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=5e-4)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 7), (3, 7), (7, 7), (441, 500)])
+def test_wilson_agrees_with_statsmodels(successes, n):
+    interval = wilson(successes, n)
+    assert (interval.low, interval.high) == pytest.approx(proportion_confint(successes, n, method="wilson"), abs=1e-12)
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 0), (3, 2), (-1, 2)])
@@ -123,7 +133,11 @@ def test_binary_metrics_are_those_of_scikit_learn():
         "f1": metrics.f1_score(labels, predicted),
         "auroc": metrics.roc_auc_score(labels, scores),
         "brier": metrics.brier_score_loss(labels, scores),
+        "mcc": metrics.matthews_corrcoef(labels, predicted),
+        "average_precision": metrics.average_precision_score(labels, scores),
     }
+    ratios = metrics.class_likelihood_ratios(labels, predicted)
+    expected |= dict(zip(("lr_positive", "lr_negative"), ratios, strict=True))
     assert {key: report[key]["value"] for key in expected} == pytest.approx(expected)
     for key in (*expected, "ece"):
         assert report[key]["low"] <= report[key]["value"] <= report[key]["high"], key
@@ -422,3 +436,63 @@ def test_the_calibration_tells_before_and_after():
     assert told["after"]["ece"]["high"] < told["before"]["ece"]["low"]
     assert told["after"]["reliability"] == reliability(labels, softmax(logits, axis=1))
     json.dumps(told, allow_nan=False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_correlation_and_average_precision_are_those_of_scikit_learn(seed):
+    labels, probabilities = noisy_set(40, 3, seed)
+    predicted = probabilities.argmax(axis=1)
+    assert matthews(labels, predicted, 3) == pytest.approx(metrics.matthews_corrcoef(labels, predicted))
+    assert matthews(labels, np.zeros(40, int), 3) == 0
+    assert math.isnan(matthews(np.zeros(40, int), predicted, 3))
+    scores = probabilities[:, 1].round(1)  # with ties
+    expected = metrics.average_precision_score(labels == 1, scores)
+    assert average_precision(labels == 1, scores) == pytest.approx(expected)
+    assert math.isnan(average_precision(np.zeros(4, bool), scores[:4]))
+
+
+def test_a_likelihood_ratio_without_a_false_alarm_has_no_value():
+    labels, predicted = np.array([1, 1, 0, 0, 0]), np.array([1, 0, 0, 0, 0])
+    probabilities = np.eye(2)[predicted]
+    report = evaluate(labels, predicted, probabilities, CLASSES, "PNEUMONIA", one_each(5))
+    assert report["lr_positive"] is None
+    assert report["lr_negative"]["value"] == 0.5
+    assert all(math.isfinite(report["lr_negative"][key]) for key in ("low", "high"))
+
+
+def test_a_positive_answer_is_worth_little_where_few_are_ill():
+    # Sensitivity 95 %, specificity 90 %: at a prevalence of 1 % of 10,000 people, 95 hits beside 990 false alarms.
+    positive, negative = predictive_values(95, 100, 90, 100, 0.01)
+    assert positive.value == pytest.approx(95 / (95 + 990))
+    assert negative.value == pytest.approx(8910 / (8910 + 5))
+    assert positive.low < positive.value < positive.high < 0.2
+
+
+def test_predictive_values_at_the_prevalence_of_the_test_set_are_the_plain_ones():
+    labels, probabilities = noisy_set(80, 2)
+    predicted = probabilities.argmax(axis=1)
+    report = evaluate(labels, predicted, probabilities, CLASSES, "PNEUMONIA", one_each(80))
+    (rejections, _), (_, hits) = report["confusion"]
+    positives = int(labels.sum())
+    values = predictive_values(hits, positives, rejections, 80 - positives, positives / 80)
+    assert [value.value for value in values] == pytest.approx([report["ppv"]["value"], report["npv"]["value"]])
+
+
+def test_the_interval_of_a_predictive_value_covers_the_truth_about_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    sensitivity, specificity, prevalence = 0.9, 0.95, 0.1
+    truth = sensitivity * prevalence / (sensitivity * prevalence + (1 - specificity) * (1 - prevalence))
+    hits, rejections = generator.binomial(50, sensitivity, 400), generator.binomial(80, specificity, 400)
+    found = [predictive_values(h, 50, r, 80, prevalence)[0] for h, r in zip(hits, rejections, strict=True)]
+    assert 0.91 <= np.mean([interval.low <= truth <= interval.high for interval in found]) <= 0.995
+
+
+def test_predictive_values_at_the_edges():
+    positive, negative = predictive_values(0, 10, 10, 10, 0.5)
+    assert positive is None  # nobody is called positive
+    assert negative.value == 0.5
+    sure, _ = predictive_values(10, 10, 10, 10, 0.5)
+    assert sure.value == sure.high == 1 and sure.low < 0.95
+    for arguments in ((1, 0, 1, 1, 0.5), (1, 1, 1, 1, 0.0), (2, 1, 1, 1, 0.5)):
+        with pytest.raises(ValueError, match="need positives"):
+            predictive_values(*arguments)
