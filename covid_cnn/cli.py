@@ -5,22 +5,24 @@ may load TensorFlow.
 """
 
 import contextlib
-import csv
 import io
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import tee
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from covid_cnn import __version__, paths
 from covid_cnn.bundle import DEFAULT, Bundle, Prediction
-from covid_cnn.errors import CovidCnnError, ImageError
+from covid_cnn.errors import CovidCnnError
 from covid_cnn.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from covid_cnn.batch import Row
+    from covid_cnn.imaging import Radiograph
 
 app = typer.Typer(
     help="Train, question and demonstrate networks that look for COVID-19 pneumonia on chest X-rays. "
@@ -59,57 +61,69 @@ def predict(
     heatmaps: Annotated[Path | None, typer.Option(help="Write the Grad-CAM overlays into this folder.")] = None,
 ) -> None:
     """Predict and explain radiographs. Exit status 1 when a file could not be read; the others are done."""
+    from covid_cnn import batch
     from covid_cnn import bundle as bundles
 
     if as_json and csv_file:
         raise typer.BadParameter("Give either --json or --csv.")
     bundle = bundles.load(model)
-    rows = _Rows(_predict(bundle, files, heatmaps))
+    found = list(_images(files))
+    if not found:
+        raise CovidCnnError(f"There is no image in {files[0]}: choose an image, or a folder that holds some.")
+    rows = _Rows(_predict(bundle, found, heatmaps), len(found), shown=as_json or csv_file is not None)
     if csv_file:
-        _write_csv(csv_file, bundle, rows)
-    if as_json:
+        # A path that is no Unicode is written byte for byte. Each line is written at once, so that whatever ends the
+        # program leaves a table of what is done.
+        with csv_file.open("w", buffering=1, newline="", encoding="utf-8", errors="surrogateescape") as opened:
+            batch.write_csv(opened, bundle, rows)
+    elif as_json:
         print(json.dumps(list(rows), indent=2))
-    elif not csv_file:
+    else:
         print("Research and teaching only. Not for diagnosis.", file=sys.stderr)
         for row in rows:
             print(_line(row, bundle))
+    if rows.interrupted:
+        print(f"Stopped after {rows.done} of {len(found)} images; what is done is kept.", file=sys.stderr)
+        raise typer.Exit(130)
     if rows.errors:
         raise typer.Exit(1)
 
 
 class _Rows:
-    """The rows one by one, so that memory stays flat, counting those with an error."""
+    """The rows one by one, so that memory stays flat, with their progress. Ctrl-C ends them early."""
 
-    def __init__(self, rows: Iterator[dict[str, Any]]) -> None:
-        self._rows, self.errors = rows, 0
+    def __init__(self, rows: Iterator["Row"], total: int, shown: bool) -> None:
+        self._rows, self._total = rows, total
+        self._hidden = not shown or not sys.stderr.isatty()
+        self.done, self.errors, self.interrupted = 0, 0, False
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for row in self._rows:
-            self.errors += bool(row["error"])
-            yield row
+    def __iter__(self) -> Iterator["Row"]:
+        bar = typer.progressbar(self._rows, self._total, "Images", self._hidden, show_pos=True, file=sys.stderr)
+        try:
+            with bar:
+                for row in bar:
+                    self.errors += bool(row["error"])
+                    yield row
+                    self.done += 1
+        except KeyboardInterrupt:
+            self.interrupted = True
 
 
-def _predict(bundle: Bundle, files: list[Path], heatmaps: Path | None) -> Iterator[dict[str, Any]]:
-    from covid_cnn.reading import read_ahead
+def _predict(bundle: Bundle, files: list[Path], heatmaps: Path | None) -> Iterator["Row"]:
+    from covid_cnn import batch, imaging
 
-    named, opened = tee(_images(files))
-    for path, radiograph in zip(named, read_ahead(opened, lambda radiograph: radiograph), strict=True):
-        row: dict[str, Any] = {"path": str(path), "label": "", "in_distribution": "", "warning": "", "error": ""}
-        row |= {"prediction_set": None} | {f"p_{name}": "" for name in bundle.classes}
-        if isinstance(radiograph, ImageError):
-            yield row | {"error": str(radiograph)}
+    def explained(radiograph: "Radiograph", prediction: Prediction) -> tuple["Row", str, bytes]:
+        overlay = _overlay(radiograph, prediction) if heatmaps else b""
+        return batch.row(bundle, "", (radiograph, prediction)), prediction.label, overlay
+
+    for path, answer in batch.predict(bundle, files, explained, imaging.read, crowd=len(files) > 1):
+        if isinstance(answer, CovidCnnError):
+            yield batch.row(bundle, str(path), answer)
             continue
-        prediction = bundle.predict(radiograph.pixels)
-        warnings = [prediction.warning, *radiograph.warnings]
-        yield row | {
-            "label": prediction.label,
-            "in_distribution": prediction.in_distribution,
-            "warning": " ".join(warning for warning in warnings if warning),
-            "prediction_set": prediction.prediction_set,
-            **{f"p_{name}": round(p, 6) for name, p in prediction.by_class().items()},
-        }
+        row, label, overlay = answer
         if heatmaps:
-            _write_overlay(heatmaps, path, radiograph.pixels, prediction)
+            _write_overlay(heatmaps, f"{path.stem}_{label}", overlay)
+        yield row | {"path": str(path)}
 
 
 def _images(files: list[Path]) -> Iterator[Path]:
@@ -124,34 +138,25 @@ def _images(files: list[Path]) -> Iterator[Path]:
             yield path
 
 
-def _write_overlay(folder: Path, path: Path, pixels: Any, prediction: Prediction) -> None:
+def _overlay(radiograph: "Radiograph", prediction: Prediction) -> bytes:
     from covid_cnn import figures, imaging
 
-    folder.mkdir(parents=True, exist_ok=True)
     heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
-    target = folder / f"{path.stem}_{prediction.label}.png"
+    return imaging.to_png(figures.overlay(figures.fit_within(radiograph.pixels), heatmap))
+
+
+def _write_overlay(folder: Path, name: str, png: bytes) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.png"
     # Folders may hold several files of one name.
     for number in range(2, sys.maxsize):
         if not target.exists():
             break
-        target = folder / f"{path.stem}_{prediction.label}_{number}.png"
-    target.write_bytes(imaging.to_png(figures.overlay(figures.fit_within(pixels), heatmap)))
+        target = folder / f"{name}_{number}.png"
+    target.write_bytes(png)
 
 
-def _write_csv(file: Path, bundle: Bundle, rows: "_Rows") -> None:
-    columns = ["path", "label", "in_distribution", "warning", "error", "prediction_set"]
-    columns += [f"p_{name}" for name in bundle.classes]
-    # A path that is no Unicode is written byte for byte.
-    with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
-        writer = csv.DictWriter(opened, columns)
-        writer.writeheader()
-        for row in rows:
-            in_distribution = str(row["in_distribution"]).lower()  # true, false, or empty
-            possible = " | ".join(row["prediction_set"] or ())
-            writer.writerow(row | {"in_distribution": in_distribution, "prediction_set": possible})
-
-
-def _line(row: dict[str, Any], bundle: Bundle) -> str:
+def _line(row: "Row", bundle: Bundle) -> str:
     if row["error"]:
         return f"{row['path']}: {row['error']}"
     if not row["in_distribution"]:

@@ -17,16 +17,23 @@ T = TypeVar("T")
 
 
 def ahead(items: Iterable[S], work: Callable[[S], T]) -> Iterator[T]:
-    """``work(item)`` for each item, in order, a few of them ahead in other threads, whatever their number."""
+    """``work(item)`` for each item, in order, a few of them ahead in other threads, whatever their number.
+
+    When the iterator is closed, what has not begun is dropped.
+    """
     workers = os.cpu_count() or 1
     pending: deque[Future[T]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) > 2 * workers:
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
                 yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def read_ahead(files: Iterable[Path], then: Callable[[Radiograph], T]) -> Iterator[T | ImageError]:

@@ -48,9 +48,9 @@ def calls(monkeypatch) -> list[str]:
     asked = []
     predict_one = Bundle.predict
 
-    def counted(self, pixels):
+    def counted(self, pixels, *crowd):
         asked.append(self.name)
-        return predict_one(self, pixels)
+        return predict_one(self, pixels, *crowd)
 
     monkeypatch.setattr(Bundle, "predict", counted)
     return asked
@@ -65,7 +65,7 @@ def three(home, monkeypatch) -> Callable[..., Path]:
     """A model of three classes as the only one. Its graph is a stand-in that gives every image these probabilities."""
 
     def make(probabilities: tuple[float, ...] = (0.1, 0.5, 0.4), known: bool = True, **info: object) -> Path:
-        def graph(self: Bundle) -> Callable[..., dict[str, np.ndarray]]:
+        def graph(self: Bundle, threads: int | None = None) -> Callable[..., dict[str, np.ndarray]]:
             # Each class has its heat in a place of its own.
             answers = {
                 "probabilities": np.array([probabilities], np.float32),

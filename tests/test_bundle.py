@@ -224,21 +224,49 @@ def test_of_an_image_of_no_known_kind_nothing_is_ruled_out(folder):
     assert set(prediction.prediction_set) == {"NORMAL", "PNEUMONIA"}
 
 
-def test_threads_get_each_their_own_answer(folder):
+def test_threads_get_each_their_own_answer(folder, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
     model = Bundle(folder)
     images = [synthetic.draw(seed, opacities=bool(seed % 2), size=64) for seed in range(8)]
     alone = [model.predict(pixels) for pixels in images]
     assert len({prediction.embedding.tobytes() for prediction in alone}) == len(images)
 
     def often(i: int) -> list[Prediction]:
-        return [model.predict(images[i]) for _ in range(20)]
+        return [model.predict(images[i], crowd=bool(n % 2)) for n in range(40)]
 
     with ThreadPoolExecutor(8) as threads:
         for expected, answers in zip(alone, threads.map(often, range(8)), strict=True):
             for answer in answers:
-                np.testing.assert_array_equal(answer.probabilities, expected.probabilities)
-                np.testing.assert_array_equal(answer.heatmaps, expected.heatmaps)
-                np.testing.assert_array_equal(answer.embedding, expected.embedding)
+                for part in ("probabilities", "heatmaps", "embedding"):
+                    np.testing.assert_allclose(getattr(answer, part), getattr(expected, part), atol=1e-5)
+
+
+def test_a_crowd_needs_an_interpreter_a_core_at_most(folder, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    model, made, load = Bundle(folder), [], Bundle._load_graph
+
+    def counted(self, threads):
+        made.append(threads)
+        return load(self, threads)
+
+    monkeypatch.setattr(Bundle, "_load_graph", counted)
+    pixels = synthetic.draw(0, opacities=True, size=64)
+    model.predict(pixels)
+    assert made == []
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: model.predict(pixels, crowd=True), range(64)))
+    assert set(made) == {1} and len(made) <= 2
+
+
+def test_a_call_that_fails_leaves_the_crowd_whole(folder, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    model, pixels = Bundle(folder), synthetic.draw(0, opacities=True, size=64)
+    graph = (folder / bundle.GRAPH).read_bytes()
+    (folder / bundle.GRAPH).write_bytes(b"")
+    with pytest.raises(BundleError):
+        model.predict(pixels, crowd=True)
+    (folder / bundle.GRAPH).write_bytes(graph)
+    model.predict(pixels, crowd=True)
 
 
 def test_an_answer_outlives_the_next_one(folder):

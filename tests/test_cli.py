@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from covid_cnn import __version__, bundle, cli, datasets, figures, hospitals, imaging, runs, synthetic
+from covid_cnn import __version__, batch, bundle, cli, datasets, figures, hospitals, imaging, runs, synthetic
 from covid_cnn.bundle import Bundle
 
 COLUMNS = ["path", "label", "in_distribution", "warning", "error", "prediction_set", "p_NORMAL", "p_PNEUMONIA"]
@@ -129,6 +129,67 @@ def test_an_unreadable_file_is_a_row_and_the_others_are_done(run, with_model, im
     for row in (broken, missing):
         assert {row[column] for column in COLUMNS if column not in ("path", "error")} == {""}
     assert good["label"] and not good["error"]
+
+
+def test_the_rows_of_a_large_folder_keep_their_order(run, with_model, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for n in range(40):
+        size = 900 if n % 4 == 0 else 64  # some take long, and must not come late
+        synthetic.write_png(folder / f"{n:02}.png", synthetic.draw(n, opacities=bool(n % 2), size=size))
+    (folder / "07.png").write_bytes(b"no image")
+    assert run("predict", folder, "--csv", "out.csv").status == 1
+    rows = table(tmp_path / "out.csv")
+    assert [Path(row["path"]).name for row in rows] == [f"{n:02}.png" for n in range(40)]
+    assert [n for n, row in enumerate(rows) if row["error"]] == [7]
+    model = Bundle(with_model / "models" / bundle.DEFAULT)
+    for row in rows[:7] + rows[8:]:
+        prediction = model.predict(imaging.read(Path(row["path"])).pixels)
+        assert float(row["p_PNEUMONIA"]) == pytest.approx(prediction.by_class()["PNEUMONIA"], abs=1e-5)
+
+
+def test_ctrl_c_leaves_a_table_of_what_is_done(run, with_model, images, tmp_path, monkeypatch):
+    predict, calls = batch.predict, []
+
+    def interrupted(*arguments, **options):
+        for answer in predict(*arguments, **options):
+            if calls:
+                raise KeyboardInterrupt
+            calls.append(answer)
+            yield answer
+
+    monkeypatch.setattr(batch, "predict", interrupted)
+    result = run("predict", images, "--csv", "out.csv")
+    assert (result.status, result.err) == (130, "Stopped after 1 of 2 images; what is done is kept.\n")
+    (row,) = table(tmp_path / "out.csv")
+    assert row["label"]
+
+
+def test_a_row_is_in_the_file_as_soon_as_it_is_made(run, with_model, images, tmp_path, monkeypatch):
+    write, seen = batch.row, []
+
+    def row(*arguments):
+        seen.append(len(table(tmp_path / "out.csv")))
+        return write(*arguments)
+
+    monkeypatch.setattr(batch, "row", row)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    for n in range(6):
+        shutil.copy(images / "one.png", images / f"one{n}.png")
+    run("predict", images, "--csv", "out.csv")
+    assert seen[-1] > 0
+
+
+def test_a_folder_without_images_is_told(run, with_model, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert run("predict", "empty", "--csv", "out.csv").sentence.startswith("There is no image in empty")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_progress_is_shown_on_a_terminal(run, with_model, images, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    result = run("predict", images, "--csv", "out.csv")
+    assert "Images" in result.err and "2/2" in result.err
 
 
 def test_predict_json_is_a_list(run, with_model, images):

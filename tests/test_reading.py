@@ -4,7 +4,7 @@ import threading
 
 from covid_cnn import synthetic
 from covid_cnn.errors import ImageError
-from covid_cnn.reading import read_ahead
+from covid_cnn.reading import ahead, read_ahead
 
 
 def test_every_file_comes_in_order_and_a_bad_one_as_its_error(tmp_path):
@@ -32,3 +32,20 @@ def test_few_images_are_held_at_a_time(tmp_path, monkeypatch):
         next(results)
         assert read <= taken + 5
     results.close()
+
+
+def test_closing_drops_what_has_not_begun(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    begun, go_on = [], threading.Event()
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item == 1:
+            go_on.wait()
+        return item
+
+    results = ahead(range(100), work)
+    assert next(results) == 0
+    threading.Timer(0.2, go_on.set).start()
+    results.close()
+    assert begun[:2] == [0, 1] and len(begun) <= 3

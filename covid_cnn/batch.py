@@ -1,0 +1,80 @@
+"""Many images at once: answers in the order of the images, and the table that they make.
+
+The command line and the page share both. Reading, resizing and the network leave Python's lock, so a thread a core
+takes each image from its file to its answer; while one waits for the disk, the others compute.
+"""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TextIO, TypeVar
+
+from covid_cnn.bundle import Bundle, Prediction
+from covid_cnn.errors import ArchiveError, CovidCnnError, ImageError
+from covid_cnn.imaging import Radiograph
+from covid_cnn.reading import ahead
+
+S = TypeVar("S")
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+def predict(
+    model: Bundle,
+    sources: Iterable[S],
+    then: Callable[[Radiograph, Prediction], T],
+    read: Callable[[S], Radiograph],
+    crowd: bool = True,
+) -> Iterator[tuple[S, T | CovidCnnError]]:
+    """Each source with ``then(radiograph, prediction)``, in order; one that cannot be read with its error.
+
+    Few images are held at a time, whatever their number. When the iterator is closed, what has not begun is dropped.
+
+    Parameters
+    ----------
+    model : who is asked
+    sources : what to read
+    then : makes of the answer what is kept of it; called in the background, several at a time
+    read : reads one source; raises ImageError or ArchiveError for one that cannot be read
+    crowd : see ``Bundle.predict``; False where there is but one source
+    """
+
+    def answer(source: S) -> tuple[S, T | CovidCnnError]:
+        try:
+            radiograph = read(source)
+        except (ImageError, ArchiveError) as error:
+            return source, error
+        return source, then(radiograph, model.predict(radiograph.pixels, crowd))
+
+    return ahead(sources, answer)
+
+
+def row(model: Bundle, name: str, answer: tuple[Radiograph, Prediction] | CovidCnnError) -> Row:
+    """What the table tells of one image: what ``columns`` names, empty where there is nothing to tell."""
+    empty: Row = {"path": name, "label": "", "in_distribution": "", "warning": "", "error": "", "prediction_set": None}
+    empty |= {f"p_{label}": "" for label in model.classes}
+    if isinstance(answer, CovidCnnError):
+        return empty | {"error": str(answer)}
+    radiograph, prediction = answer
+    return empty | {
+        "label": prediction.label,
+        "in_distribution": prediction.in_distribution,
+        "warning": " ".join(warning for warning in (prediction.warning, *radiograph.warnings) if warning),
+        "prediction_set": prediction.prediction_set,
+        **{f"p_{label}": round(p, 6) for label, p in prediction.by_class().items()},
+    }
+
+
+def columns(model: Bundle) -> list[str]:
+    """The columns of the table, in order."""
+    fixed = ["path", "label", "in_distribution", "warning", "error", "prediction_set"]
+    return fixed + [f"p_{label}" for label in model.classes]
+
+
+def write_csv(file: TextIO, model: Bundle, rows: Iterable[Row]) -> None:
+    """Write the table as CSV, each row as soon as there is one."""
+    writer = csv.DictWriter(file, columns(model), extrasaction="ignore")
+    writer.writeheader()
+    for one in rows:
+        in_distribution = str(one["in_distribution"]).lower()  # true, false, or empty
+        possible = " | ".join(one["prediction_set"] or ())
+        writer.writerow(one | {"in_distribution": in_distribution, "prediction_set": possible})
