@@ -1,17 +1,30 @@
-"""Put a model bundle through a dataset's images, and evaluate its answers."""
+"""Put a model bundle through a dataset's images, and evaluate its answers.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Answers are kept by the digests of the model and of each image, so that a second evaluation asks nothing again, and one
+that was stopped goes on where it was. Only numbers are kept, and no image.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import compress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from covid_cnn import evaluation
-from covid_cnn.bundle import Bundle
+from covid_cnn import batch, evaluation, imaging
+from covid_cnn import bundle as bundles
+from covid_cnn.bundle import Bundle, Prediction
 from covid_cnn.datasets import Item
-from covid_cnn.errors import DatasetError, ImageError
-from covid_cnn.reading import read_ahead
+from covid_cnn.errors import CovidCnnError, DatasetError
+from covid_cnn.imaging import Radiograph
+from covid_cnn.store import Store
+
+AT_ONCE = 32  # images after which the answers are kept, so that a stop loses no more
+FOREIGN = -1  # the label of an image whose class the bundle does not know
 
 # Words that collections use for the same class.
 SYNONYMS = {"nofinding": "normal", "nofindings": "normal", "healthy": "normal", "covid": "covid19"}
@@ -34,8 +47,10 @@ class Answers:
     Attributes
     ----------
     items : the N images
-    labels, predicted : int ``[N]``, the true and the answered class, as indices into the bundle's classes
+    labels, predicted : int ``[N]``, the true and the answered class, as indices into the bundle's classes; a true one
+        that the bundle does not know is ``FOREIGN``
     probabilities : float32 ``[N, K]``, calibrated
+    embeddings : float32 ``[N, D]``, the image as the last layer but one sees it
     flagged : bool ``[N]``, whether the image is unlike those the model learned from
     notes : a sentence for each group of images that was left out
     """
@@ -44,6 +59,7 @@ class Answers:
     labels: np.ndarray
     predicted: np.ndarray
     probabilities: np.ndarray
+    embeddings: np.ndarray
     flagged: np.ndarray
     notes: list[str]
 
@@ -59,13 +75,25 @@ class Answers:
             labels=self.labels[mask],
             predicted=self.predicted[mask],
             probabilities=self.probabilities[mask],
+            embeddings=self.embeddings[mask],
             flagged=self.flagged[mask],
             notes=[],
         )
 
 
-def ask(bundle: Bundle, items: Sequence[Item]) -> Answers:
+def ask(
+    bundle: Bundle,
+    items: Sequence[Item],
+    store: Store | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> Answers:
     """Put ``items`` to a bundle. Images of unknown classes and unreadable ones are left out, and counted in ``notes``.
+
+    Parameters
+    ----------
+    store : where answers are kept and looked for; None asks anew and keeps nothing.
+    progress : called with the part done (0..1) and a line about it; what it raises stops the work, and what was
+        answered until then is kept.
 
     Raises
     ------
@@ -73,35 +101,113 @@ def ask(bundle: Bundle, items: Sequence[Item]) -> Answers:
         No image is left.
     """
     known = [item for item in items if matching_class(item.label, bundle.classes)]
-    read: list[Item] = []
-    predictions = []  # without their maps, which would fill the memory
-    pixels = read_ahead([item.path for item in known], lambda radiograph: radiograph.pixels)
-    for item, image in zip(known, pixels, strict=True):
-        if not isinstance(image, ImageError):
-            read.append(item)
-            answer = bundle.predict(image)
-            predictions.append((answer.label, answer.probabilities, not answer.in_distribution))
-    if not read:
+    if not known:
         raise DatasetError(f"No image is of a class that model {bundle.name} knows ({', '.join(bundle.classes)}).")
-    notes = []
-    if foreign := len(items) - len(known):
-        notes.append(f"{foreign} images are of classes that the model does not know, and were left out.")
-    if unreadable := len(known) - len(read):
-        notes.append(f"{unreadable} images could not be read, and were left out.")
-    named, probabilities, flagged = zip(*predictions, strict=True)
+    return without_foreign(ask_all(bundle, known, store, progress), len(items) - len(known))
+
+
+def without_foreign(answers: Answers, more: int = 0) -> Answers:
+    """The answers to images of classes that the bundle knows; a note counts the others, ``more`` among them."""
+    kept = answers.of(answers.labels != FOREIGN)
+    notes = answers.notes
+    if foreign := len(answers.items) - len(kept.items) + more:
+        notes = [f"{foreign} images are of classes that the model does not know, and were left out.", *notes]
+    return replace(kept, notes=notes)
+
+
+def ask_all(
+    bundle: Bundle,
+    items: Sequence[Item],
+    store: Store | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> Answers:
+    """Put ``items`` to a bundle, those of classes that it does not know too; as ``ask`` otherwise."""
+    read: list[Item] = []
+    told = []
+    with closing(_told(bundle, [item.path for item in items], store)) as answers:
+        for n, (item, answer) in enumerate(zip(items, answers, strict=True), 1):
+            if answer is not None:
+                read.append(item)
+                told.append(answer)
+            if progress:
+                progress(n / len(items), f"Asked about {n} of {len(items)} images")
+    if not read:
+        raise DatasetError("There is no image here that can be read: choose another dataset or split.")
+    unreadable = len(items) - len(read)
+    k = len(bundle.classes)
+    table = np.stack(told)
+    probabilities = table[:, :k]
+    named = [bundles.decide(bundle.classes, row, bundle.positive, bundle.threshold) for row in probabilities]
+    matched = [matching_class(item.label, bundle.classes) for item in read]
     return Answers(
         items=read,
-        labels=np.array([bundle.classes.index(str(matching_class(item.label, bundle.classes))) for item in read]),
-        predicted=np.array([bundle.classes.index(label) for label in named]),
-        probabilities=np.array(probabilities),
-        flagged=np.array(flagged),
-        notes=notes,
+        labels=np.array([bundle.classes.index(name) if name else FOREIGN for name in matched]),
+        predicted=np.array([bundle.classes.index(name) for name in named]),
+        probabilities=probabilities,
+        embeddings=table[:, k + 1 :],
+        flagged=table[:, k] > np.float32(bundle.info["in_distribution"]["limit"]),
+        notes=[f"{unreadable} images could not be read, and were left out."] if unreadable else [],
     )
 
 
-def assess(bundle: Bundle, items: Sequence[Item]) -> dict[str, Any]:
-    """The ``report`` of a bundle's answers to ``items``; raises DatasetError where ``ask`` does."""
-    return report(bundle, ask(bundle, items))
+def kept(bundle: Bundle, items: Sequence[Item], store: Store) -> int:
+    """How many of the items have their answer in the store."""
+    digests = store.file_digests([item.path for item in items])
+    found = store.get(_kind(bundle), sorted(set(digests.values())))
+    return sum(digests.get(item.path, "") in found for item in items)
+
+
+def _told(bundle: Bundle, files: Sequence[Path], store: Store | None) -> Generator[np.ndarray | None, None, None]:
+    """Probabilities, distance and embedding of each image, float32 ``[K + 1 + D]``; None for one that is unreadable."""
+    digests = store.file_digests(files) if store else {}
+    found = store.get(_kind(bundle), sorted(set(digests.values()))) if store else {}
+    unknown = [file for file in files if digests.get(file) not in found]
+    fresh_answers = batch.predict(bundle, unknown, _numbers, imaging.read)
+    fresh: dict[str, bytes] = {}
+
+    def keep() -> None:
+        if store:
+            store.put(_kind(bundle), fresh)
+        fresh.clear()
+
+    with closing(fresh_answers):
+        try:
+            for file in files:
+                if (digest := digests.get(file)) in found:
+                    yield np.frombuffer(found[str(digest)], np.float32)
+                    continue
+                _, told = next(fresh_answers)
+                if isinstance(told, CovidCnnError):
+                    yield None
+                    continue
+                if digest:
+                    fresh[digest] = told.tobytes()
+                if len(fresh) >= AT_ONCE:
+                    keep()
+                yield told
+        finally:
+            keep()
+
+
+def _numbers(radiograph: Radiograph, prediction: Prediction) -> np.ndarray:
+    return np.concatenate(
+        [prediction.probabilities, [prediction.distance], prediction.embedding], dtype=np.float32, casting="same_kind"
+    )
+
+
+def _kind(bundle: Bundle) -> str:
+    """What makes answers to one image the same: the graph, what its distance is measured with, and how images are read.
+
+    The latter is told by the code that reads them, so that no old answer outlives a change of it.
+    """
+    code = b"".join(Path(imaging.__file__).with_name(name).read_bytes() for name in ("imaging.py", "dicom.py"))
+    measured = json.dumps([bundle.info["sha256"], bundle.info["in_distribution"]], sort_keys=True)
+    return "answer " + hashlib.sha256(measured.encode() + code).hexdigest()
+
+
+def assess(bundle: Bundle, items: Sequence[Item], store: Store | None = None) -> dict[str, Any]:
+    """The ``report`` of a bundle's answers to ``items``; parameters and errors as for ``ask``."""
+    return report(bundle, ask(bundle, items, store))
 
 
 def report(bundle: Bundle, answers: Answers) -> dict[str, Any]:

@@ -5,7 +5,7 @@ takes each image from its file to its answer; while one waits for the disk, the 
 """
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, TextIO, TypeVar
 
 from covid_cnn.bundle import Bundle, Prediction
@@ -24,7 +24,7 @@ def predict(
     then: Callable[[Radiograph, Prediction], T],
     read: Callable[[S], Radiograph],
     crowd: bool = True,
-) -> Iterator[tuple[S, T | CovidCnnError]]:
+) -> Generator[tuple[S, T | CovidCnnError], None, None]:
     """Each source with ``then(radiograph, prediction)``, in order; one that cannot be read with its error.
 
     Few images are held at a time, whatever their number. When the iterator is closed, what has not begun is dropped.

@@ -238,12 +238,27 @@ def evaluate(
     data: Annotated[str, typer.Option(help="Dataset: a folder, or the name of one under data/.")],
     split: Annotated[str, typer.Option(help="train, val, test, or all.")] = "test",
     model: Model = DEFAULT,
+    question: Annotated[
+        str,
+        typer.Option(help="classes: each of the model's; positive: the one it looks for or not; ill: ill or healthy."),
+    ] = "classes",
+    threshold: Annotated[float | None, typer.Option(help="Yes from this probability on, in place of the own.")] = None,
+    prevalence: Annotated[
+        float | None, typer.Option(help="Also tell the predictive values where this share of people is positive.")
+    ] = None,
     as_json: Json = False,
     record: Annotated[str | None, typer.Option(metavar="TITLE", help="Keep the result in the model's card.")] = None,
 ) -> None:
-    """Test a model on a dataset: metrics with 95 % intervals."""
-    from covid_cnn import assessment, bundle, cards, datasets, evaluation
+    """Test a model on a dataset: metrics with 95 % intervals. The answers are kept; once stopped, it goes on."""
+    from covid_cnn import assessment, bundle, cards, datasets, evaluation, questions
+    from covid_cnn.store import Store
 
+    if question not in ("classes", questions.POSITIVE, questions.ILL):
+        raise typer.BadParameter("Ask one of classes, positive and ill.")
+    if question == "classes" and (threshold is not None or prevalence is not None):
+        raise typer.BadParameter("A threshold or a prevalence needs --question positive or --question ill.")
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise typer.BadParameter("A prevalence is above 0 and below 1.")
     dataset = datasets.open(data)
     loaded = bundle.load(model)
     # A collection without splits is one test set.
@@ -251,7 +266,13 @@ def evaluate(
     items = dataset.items if whole else dataset.subset(split)
     if not items:
         raise CovidCnnError(f"{dataset.name} has no split {split}: it has {', '.join(dataset.splits)}, and all.")
-    report = assessment.assess(loaded, items)
+    if question == "classes":
+        report = assessment.assess(loaded, items, Store())
+    else:
+        asked = questions.verdicts(loaded, assessment.ask_all(loaded, items, Store()), question, threshold)
+        report = questions.report(asked)
+        if prevalence is not None:
+            report["at_prevalence"] = questions.at_prevalence(asked, prevalence)
     trained = loaded.info["training_data"]["fingerprint"] == datasets.fingerprint(dataset.items)
     if trained and (whole or split != "test"):
         report["notes"].append("The model has learned from some of these images: this is no test.")
@@ -262,6 +283,10 @@ def evaluate(
         print(json.dumps(report, indent=2))
         return
     print(evaluation.summary(report))
+    if told := report.get("at_prevalence"):
+        values = [evaluation.Interval(**told[key]) if told[key] else "undefined" for key in ("ppv", "npv")]
+        print(f"\nWhere {prevalence:.2%} are {report['positive']}: positive predictive value {values[0]},")
+        print(f"negative predictive value {values[1]}.")
     print("\n" + cards.flagged(report))
     for note in report["notes"]:
         print(note)

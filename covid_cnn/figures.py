@@ -7,6 +7,7 @@ load than a prediction takes.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from covid_cnn.curves import Curve
 
 # 256 RGB bytes of each of matplotlib's maps, so that a prediction need not wait for matplotlib. All but Jet are
 # perceptually uniform and read alike by colour-blind eyes; Jet is there because many papers use it.
@@ -122,6 +125,62 @@ def confusion_matrix(matrix: np.ndarray | list[list[int]], classes: Sequence[str
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_parse_math(False)  # a folder's name may hold dollar signs
     return figure
+
+
+def curve(told: Curve, kind: str, threshold: float | None = None, title: str = "") -> Figure:
+    """A ROC or precision-recall curve with its 95 % band, and a mark at a threshold.
+
+    Parameters
+    ----------
+    told : from `curves.roc` or `curves.precision_recall`.
+    kind : "roc" or "precision_recall", for the names of the axes.
+    threshold : where the mark stands; None for no mark.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4.6), facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    axes.fill_between(told.grid, told.low, told.high, color="#0072B2", alpha=0.18, linewidth=0, label="95 % band")
+    axes.plot(told.x, told.y, color="#0072B2", linewidth=2)
+    if kind == "roc":
+        axes.plot((0, 1), (0, 1), color="gray", linestyle="--", linewidth=1, label="chance")
+    if threshold is not None and (told.thresholds >= threshold).any():
+        last = int(np.flatnonzero(told.thresholds >= threshold)[-1])
+        axes.plot(told.x[last], told.y[last], "o", color="#D55E00", markersize=8, label=f"threshold {threshold:.3f}")
+    names = {"roc": ("1 - specificity", "Sensitivity"), "precision_recall": ("Recall (sensitivity)", "Precision")}
+    axes.set(xlabel=names[kind][0], ylabel=names[kind][1], xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+    axes.set_title(title, parse_math=False)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right" if kind == "roc" else "lower left")
+    return figure
+
+
+def calibration_diagram(bins: Sequence[dict]) -> Figure:
+    """How often the more probable answer is right, against how probable it was; bins of `evaluation.reliability`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4.6), facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    values = [(one["confidence"], one["accuracy"]) for one in bins]
+    below = [accuracy["value"] - accuracy["low"] for _, accuracy in values]
+    above = [accuracy["high"] - accuracy["value"] for _, accuracy in values]
+    heights = [accuracy["value"] for _, accuracy in values]
+    axes.plot((0, 1), (0, 1), color="gray", linestyle="--", linewidth=1, label="calibrated")
+    axes.errorbar([x for x, _ in values], heights, (below, above), fmt="o", color="#0072B2", capsize=3)
+    for one in bins:
+        axes.annotate(f" n = {one['n']}", (one["confidence"], one["accuracy"]["value"]), fontsize=8)
+    axes.set(xlabel="Probability of the more probable answer", ylabel="Share that is right, with its 95 % interval")
+    axes.set(xlim=(0, 1.08), ylim=(-0.03, 1.03))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
+    return figure
+
+
+def encoded(figure: Figure, kind: str) -> bytes:
+    """A figure as the bytes of a file: "png" or "svg"."""
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, dpi=200)
+    return file.getvalue()
 
 
 def reliability_diagram(before: Sequence[dict], after: Sequence[dict]) -> Figure:

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def ahead(items: Iterable[S], work: Callable[[S], T]) -> Iterator[T]:
+def ahead(items: Iterable[S], work: Callable[[S], T]) -> Generator[T, None, None]:
     """``work(item)`` for each item, in order, a few of them ahead in other threads, whatever their number.
 
     When the iterator is closed, what has not begun is dropped.
@@ -36,7 +36,7 @@ def ahead(items: Iterable[S], work: Callable[[S], T]) -> Iterator[T]:
                 future.cancel()
 
 
-def read_ahead(files: Iterable[Path], then: Callable[[Radiograph], T]) -> Iterator[T | ImageError]:
+def read_ahead(files: Iterable[Path], then: Callable[[Radiograph], T]) -> Generator[T | ImageError, None, None]:
     """``then(radiograph)`` for each file, in order; for one that cannot be read, its error.
 
     Decoding leaves Python's lock, so threads use all cores. Only a few images are held at a time, whatever their

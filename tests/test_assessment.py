@@ -4,11 +4,14 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from covid_cnn import assessment, bundle, imaging
+from covid_cnn import assessment, bundle, imaging, questions
 from covid_cnn.bundle import Bundle
 from covid_cnn.errors import DatasetError
+from covid_cnn.jobs import Stopped
+from covid_cnn.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +101,84 @@ def test_without_a_known_class_there_is_nothing_to_assess(model, tiny_model):
         assessment.assess(model, items)
     with pytest.raises(DatasetError):
         assessment.assess(model, [])
+
+
+def test_answers_are_kept_and_not_asked_for_again(model, tiny_model, tmp_path, monkeypatch):
+    items, store = tiny_model.dataset.subset("test"), Store(tmp_path / "kept.sqlite")
+    assert assessment.kept(model, items, store) == 0
+    anew = assessment.ask(model, items)
+    first = assessment.ask(model, items, store)
+    assert assessment.kept(model, items, store) == 8
+    monkeypatch.setattr(model, "predict", None)
+    second = assessment.ask(model, items, store)
+    for name in ("labels", "predicted", "probabilities", "embeddings", "flagged"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(anew, name))
+        np.testing.assert_array_equal(getattr(second, name), getattr(anew, name))
+
+
+def test_what_was_answered_before_a_stop_is_kept(model, tiny_model, tmp_path):
+    items, store = tiny_model.dataset.subset("test"), Store(tmp_path / "kept.sqlite")
+
+    def stop_at_half(part, message):
+        if part >= 0.5:
+            raise Stopped(message)
+
+    with pytest.raises(Stopped, match="Asked about 4 of 8 images"):
+        assessment.ask(model, items, store, stop_at_half)
+    assert assessment.kept(model, items, store) == 4
+
+
+def test_another_model_and_another_image_have_answers_of_their_own(model, tiny_model, tmp_path):
+    items, store = tiny_model.dataset.subset("test"), Store(tmp_path / "kept.sqlite")
+    assessment.ask(model, items, store)
+    folder = shutil.copytree(tiny_model.bundle, tmp_path / "other")
+    changed = model.info | {"in_distribution": model.info["in_distribution"] | {"limit": 0.0}}
+    (folder / bundle.INFO).write_text(json.dumps(changed))
+    assert assessment.kept(Bundle(folder), items, store) == 0
+    copy = tmp_path / "copy.png"
+    shutil.copyfile(items[0].path, copy)
+    assert assessment.kept(model, [replace(items[0], path=copy)], store) == 1
+    shutil.copyfile(tiny_model.dataset.subset("train")[0].path, copy)
+    assert assessment.kept(model, [replace(items[0], path=copy)], store) == 0
+
+
+# Yes-or-no questions
+
+
+def test_the_question_a_model_was_made_for_has_its_own_answers(model, tiny_model):
+    answers = assessment.ask_all(model, tiny_model.dataset.subset("test"))
+    asked = questions.verdicts(model, answers, questions.POSITIVE)
+    assert (asked.yes, asked.no, asked.threshold) == ("PNEUMONIA", "not PNEUMONIA", model.threshold)
+    positive = model.classes.index("PNEUMONIA")
+    np.testing.assert_array_equal(asked.predicted, answers.predicted == positive)
+    np.testing.assert_array_equal(asked.labels, answers.labels == positive)
+    report, whole = questions.report(asked), assessment.report(model, answers)
+    for key in ("accuracy", "sensitivity", "specificity", "auroc", "brier", "out_of_distribution"):
+        assert report[key] == pytest.approx(whole[key]), key
+
+
+def test_images_of_foreign_classes_are_ill_and_no_answer_to_the_other_question(model, tiny_model):
+    first, *rest = tiny_model.dataset.subset("test")
+    answers = assessment.ask_all(model, [replace(first, label="Tuberculosis"), *rest])
+    ill = questions.verdicts(model, answers, questions.ILL)
+    assert len(ill.items) == 8 and ill.labels[0]
+    np.testing.assert_allclose(ill.scores, 1 - answers.probabilities[:, model.classes.index("NORMAL")])
+    own = questions.verdicts(model, answers, questions.POSITIVE)
+    assert len(own.items) == 7
+    assert own.notes == ["1 images are of classes that the model does not know, and were left out."]
+
+
+def test_a_threshold_decides(model, tiny_model):
+    answers = assessment.ask_all(model, tiny_model.dataset.subset("test"))
+    for threshold, called in ((0.0, 8), (1.1, 0)):
+        asked = questions.verdicts(model, answers, questions.ILL, threshold)
+        assert sum(questions.counts(asked).values()) == 8
+        assert asked.predicted.sum() == called
+    told = questions.at_prevalence(questions.verdicts(model, answers, questions.ILL, 0.0), 0.01)
+    assert told["ppv"]["value"] == pytest.approx(0.01) and told["npv"] is None
+
+
+def test_a_model_without_the_class_cannot_be_asked(model, tiny_model):
+    answers = assessment.ask_all(model, tiny_model.dataset.subset("test"))
+    with pytest.raises(DatasetError, match="cannot be asked this"):
+        questions.verdicts(model, answers, "nothing")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[1]
 # The address of each page and its title.
-PAGES = {"": "Covid CNN", "predict": "Predict", "train": "Train", "dataset": "Dataset"}
+PAGES = {"": "Covid CNN", "predict": "Predict", "train": "Train", "dataset": "Dataset", "evaluate": "Evaluate"}
 PATIENCE = 60_000  # milliseconds; a busy machine is no failure
 TRAINING = 240_000  # from the click until the end of the run; TensorFlow alone takes long to start
 
