@@ -79,8 +79,14 @@ def affine(shape: tuple[int, ...], augmentation: Augmentation, rng: np.random.Ge
         scale_x = -scale_x
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     matrix = rotation @ np.array([[1, shear], [0, 1]]) @ np.diag([scale_x, scale_y])
+    return about_centre(shape, matrix, (shift_x, shift_y))
+
+
+def about_centre(shape: tuple[int, ...], matrix: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> Affine:
+    """The movement by a matrix ``[2, 2]`` of (x, y) that leaves the centre of an image in place, but for a shift."""
+    height, width = shape
     centre = np.array([width / 2, height / 2])
-    offset = centre + (shift_x, shift_y) - matrix @ centre
+    offset = centre + shift - matrix @ centre
     return (matrix[0, 0], matrix[0, 1], offset[0], matrix[1, 0], matrix[1, 1], offset[1])
 
 
@@ -111,7 +117,7 @@ def tones(pixels: np.ndarray, augmentation: Augmentation, rng: np.random.Generat
         pixels = _stamp(pixels, rng)
     if augmentation.blur:
         sigma = augmentation.blur / 100 * pixels.shape[1] * rng.uniform()
-        pixels = _from_bytes(_to_bytes(pixels).filter(ImageFilter.GaussianBlur(sigma)))
+        pixels = blur(pixels, sigma)
     if augmentation.jpeg:
         pixels = _compress(pixels, int(rng.integers(augmentation.jpeg, 96)))
     if augmentation.noise:
@@ -120,16 +126,36 @@ def tones(pixels: np.ndarray, augmentation: Augmentation, rng: np.random.Generat
     return pixels.astype(np.float32)
 
 
+def blur(pixels: np.ndarray, sigma: float) -> np.ndarray:
+    """``pixels``, float32 ``[H, W]`` 0..1, under a Gaussian of ``sigma`` pixels, in 256 greys."""
+    return _from_bytes(_to_bytes(pixels).filter(ImageFilter.GaussianBlur(sigma)))
+
+
+def write(pixels: np.ndarray, text: str, place: tuple[float, float], size: float, grey: float) -> np.ndarray:
+    """``pixels``, float32 ``[H, W]`` 0..1, with letters on them.
+
+    Parameters
+    ----------
+    place : left and upper edge of the text, in pixels
+    size : of the font, in pixels
+    grey : of the letters, 0..1
+    """
+    height, width = pixels.shape
+    stencil = Image.new("L", (width, height))
+    ImageDraw.Draw(stencil).text(place, text, fill=255, font_size=size)
+    cover = _from_bytes(stencil)
+    return pixels + cover * (np.float32(grey) - pixels)
+
+
 def _stamp(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Up to three words of letters and digits, as markers and annotations are, anywhere and in any grey."""
-    image = _to_bytes(pixels)
-    draw = ImageDraw.Draw(image)
     height, width = pixels.shape
     for _ in range(rng.integers(1, 4)):
         word = "".join(rng.choice(list(string.ascii_uppercase + string.digits), rng.integers(1, 9)))
         place = (rng.uniform(0, 0.9) * width, rng.uniform(0, 0.95) * height)
-        draw.text(place, word, fill=int(rng.integers(256)), font_size=max(6.0, rng.uniform(0.03, 0.1) * height))
-    return _from_bytes(image)
+        grey = int(rng.integers(256)) / 255
+        pixels = write(pixels, word, place, max(6.0, rng.uniform(0.03, 0.1) * height), grey)
+    return pixels
 
 
 def _compress(pixels: np.ndarray, quality: int) -> np.ndarray:

@@ -1,0 +1,109 @@
+"""Changes to an image: each against what it promises, and all of them on any image."""
+
+import numpy as np
+import pytest
+
+from covid_cnn import lung_mask, synthetic, what_if
+from covid_cnn.errors import ImageError
+from covid_cnn.what_if import CHANGES, Step
+
+
+@pytest.fixture(scope="module")
+def drawn() -> np.ndarray:
+    return synthetic.draw(2, opacities=True, size=192)
+
+
+def extremes(name: str) -> list[dict[str, float]]:
+    settings = CHANGES[name].settings
+    low = {key: float(setting.low) for key, setting in settings.items()}
+    high = {key: float(setting.high) for key, setting in settings.items()}
+    return [CHANGES[name].defaults(), low, high]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("size", [(192, 192), (120, 180)])
+def test_every_change_gives_an_image_and_leaves_the_old_one(name, size, drawn):
+    pixels = drawn[: size[0], : size[1]].copy()
+    before = pixels.copy()
+    for settings in extremes(name):
+        changed = CHANGES[name].apply(pixels, **settings)
+        assert changed.dtype == np.float32 and changed.ndim == 2
+        assert changed.min() >= 0 and changed.max() <= 1
+        assert name == "crop" or changed.shape == pixels.shape
+        np.testing.assert_array_equal(pixels, before)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_change_changes_something_at_first(name, drawn):
+    changed = CHANGES[name].apply(drawn, **CHANGES[name].defaults())
+    assert changed.shape != drawn.shape or np.abs(changed - drawn).max() > 0.1
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_first_setting_lies_within_the_range(name):
+    for setting in CHANGES[name].settings.values():
+        assert setting.low <= setting.value <= setting.high
+
+
+def test_mirroring_twice_changes_nothing(drawn):
+    np.testing.assert_array_equal(what_if.mirror(what_if.mirror(drawn)), drawn)
+
+
+def test_a_quarter_turn_clockwise(drawn):
+    np.testing.assert_allclose(what_if.rotate(drawn, 90), np.rot90(drawn, -1), atol=1e-3)
+
+
+def test_a_crop_is_the_middle(drawn):
+    np.testing.assert_array_equal(what_if.crop(drawn, 0.25), drawn[48:144, 48:144])
+
+
+def test_brightening_can_be_taken_back_and_keeps_black_and_white(drawn):
+    np.testing.assert_allclose(what_if.brighten(what_if.brighten(drawn, 1), -1), drawn, atol=1e-3)
+    assert what_if.brighten(drawn, 1).mean() > drawn.mean() > what_if.brighten(drawn, -1).mean()
+    np.testing.assert_array_equal(what_if.brighten(np.float32([[0, 1]]), 1.5), [[0, 1]])
+
+
+def test_blur_keeps_the_mean_and_loses_the_detail():
+    noise = np.random.default_rng(0).random((100, 100), np.float32)
+    blurred = what_if.blur(noise, 2)
+    assert blurred.mean() == pytest.approx(noise.mean(), abs=0.02)
+    assert blurred.std() < noise.std() / 4
+
+
+def test_hiding_the_lungs_and_all_else_hides_everything(drawn):
+    lungs = lung_mask.find(drawn)
+    hidden, kept = what_if.hide_lungs(drawn), what_if.keep_lungs(drawn)
+    assert not hidden[lungs].any() and not kept[~lungs].any()
+    np.testing.assert_array_equal(hidden + kept, drawn)
+
+
+@pytest.mark.parametrize("name", ["hide_lungs", "keep_lungs"])
+def test_without_lungs_there_is_nothing_to_hide(name):
+    with pytest.raises(ImageError, match="No lungs were found .* undo"):
+        CHANGES[name].apply(np.zeros((64, 64), np.float32))
+
+
+def test_a_rectangle_covers_its_place_alone(drawn):
+    covered = what_if.cover(drawn, left=0.25, top=0.5, width=0.125, height=0.25, grey=0.5)
+    inside = np.zeros(drawn.shape, bool)
+    inside[96:144, 48:72] = True
+    assert (covered[inside] == 0.5).all()
+    np.testing.assert_array_equal(covered[~inside], drawn[~inside])
+
+
+def test_a_letter_is_white_and_where_it_was_asked_for():
+    black = np.zeros((200, 300), np.float32)
+    stamped = what_if.stamp(black, left=0.5, top=0.25, size=0.3)
+    rows, columns = np.nonzero(stamped)
+    assert stamped.max() == 1
+    assert 150 <= columns.min() < 165 and 50 <= rows.min() < 80
+    assert 30 < np.ptp(rows) <= 60
+    assert np.abs(what_if.stamp(black, 0.5, 0.25, 0.3, "L") - stamped).max() == 1
+
+
+def test_steps_lie_one_on_top_of_the_other(drawn):
+    steps = [Step("mirror", {}), Step("crop", {"share": 0.25}), Step("stamp", CHANGES["stamp"].defaults())]
+    after = list(what_if.apply(drawn, steps))
+    assert [image.shape for image in after] == [(192, 192), (96, 96), (96, 96)]
+    np.testing.assert_array_equal(after[2], what_if.stamp(drawn[48:144, 48:144][:, ::-1], 0.05, 0.05, 0.1))
+    assert list(what_if.apply(drawn, [])) == []
