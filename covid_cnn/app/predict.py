@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_cnn import __version__, bundle, cards, figures, imaging, report
-from covid_cnn.app import pages, shared
+from covid_cnn.app import pages, shared, what_if
 from covid_cnn.bundle import Bundle, Prediction
 from covid_cnn.errors import CovidCnnError
 from covid_cnn.imaging import Radiograph
@@ -54,6 +54,7 @@ def page() -> None:
                 st.error(shared.plain(str(result)), icon=":material/broken_image:")
             else:
                 _explained(key, *result, model, view)
+                what_if.panel(key, *result, model, view.heatmap_class, view.opacity, view.colour_map)
 
 
 # What to look at
