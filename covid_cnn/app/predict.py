@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import altair as alt
 import pandas as pd
@@ -13,7 +13,8 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_cnn import __version__, bundle, cards, figures, imaging, report
-from covid_cnn.app import pages, shared, what_if
+from covid_cnn.app import folder, pages, shared, what_if
+from covid_cnn.app.folder import Source
 from covid_cnn.bundle import Bundle, Prediction
 from covid_cnn.errors import CovidCnnError
 from covid_cnn.imaging import Radiograph
@@ -44,10 +45,13 @@ def page() -> None:
             st.info("Upload an X-ray, or try one of the samples.", icon=":material/upload:")
             return
         view = _View.choose(model)
+    if len(sources) > 1:
+        key = folder.choose(sources, model, view.binary)
+        sources = {key: sources[key]} if key is not None else {}
+    else:
+        folder.forget()
     results = {key: _predict(key, source.read, model) for key, source in sources.items()}
     _forget(set(sources) | {f"{key} {model.name}" for key in sources})
-    if len(results) > 1:
-        _table([(sources[key].name, result) for key, result in results.items()], view)
     for key, result in results.items():
         with st.container(border=True):
             if isinstance(result, CovidCnnError):
@@ -99,26 +103,19 @@ def _evidence(sections: list[dict[str, Any]]) -> None:
 
 @st.dialog("Model card", width="large")
 def _card(name: str) -> None:
-    folder = bundle.folder_of(name)
-    above, link, below = cards.render(bundle.read_info(folder)).partition(cards.DIAGRAM_LINK)
+    of_model = bundle.folder_of(name)
+    above, link, below = cards.render(bundle.read_info(of_model)).partition(cards.DIAGRAM_LINK)
     st.markdown(above)
-    if link and (folder / cards.DIAGRAM).is_file():
-        st.image((folder / cards.DIAGRAM).read_bytes())
+    if link and (of_model / cards.DIAGRAM).is_file():
+        st.image((of_model / cards.DIAGRAM).read_bytes())
     st.markdown(below)
 
 
-class _Source(NamedTuple):
-    """A chosen image that may or may not be readable."""
-
-    name: str
-    read: Callable[[], Radiograph]
-
-
-def _choose_images() -> dict[str, _Source]:
+def _choose_images() -> dict[str, Source]:
     """The chosen images, each by a key that is its own."""
     # Anything may be uploaded: the kind of a file is told from its content, and many DICOM files have no suffix.
     uploads = st.file_uploader(
-        "X-rays (PNG, JPEG, WebP, BMP, TIFF or DICOM)",
+        "X-rays (PNG, JPEG, WebP, BMP, TIFF or DICOM), or a .zip of them",
         accept_multiple_files=True,
         key="predict_uploads",
         help="Images stay in this computer's memory: they are not stored, and not sent anywhere else.",
@@ -130,12 +127,15 @@ def _choose_images() -> dict[str, _Source]:
         key=SAMPLE,
         help="\n\n".join(f"**{sample.title}.** {sample.story}" for sample in SAMPLES.values()),
     )
-    chosen = {upload.file_id: _Source(upload.name, partial(_read_upload, upload)) for upload in uploads}
+    archives = [upload for upload in uploads if folder.is_archive(upload)]
+    images = [upload for upload in uploads if upload not in archives]
+    chosen = {upload.file_id: Source(upload.name, partial(_read_upload, upload)) for upload in images}
+    chosen |= folder.unpack(archives)
     if not uploads and (sample := st.session_state.get(SAMPLE)):
-        chosen[f"sample {sample}"] = _Source(SAMPLES[sample].title, SAMPLES[sample].read)
+        chosen[f"sample {sample}"] = Source(SAMPLES[sample].title, SAMPLES[sample].read)
         st.caption(SAMPLES[sample].story)
     if not chosen and (path := st.session_state.get(PATH)):
-        chosen[f"path {path}"] = _Source(Path(path).name, partial(imaging.read, Path(path)))
+        chosen[f"path {path}"] = Source(Path(path).name, partial(imaging.read, Path(path)))
         if st.button("Clear the image from the dataset", icon=":material/close:"):
             del st.session_state[PATH]
             st.rerun()
@@ -211,30 +211,6 @@ class _View:
             help=f"The same answer read in two ways: which class it is, or only whether it is {model.positive}.",
         )
         return reading == one
-
-
-def _table(results: list[tuple[str, Any]], view: _View) -> None:
-    """One row an image, for an overview."""
-    rows: list[dict[str, Any]] = []
-    bars: dict[str, Any] = {}
-    for name, result in results:
-        if isinstance(result, CovidCnnError):
-            rows.append({"Image": name, "Label": "unreadable", "Note": str(result)})
-            continue
-        radiograph, prediction = result
-        reading = report.read(prediction, view.binary)
-        notes = [prediction.warning, *radiograph.warnings]
-        row: dict[str, Any] = {"Image": name, "Label": reading.label or "not sure"}
-        if reading.label and reading.prediction_set:
-            row["Could be"] = report.possible(prediction, view.binary)
-        # Of an image that the model does not know, nothing is told that could be taken for an answer.
-        row |= reading.probabilities if reading.label else dict.fromkeys(reading.probabilities)
-        rows.append(row | {"Note": " ".join(note for note in notes if note)})
-        bars = {
-            name: st.column_config.ProgressColumn(name, min_value=0.0, max_value=1.0, format="%.3f")
-            for name in reading.probabilities
-        }
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=bars)
 
 
 def _explained(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, view: _View) -> None:

@@ -1,0 +1,115 @@
+"""Many images at once on the Predict page: archives, the table, stopping and going on, the table as CSV."""
+
+import csv
+import io
+import shutil
+import zipfile
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from covid_cnn import batch, imaging, paths, synthetic
+from covid_cnn.app import folder
+from covid_cnn.bundle import Bundle
+
+TEXT = b"Not an image, whatever its name says.\n"
+
+
+@pytest.fixture(autouse=True)
+def model(tmp_path, monkeypatch, shipped_models) -> Bundle:
+    """The only model of a home folder."""
+    monkeypatch.setenv("COVID_CNN_HOME", str(tmp_path))
+    shutil.copytree(shipped_models[0], paths.models_dir() / shipped_models[0].name)
+    return Bundle(shipped_models[0])
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[bytes]:
+    return [imaging.to_png(synthetic.draw(seed, opacities=bool(seed % 2), size=128)) for seed in range(3)]
+
+
+def packed(files: dict[str, bytes]) -> tuple[str, bytes, str]:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return "images.zip", buffer.getvalue(), "application/zip"
+
+
+def show(**state) -> AppTest:
+    def page():
+        from covid_cnn.app import predict
+
+        predict.page()
+
+    app = AppTest.from_function(page, default_timeout=240)
+    for key, value in state.items():
+        app.session_state[key] = value
+    return app.run()
+
+
+def upload(app: AppTest, *files: tuple[str, bytes, str]) -> AppTest:
+    app = app.file_uploader[0].set_value(files).run()
+    assert not app.exception
+    return app
+
+
+def test_an_archive_is_a_table_with_a_row_for_each_image(drawn):
+    files = {"b/two.png": drawn[1], "a/one.png": drawn[0], "a/bad.png": TEXT, "notes.txt": TEXT, "__x/._a.png": TEXT}
+    app = upload(show(), packed(files))
+    table = app.dataframe[0].value
+    assert list(table["Image"]) == ["images.zip/a/bad.png", "one.png", "two.png"]
+    assert table["Label"][0] == "unreadable" and table["Note"][0].startswith("bad.png is damaged")
+    assert table["X-ray"].isna().tolist() == [True, False, False]
+    assert table["X-ray"][1].startswith("data:image/jpeg;base64,")
+    assert "1 of 3 files could not be read" in app.warning[1].value
+    assert any("one\\.png" in text.value for text in app.markdown)  # the first readable one is open
+
+
+def test_the_csv_is_that_of_the_command_line(model, drawn):
+    read = {"one.png": imaging.read(drawn[0], "one.png"), "two.png": imaging.read(drawn[1], "two.png")}
+    answers = [(name, folder._keep(one, model.predict(one.pixels))) for name, one in read.items()]
+    rows = list(csv.DictReader(io.StringIO(folder._csv(model, answers).decode())))
+    file = io.StringIO()
+    batch.write_csv(file, model, (batch.row(model, n, (one, model.predict(one.pixels))) for n, one in read.items()))
+    assert rows == list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert [row["path"] for row in rows] == ["one.png", "two.png"] and list(rows[0]) == batch.columns(model)
+
+
+def test_what_is_kept_of_an_image_is_small(model, drawn):
+    radiograph = imaging.read(drawn[0], "one.png")
+    kept = folder._keep(radiograph, model.predict(radiograph.pixels))
+    assert kept.radiograph.pixels.size == kept.prediction.heatmaps.size == kept.prediction.seen.size == 0
+    assert len(kept.thumbnail) < 8000
+
+
+def test_asking_can_be_stopped_and_go_on(drawn):
+    app = upload(show(**{folder.STOPPED: True}), packed({f"{n}.png": png for n, png in enumerate(drawn)}))
+    assert any(text.value == "Stopped: 0 of 3 images are done." for text in app.markdown) and not app.dataframe
+    next(button for button in app.button if button.label == "Go on").click()
+    app.run()
+    assert len(app.dataframe[0].value) == 3 and not any(button.label == "Go on" for button in app.button)
+
+
+def test_a_click_meanwhile_loses_nothing(model, drawn, monkeypatch):
+    asked = []
+    predict = Bundle.predict
+
+    def interrupted(self, pixels, *crowd):
+        asked.append(1)
+        return predict(self, pixels, *crowd)
+
+    monkeypatch.setattr(Bundle, "predict", interrupted)
+    app = upload(show(), packed({f"{n}.png": png for n, png in enumerate(drawn)}))
+    assert len(asked) == 4  # once each, and the open one again with its heatmaps
+    app.run()
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [({"notes.txt": TEXT}, "images.zip holds no image"), ({"../out.png": TEXT}, "images.zip was not unpacked")],
+)
+def test_an_archive_of_no_use_is_a_sentence(files, sentence):
+    app = upload(show(), packed(files))
+    assert app.error[0].value.replace("\\", "").startswith(sentence)
