@@ -158,7 +158,7 @@ def _strip(titles: list[str], answers: list[_Answer], view: _View) -> None:
     _moves(pd.DataFrame(rows), view.name, answers[-1].prediction)
     with st.container(horizontal=True):
         for row, (pixels, prediction) in zip(rows, answers, strict=True):
-            with st.container(width=190):
+            with st.container(width=150):
                 st.image(view.overlay(pixels, view.heatmap(prediction)), width="stretch")
                 flag = "" if prediction.in_distribution else " :orange-badge[unlike]"
                 text = f"**{row['step']}** {row['probability']:.3f}"
