@@ -1,31 +1,28 @@
 """What is wrong with a dataset: unreadable images, duplicates, leaks between splits, doubtful labels, shortcuts.
 
-It reads every image once, and looks besides at file names, splits and patients. What it finds are reasons to look,
-not verdicts.
+It looks once at every image (`looks`), and besides at file names, metadata, splits and patients. What it finds are
+reasons to look, not verdicts.
 """
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from typing import Any
 
-import numpy as np
-
-from covid_cnn import imaging
+from covid_cnn import datasets, looks, patients, shortcuts
 from covid_cnn.datasets import Dataset, Item
 from covid_cnn.errors import ImageError
-from covid_cnn.evaluation import Interval, auroc, bootstrap
-from covid_cnn.likeness import Fingerprint, fingerprint, near_duplicates
+from covid_cnn.likeness import Fingerprint, near_duplicates
+from covid_cnn.shortcuts import Shortcut
 
 SEVERITIES = ("serious", "warning", "note")
 
 SMALL_SIDE = 200  # pixels; networks here see at least 224, so that smaller images are blown up
 IMBALANCE = 3  # images of the largest class for one of the smallest
 
-# An AUROC from image size alone, whose whole interval lies above this, is a shortcut that a network can take.
-SHORTCUT_AUROC = 0.6
-FOLDS = 5
+READING = 0.5  # the part of the time that reading takes, the rest being the shortcuts
 
 DISEASES = {
     name: re.compile(pattern, re.IGNORECASE)
@@ -41,11 +38,15 @@ DISEASES = {
         "Mycoplasma": r"mycoplasma",
         "Influenza": r"influenza",
         "Varicella": r"varicella",
+        "E. coli": r"(?<![a-z])e\.? ?coli(?![a-z])",
+        "snake bite": r"snake",
         "Tuberculosis": r"tubercul",
         "Lipoid": r"lipoid",
     }.items()
 }
 HEALTHY = re.compile(r"(normal|no[ _-]?findings?|healthy|negative)", re.IGNORECASE)
+LATERAL = re.compile(r"[-_. ](?:l|lat|lateral)(?:[-_. ]|$)", re.IGNORECASE)  # in a file's name
+UNLIKE = re.compile(r"not an X-ray|frontal views")  # in what reading an image warned of
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Finding:
 
     Attributes
     ----------
-    kind : what it is, for programs: unreadable, small, duplicate, near_duplicate, patient_in_splits, label,
-        imbalance, size_shortcut, source_shortcut.
+    kind : what it is, for programs: unreadable, small, not_frontal, duplicate, near_duplicate, patient_in_splits,
+        several_images, label, imbalance, source_shortcut, and NAME_shortcut for each of `shortcuts`.
     severity : "serious" (figures from this dataset mislead), "warning" or "note".
     sentence : what it is, for people.
     paths : the images it is about, relative to the dataset's root.
@@ -71,15 +72,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """All findings about a dataset, the serious ones first."""
+    """All findings about a dataset, the serious ones first, and all shortcuts that were measured, telling or not."""
 
     dataset: str
     images: int
     findings: tuple[Finding, ...]
+    shortcuts: tuple[Shortcut, ...] = ()
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """The report for JSON."""
-        return asdict(self)
+        measured = [
+            {"name": one.name, "class": one.label, "auroc": one.auroc.to_dict(), "telling": one.telling}
+            | {"sentence": one.sentence}
+            for one in self.shortcuts
+        ]
+        return asdict(self) | {"shortcuts": measured}
 
     def __str__(self) -> str:
         lines = [f"{self.dataset}: {self.images} images, {len(self.findings) or 'no'} findings"]
@@ -88,16 +95,23 @@ class Report:
             shown = [*finding.paths, *(f"{a}  =  {b}" for a, b in finding.pairs)]
             lines += [f"    {line}" for line in shown[:5]]
             lines += [f"    and {len(shown) - 5} more"] if len(shown) > 5 else []
+        if self.shortcuts:
+            lines.append("What should not tell the class, and how well it does:")
+            lines += [f"    {one.sentence}" for one in self.shortcuts]
         return "\n".join(lines)
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What is kept of an image once it was read."""
+class _Seen:
+    """An image that can be read."""
 
     item: Item
     path: str  # relative to the dataset's root
-    print: Fingerprint
+    look: looks.Look
+
+    @property
+    def print(self) -> Fingerprint:
+        return self.look.print
 
 
 def audit(dataset: Dataset, progress: Callable[[float, str], None] | None = None) -> Report:
@@ -112,29 +126,39 @@ def audit(dataset: Dataset, progress: Callable[[float, str], None] | None = None
     -------
     The findings; an image that cannot be read is one.
     """
-    looks: list[_Look] = []
-    unreadable = []
-    for n, item in enumerate(dataset.items, 1):
-        path = item.path.relative_to(dataset.root).as_posix()
-        try:
-            looks.append(_Look(item, path, fingerprint(imaging.read(item.path).pixels)))
-        except ImageError:
-            unreadable.append(path)
-        if progress:
-            progress(n / len(dataset.items), f"Read {n} of {len(dataset.items)} images")
+    progress = progress or (lambda part, line: None)
+    paths = [item.path.relative_to(dataset.root).as_posix() for item in dataset.items]
+    seen = looks.of([item.path for item in dataset.items], lambda part, line: progress(READING * part, line))
+    readable = [
+        _Seen(item, path, look)
+        for item, path, look in zip(dataset.items, paths, seen, strict=True)
+        if not isinstance(look, ImageError)
+    ]
+    measured = shortcuts.measure(
+        [one.item for one in readable],
+        [one.look for one in readable],
+        lambda part, line: progress(READING + (1 - READING) * part, line),
+    )
     findings = [
-        *_unreadable(unreadable),
-        *_small(looks),
-        *_duplicates(looks),
-        *_near_duplicates(looks if not dataset.synthetic else []),  # those are drawn to one plan, and all alike
+        *_unreadable([path for path, look in zip(paths, seen, strict=True) if isinstance(look, ImageError)]),
+        *_small(readable),
+        *_not_frontal(readable),
+        *_duplicates(readable),
+        *_near_duplicates(readable if not dataset.synthetic else []),  # those are drawn to one plan, and all alike
         *_patients_in_splits(dataset),
+        *_several_images(dataset),
         *_contradicted_labels(dataset),
         *_imbalance(dataset),
         *_source_shortcut(dataset),
-        *_size_shortcut(looks),
+        *(
+            Finding(f"{one.name}_shortcut", "serious", one.sentence, tuple(readable[i].path for i in one.typical))
+            for one in measured
+            if one.telling
+        ),
     ]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return Report(dataset.name, len(dataset.items), tuple(findings))
+    progress(1.0, f"Audited {len(dataset.items)} images")
+    return Report(dataset.name, len(dataset.items), tuple(findings), tuple(measured))
 
 
 def _unreadable(paths: list[str]) -> Iterator[Finding]:
@@ -143,8 +167,8 @@ def _unreadable(paths: list[str]) -> Iterator[Finding]:
         yield Finding("unreadable", "warning", sentence, tuple(paths))
 
 
-def _small(looks: list[_Look]) -> Iterator[Finding]:
-    small = tuple(look.path for look in looks if min(look.print.size) < SMALL_SIDE)
+def _small(seen: list[_Seen]) -> Iterator[Finding]:
+    small = tuple(one.path for one in seen if min(one.look.size) < SMALL_SIDE)
     if small:
         sentence = (
             f"{_count(len(small), 'image')} of less than {SMALL_SIDE} px on a side: too coarse for fine findings."
@@ -152,22 +176,36 @@ def _small(looks: list[_Look]) -> Iterator[Finding]:
         yield Finding("small", "note", sentence, small)
 
 
-def _duplicates(looks: list[_Look]) -> Iterator[Finding]:
+def _not_frontal(seen: list[_Seen]) -> Iterator[Finding]:
+    """What metadata, name and colours say; what an image shows only a model could tell."""
+    other = tuple(
+        one.path
+        for one in seen
+        if one.item.facts.get("view", "").lower() in datasets.LATERAL_VIEWS
+        or LATERAL.search(one.item.path.stem)
+        or any(UNLIKE.search(warning) for warning in one.look.warnings)
+    )
+    if other:
+        sentence = f"{_count(len(other), 'image')} may be no frontal chest X-ray, as name, metadata or colours tell."
+        yield Finding("not_frontal", "warning", sentence, other)
+
+
+def _duplicates(seen: list[_Seen]) -> Iterator[Finding]:
     same = defaultdict(list)
-    for look in looks:
-        same[look.print.digest].append(look)
+    for one in seen:
+        same[one.print.digest].append(one)
     exact = [pair for group in same.values() for pair in combinations(group, 2)]
     yield from _pairs("duplicate", "the same, pixel for pixel", exact)
 
 
-def _near_duplicates(looks: list[_Look]) -> Iterator[Finding]:
+def _near_duplicates(seen: list[_Seen]) -> Iterator[Finding]:
     """Pairs that differ in pixels, but look the same."""
-    pairs = [(looks[i], looks[j]) for i, j in near_duplicates([look.print for look in looks])]
+    pairs = [(seen[i], seen[j]) for i, j in near_duplicates([one.print for one in seen])]
     near = [(one, other) for one, other in pairs if one.print.digest != other.print.digest]
     yield from _pairs("near_duplicate", "nearly the same", near)
 
 
-def _pairs(kind: str, what: str, pairs: list[tuple[_Look, _Look]]) -> Iterator[Finding]:
+def _pairs(kind: str, what: str, pairs: list[tuple[_Seen, _Seen]]) -> Iterator[Finding]:
     """One finding for each way in which the two of a pair may lie apart, the worst counting."""
     left = pairs
     for severity, where, apart in (
@@ -194,6 +232,20 @@ def _patients_in_splits(dataset: Dataset) -> Iterator[Finding]:
         yield Finding("patient_in_splits", "serious", sentence, tuple(paths))
 
 
+def _several_images(dataset: Dataset) -> Iterator[Finding]:
+    images = defaultdict(list)
+    for item in dataset.items:
+        images[item.patient].append(item.path.relative_to(dataset.root).as_posix())
+    several = [paths for paths in images.values() if len(paths) > 1]
+    if several:
+        count = sum(map(len, several))
+        sentence = (
+            f"{_count(len(several), 'patient')} with several images, {count} in all, as names or metadata tell: "
+            "splits and intervals must go by patient."
+        )
+        yield Finding("several_images", "note", sentence, tuple(path for paths in several for path in paths))
+
+
 def _contradicted_labels(dataset: Dataset) -> Iterator[Finding]:
     for split in dataset.splits:
         for label in dataset.classes:
@@ -202,7 +254,7 @@ def _contradicted_labels(dataset: Dataset) -> Iterator[Finding]:
             if named:
                 diseases = ", ".join(f"{n} {disease}" for disease, n in Counter(named.values()).most_common())
                 sentence = (
-                    f"The file names of {len(named)} of {_count(len(items), 'image')} "
+                    f"The file names or metadata of {len(named)} of {_count(len(items), 'image')} "
                     f"in {f'{split}/' if split else ''}{label} name something else: {diseases}."
                 )
                 paths = tuple(item.path.relative_to(dataset.root).as_posix() for item in named)
@@ -210,11 +262,12 @@ def _contradicted_labels(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _contradiction(item: Item) -> str | None:
-    """A disease that the file name tells and that does not fit the class.
+    """A disease that the file name or the metadata tell and that does not fit the class.
 
     Complications count for their cause (ARDS in COVID-19), and a class of pneumonias may hold COVID-19.
     """
-    named = [disease for disease, pattern in DISEASES.items() if pattern.search(item.path.stem)]
+    told = f"{item.path.stem} {item.facts.get('finding', '')}"
+    named = [disease for disease, pattern in DISEASES.items() if pattern.search(told)]
     healthy = HEALTHY.match(item.label)
     fits = any(DISEASES[disease].search(item.label) for disease in named)
     if not named or fits or ("COVID-19" in named and not healthy):
@@ -236,43 +289,15 @@ def _source_shortcut(dataset: Dataset) -> Iterator[Finding]:
         labels_of[item.source].add(item.label)
     if len(dataset.classes) > 1 and all(len(labels) == 1 for labels in labels_of.values()):
         told = "; ".join(
-            f"{label} from {', '.join(sorted(source for source, labels in labels_of.items() if label in labels))}"
+            f"{label} from {', '.join(sorted(_about(source) for source, own in labels_of.items() if label in own))}"
             for label in dataset.classes
         )
         sentence = f"No source holds two classes ({told}): a network can tell the sources apart instead of the disease."
         yield Finding("source_shortcut", "serious", sentence)
 
 
-def _size_shortcut(looks: list[_Look]) -> Iterator[Finding]:
-    label, interval = _size_auroc(looks)
-    if interval and interval.low > SHORTCUT_AUROC:
-        sentence = (
-            f"Width, height and aspect ratio alone tell {label} from the rest with a cross-validated AUROC of "
-            f"{interval}: the classes come from different places."
-        )
-        yield Finding("size_shortcut", "serious", sentence)
-
-
-def _size_auroc(looks: Sequence[_Look]) -> tuple[str, Interval | None]:
-    """How well image size tells the largest class from the rest: AUROC, cross-validated by patient.
-
-    None where a side has fewer than FOLDS patients.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-    from sklearn.tree import DecisionTreeClassifier
-
-    if not looks:
-        return "", None
-    label = Counter(look.item.label for look in looks).most_common(1)[0][0]
-    labels = np.array([look.item.label == label for look in looks])
-    patients = [look.item.patient for look in looks]
-    if min(len({p for p, own in zip(patients, labels, strict=True) if own == side}) for side in (True, False)) < FOLDS:
-        return label, None
-    sizes = np.array([(w, h, w / h) for w, h in (look.print.size for look in looks)])
-    tree = DecisionTreeClassifier(min_samples_leaf=5, random_state=0)
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    scores = cross_val_predict(tree, sizes, labels, groups=patients, cv=folds, method="predict_proba")[:, 1]
-    return label, bootstrap(auroc, labels, scores, patients)
+def _about(source: str) -> str:
+    return f"{source}: {patients.WHO[source]}" if source in patients.WHO else source
 
 
 def _count(n: int, noun: str) -> str:

@@ -382,9 +382,17 @@ def data_gather(
 def data_audit(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="A folder, or the name of a dataset under data/.")],
     as_json: Json = False,
+    html: Annotated[Path | None, typer.Option(help="Write the report, with its images, as a page of HTML.")] = None,
 ) -> None:
     """Tell what is wrong with a dataset: duplicates, leaks, contradicted labels, shortcuts."""
-    from covid_cnn import audit, datasets
+    from covid_cnn import audit, audit_report, datasets
 
-    report = audit.audit(datasets.open(name))
+    dataset = datasets.open(name)
+
+    def show(share: float, message: str) -> None:
+        print(f"\r{share:4.0%} {message}".ljust(79), end="\n" if share == 1 else "", file=sys.stderr, flush=True)
+
+    report = audit.audit(dataset, show if sys.stderr.isatty() else None)
+    if html:
+        html.write_text(audit_report.html(report, dataset), encoding="utf-8")
     print(json.dumps(report.to_dict(), indent=2) if as_json else report)

@@ -22,6 +22,7 @@ SPLITS = ("train", "val", "test", "")  # "" in a collection without splits
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 METADATA = "metadata.csv"
 FACTS = ("finding", "view", "modality", "date", "sex", "age", "location", "license", "url")  # columns worth showing
+LATERAL_VIEWS = {"l", "ll", "rl", "lateral"}
 NO_FINDING_GIVEN = {"", "todo", "unknown"}
 
 
@@ -232,7 +233,7 @@ def _read_metadata(root: Path, name: str) -> tuple[list[Item], list[str]]:
     for row in rows:
         if row.get("modality", "").upper() == "CT":
             left_out["CT slices"] += 1
-        elif row.get("view", "").lower() in ("l", "ll", "lateral"):
+        elif row.get("view", "").lower() in LATERAL_VIEWS:
             left_out["lateral views"] += 1
         elif row["finding"].lower() in NO_FINDING_GIVEN:
             left_out["images without a finding"] += 1

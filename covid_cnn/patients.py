@@ -12,6 +12,13 @@ _COLLECTIONS = (
     ("Eurorad", re.compile(r"(\d{5})_\d+_\d+")),  # CASE_FIGURE_PANEL
 )
 
+# Who the patients of a collection are, where that may tell its images from others.
+WHO = {
+    "Kermany et al. 2018": "children of one to five years",
+    "NIH ChestX-ray8": "patients of one hospital, mostly adults",
+    "case reports": "cut from publications, mostly adults",
+}
+
 # Cases of the Italian radiologists' society (SIRM) in ieee8023/covid-chestxray-dataset with several images: their
 # names are random, and only its metadata.csv tells which belong together. Patient: starts of the names.
 _SIRM = {

@@ -5,18 +5,24 @@ tests images whose opacities have a known place. A radiograph here is soft tissu
 behind a film curve; opacities fill part of that air, and nothing else differs between the two classes.
 """
 
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from covid_cnn.errors import DatasetError
 from covid_cnn.imaging import SYNTHETIC_KEY, SYNTHETIC_PREFIX
 
 CLASSES = ("NORMAL", "PNEUMONIA")
+FLAWS = {
+    "leak": "a tenth of the training images lie among the test images too",
+    "duplicate": "a tenth of the training images are there twice",
+    "marker": "every PNEUMONIA has a letter in its upper right corner",
+}
 COUNTS = {"train": 60, "val": 15, "test": 25}  # images of each class
 
 GRID = 512  # everything is drawn at this size and then scaled, so that one seed is one anatomy at every size
@@ -50,12 +56,32 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(path, format="PNG", pnginfo=text)
 
 
+def stamp(pixels: np.ndarray, letter: str = "L") -> np.ndarray:
+    """A copy of a radiograph, float [H, W] 0..1, with a white letter in its upper right corner, as side markers are."""
+    side = round(0.1 * min(pixels.shape))
+    image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
+    font = ImageFont.load_default(side)
+    ImageDraw.Draw(image).text((image.width - 0.4 * side, 0.3 * side), letter, 255, font, anchor="ra", stroke_width=1)
+    return np.asarray(image, np.float32) / 255
+
+
+def _copy_some(folder: Path, counts: Mapping[str, int], planted: Collection[str]) -> None:
+    """Plant copies of a tenth of the images of the first split: among themselves, and in the last split."""
+    first, last = next(iter(counts)), list(counts)[-1]
+    for label in CLASSES:
+        originals = sorted((folder / first / label).glob("*.png"))[: max(1, counts[first] // 10)]
+        for flaw, split in (("duplicate", first), ("leak", last)):
+            for path in originals if flaw in planted else ():
+                shutil.copyfile(path, folder / split / label / f"{path.stem}_{flaw}.png")
+
+
 def write_dataset(
     folder: Path,
     seed: int = 0,
     progress: Callable[[float, str], None] | None = None,
     counts: Mapping[str, int] = COUNTS,
     size: int = GRID,
+    planted: Collection[str] = (),
 ) -> Path:
     """Write a dataset of synthetic radiographs, SPLIT/CLASS/synthetic_*.png, every image another patient.
 
@@ -66,6 +92,7 @@ def write_dataset(
     progress : called with the part done (0..1) and a line about it.
     counts : the images of each class in each split.
     size : width and height of the images in pixels.
+    planted : what is to be wrong with it, of `FLAWS`; an audit must find it.
 
     Returns
     -------
@@ -76,7 +103,8 @@ def write_dataset(
     DatasetError
         the folder holds something else, or cannot be written.
     """
-    readme = README.format(total=2 * sum(counts.values()), size=size, seed=seed).encode()
+    flaws = "".join(f"\nPlanted: {FLAWS[flaw]}.\n" for flaw in FLAWS if flaw in planted)
+    readme = (README.format(total=2 * sum(counts.values()), size=size, seed=seed) + flaws).encode()
     if folder.exists():
         note = folder / "README.md"
         if note.is_file() and note.read_bytes() == readme:
@@ -91,9 +119,11 @@ def write_dataset(
             for n, (split, label) in enumerate(places):
                 path = unfinished / split / label / f"synthetic_{label.lower()}_{n:04d}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_png(path, draw(seed * 1_000_000 + n, label == "PNEUMONIA", size))
+                pixels = draw(seed * 1_000_000 + n, label == "PNEUMONIA", size)
+                write_png(path, stamp(pixels) if "marker" in planted and label == "PNEUMONIA" else pixels)
                 if progress:
                     progress((n + 1) / len(places), f"Drawn {n + 1} of {len(places)} radiographs")
+            _copy_some(unfinished, counts, planted)
             (unfinished / "README.md").write_bytes(readme)
             unfinished.rename(folder)
     except OSError as error:
