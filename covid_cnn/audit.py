@@ -30,6 +30,7 @@ DISEASES = {
         "COVID-19": r"covid|ncov|sars-?cov-?2|coronavirus",
         "SARS": r"(?<![a-z])sars(?!-?cov-?2)",
         "MERS": r"(?<![a-z])mers",
+        "snake bite": r"snake",
         "ARDS": r"(?<![a-z])ards",
         "Streptococcus": r"strepto|pneumococc",
         "Pneumocystis": r"pneumocystis",
@@ -39,13 +40,12 @@ DISEASES = {
         "Influenza": r"influenza",
         "Varicella": r"varicella",
         "E. coli": r"(?<![a-z])e\.? ?coli(?![a-z])",
-        "snake bite": r"snake",
         "Tuberculosis": r"tubercul",
         "Lipoid": r"lipoid",
     }.items()
 }
 HEALTHY = re.compile(r"(normal|no[ _-]?findings?|healthy|negative)", re.IGNORECASE)
-LATERAL = re.compile(r"[-_. ](?:l|lat|lateral)(?:[-_. ]|$)", re.IGNORECASE)  # in a file's name
+LATERAL = re.compile(r"[-_. ](?:lat|lateral)(?:[-_. ]|$)|[-_]l$", re.IGNORECASE)  # in a file's name
 UNLIKE = re.compile(r"not an X-ray|frontal views")  # in what reading an image warned of
 
 

@@ -12,6 +12,7 @@ from covid_cnn.errors import ImageError
 
 MEAN_SIZE = 160  # pixels
 AT_ONCE = 64  # images
+RED, BLUE = np.array((213, 94, 0)), np.array((0, 114, 178))  # Okabe and Ito's, which colour-blind eyes tell apart
 
 
 def mean_images(
@@ -43,6 +44,16 @@ def mean_images(
             done = first + len(items)
             progress(done / len(dataset.items), f"Read {done} of {len(dataset.items)} images")
     return {label: (total / (255 * counts[label])).astype(np.float32) for label, total in sums.items() if counts[label]}
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Two mean images, float ``[H, W]``, as a picture of where they differ: uint8 ``[H, W, 3]``.
+
+    White where they are equal, red where `one` is brighter and blue where `other` is, full where they differ most.
+    """
+    share = (one - other) / max(float(np.abs(one - other).max()), 1e-6)
+    towards = np.where(share[..., None] > 0, RED, BLUE)
+    return np.rint(255 + (towards - 255) * np.abs(share[..., None])).astype(np.uint8)
 
 
 def _square(small: bytes, size: int) -> np.ndarray:

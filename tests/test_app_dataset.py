@@ -1,15 +1,22 @@
 """The dataset page: adding, browsing and auditing, without a browser."""
 
 import io
+import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from covid_cnn import adding, synthetic
+from covid_cnn import adding, shortcuts, synthetic
 from covid_cnn.errors import DatasetError
+
+
+@pytest.fixture(autouse=True)
+def _no_work_of_other_tests():
+    st.cache_resource.clear()
 
 
 @pytest.fixture
@@ -40,7 +47,7 @@ def show() -> AppTest:
 
         dataset.page()
 
-    return settled(AppTest.from_function(page, default_timeout=30).run())
+    return settled(AppTest.from_function(page, default_timeout=120).run())
 
 
 def settled(app: AppTest) -> AppTest:
@@ -50,6 +57,15 @@ def settled(app: AppTest) -> AppTest:
 
 def press(app: AppTest, label: str) -> AppTest:
     return settled(next(button for button in app.button if button.label == label).click().run())
+
+
+def finished(app: AppTest) -> AppTest:
+    """The page once the work that it waits for is done."""
+    end = time.monotonic() + 120
+    while any(button.label == "Stop" for button in app.button) and time.monotonic() < end:
+        time.sleep(0.1)
+        app = settled(app.run())
+    return app
 
 
 def captions(app: AppTest) -> str:
@@ -159,9 +175,43 @@ def test_the_overview_counts_images_and_patients(chest):
     assert table.to_numpy().tolist() == [["NORMAL", 15, 1, 16, 16], ["PNEUMONIA", 15, 1, 16, 16]]
 
 
-def test_the_audit_shows_what_it_finds_and_is_kept(chest):
-    app = press(show(), "Start the audit")
+def test_the_audit_shows_what_it_finds_and_is_kept(chest, monkeypatch):
+    monkeypatch.setattr(shortcuts, "CUES", ())
+    app = finished(press(show(), "Start the audit"))
     assert any("1 image cannot be read" in warning.value for warning in app.warning)
     assert any("in two classes" in error.value for error in app.error)
     again = show()
     assert [error.value for error in again.error] == [error.value for error in app.error]
+    assert {button.label for button in app.get("download_button")} == {"Report (HTML)", "JSON"}
+
+
+def test_the_mean_images_come_when_asked_for(chest):
+    app = finished(press(show(), "Look at all images"))
+    assert {"Mean of NORMAL", "Mean of PNEUMONIA"} <= {caption.value for caption in app.caption}
+    facts = app.dataframe[-1].value
+    assert facts["Class"].tolist() == ["NORMAL", "PNEUMONIA"] and facts["Width, px"].tolist() == ["16 (16 to 16)"] * 2
+
+
+def test_images_are_sorted_by_brightness(chest):
+    app = show()
+    app = finished(settled(app.selectbox(key="dataset_order_my_chest_x").set_value("Brightness").run()))
+    app = finished(press(app, "Read the images"))
+    app = settled(app.button(key="dataset_view_0").click().run())
+    assert any(text.value in ("N_01.png", "N_00.png", "P_00.png") for text in app.text)
+
+
+def test_an_image_shows_its_patients_others_and_its_licence(home):
+    folder = home / "data" / "with_metadata"
+    (folder / "images").mkdir(parents=True)
+    rows = ["filename,finding,patientid,view,license"]
+    for n, finding in enumerate(("COVID-19", "COVID-19", "SARS")):
+        synthetic.write_png(folder / "images" / f"{n}.png", np.eye(16) * (n + 1) / 3)
+        rows.append(f"{n}.png,{finding},{n // 2},PA,CC BY {n}")
+    (folder / "metadata.csv").write_text("\n".join(rows))
+    app = show()
+    assert r"CC BY 2" in captions(app)
+    app = settled(app.button(key="dataset_view_0").click().run())
+    assert any("Of the same patient" in text.value for text in app.markdown)
+    assert "CC BY 0" in {text.value for text in app.text}
+    tables = [frame.value for frame in app.dataframe]
+    assert any(table.columns.tolist() == ["Finding", "Class", "Images"] for table in tables)

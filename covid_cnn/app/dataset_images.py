@@ -1,0 +1,174 @@
+"""Browse the images of a dataset: filters, order, pages of thumbnails, and one image opened large."""
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from PIL import Image, ImageOps
+
+from covid_cnn import imaging, looks
+from covid_cnn.app import pages, working
+from covid_cnn.app.shared import SYNTHETIC, plain
+from covid_cnn.datasets import Dataset, Item
+from covid_cnn.errors import ImageError
+from covid_cnn.jobs import Progress
+from covid_cnn.looks import Look
+
+PAGE_SIZES = (12, 24, 48)
+CARD = 168  # pixels; two cards fit beside each other on a phone
+SHOWN = 12  # other images of a patient
+SPLIT_NAMES = {"train": "Train", "val": "Validation", "test": "Test", "": "No split"}
+OPENED = "dataset_opened"  # key of the session: the image to open
+# What to sort by; the images that cannot be read come last. None is the order of the files.
+ORDERS: dict[str, Callable[[Look | None], float] | None] = {
+    "Name": None,
+    "Size": lambda look: look.size[0] * look.size[1] if look else math.inf,
+    "Brightness": lambda look: look.brightness if look else math.inf,
+    "Contrast": lambda look: look.contrast if look else math.inf,
+}
+
+
+@st.fragment
+def show(dataset: Dataset) -> None:
+    """The images that fit the filters, a page of them at a time."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        splits = _filter(dataset, "Split", dataset.splits, SPLIT_NAMES.__getitem__)
+        labels = _filter(dataset, "Class", dataset.classes)
+        sources = _filter(dataset, "Source", sorted({item.source for item in dataset.items}))
+        views = _filter(dataset, "View", sorted({view for item in dataset.items if (view := item.facts.get("view"))}))
+        words = st.text_input(
+            "Name or patient",
+            key=f"dataset_name_{dataset.name}",
+            placeholder="Any",
+            icon=":material/search:",
+            width=CARD,
+        )
+        order = st.selectbox("Sort by", list(ORDERS), key=f"dataset_order_{dataset.name}", width=CARD)
+        size = st.selectbox("Images a page", PAGE_SIZES, index=1, key="dataset_size", width=CARD)
+    items = [
+        item
+        for item in dataset.items
+        if (not splits or item.split in splits)
+        and (not labels or item.label in labels)
+        and (not sources or item.source in sources)
+        and (not views or item.facts.get("view") in views)
+        and words.strip().lower() in f"{item.path.name} {item.patient}".lower()
+    ]
+    if not items:
+        st.info("No image fits these filters.", icon=":material/filter_alt_off:")
+        return
+    if (value := ORDERS[order]) is not None:
+        seen = working.result(("looks", dataset.root, len(items)), lambda tell: _looks(items, tell), "Read the images")
+        if seen is None:
+            return
+        items.sort(key=lambda item: value(seen.get(item.path)))
+    count = math.ceil(len(items) / size)
+    chosen = dataset.name, *splits, *labels, *sources, *views, words, order, size
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        place = st.empty()
+        number = st.pagination(count, key=f"dataset_page_{hash(chosen)}")  # another choice starts at page 1
+    first = size * (number - 1)
+    last = min(first + size, len(items))
+    place.caption(f"Page {number} of {count}: images {first + 1} to {last} of {len(items)}", width="content")
+    cards(items[first:last], [f"dataset_view_{n}" for n in range(first, last)])
+
+
+def _filter(dataset: Dataset, label: str, options: Sequence[str], shown: Callable[[str], str] = str) -> list[str]:
+    """The chosen options, of which none stands for all; asks only where there is a choice."""
+    if len(options) < 2:
+        return []
+    return st.multiselect(
+        label,
+        options,
+        key=f"dataset_{label.lower()}_{dataset.name}",
+        format_func=shown,
+        placeholder="All",
+        width=CARD,
+    )
+
+
+def _looks(items: Sequence[Item], tell: Progress) -> dict[Path, Look]:
+    seen = looks.of([item.path for item in items], tell)
+    return {item.path: look for item, look in zip(items, seen, strict=True) if isinstance(look, Look)}
+
+
+def cards(items: Sequence[Item], keys: Sequence[str]) -> None:
+    """Small images beside each other, each with a button that opens it."""
+    small = looks.thumbnails([item.path for item in items])
+    with st.container(horizontal=True):
+        for item, jpeg, key in zip(items, small, keys, strict=True):
+            card(item, jpeg, key)
+
+
+def card(item: Item, jpeg: bytes | ImageError, key: str) -> None:
+    """A small image, or the reason why there is none, with its class and split and a button that opens it."""
+    with st.container(border=True, width=CARD, gap="xsmall"):
+        if isinstance(jpeg, ImageError):
+            with st.container(height=CARD - 34, border=False):  # as high as the images beside it
+                st.caption(f":material/broken_image: {plain(str(jpeg))}")
+        else:
+            st.image(_squared(jpeg), width="stretch", alt=f"{item.label}, {item.path.name}")
+            if item.path.name.startswith("synthetic_"):
+                st.badge("Synthetic", icon=":material/draw:", color="violet")
+        st.text(item.label)
+        st.caption(SPLIT_NAMES[item.split] if item.split else plain(item.source))
+        if licence := item.facts.get("license"):
+            st.caption(f":material/copyright: {plain(licence)}")
+        if st.button("View", key=key, icon=":material/zoom_in:", width="stretch"):
+            st.session_state[OPENED] = item
+            st.rerun()  # a dialog must be opened by the page: this may be a dialog itself, or a part of the page
+
+
+@st.cache_data(max_entries=2000, show_spinner=False)
+def _squared(jpeg: bytes) -> bytes:
+    """A square PNG with the whole of a small image in it."""
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        square = ImageOps.pad(picture, (looks.SMALL_SIDE, looks.SMALL_SIDE))
+        return imaging.to_png(np.asarray(square, np.float32) / 255)
+
+
+def opened(dataset: Dataset) -> None:
+    """Show, over the page, the image whose card was clicked last."""
+    if item := st.session_state.pop(OPENED, None):
+        _view(item, dataset)
+
+
+@st.dialog("Image", width="large", icon=":material/radiology:")
+def _view(item: Item, dataset: Dataset) -> None:
+    picture, facts = st.columns([3, 2], gap="medium")
+    try:
+        radiograph = imaging.read(item.path)
+    except ImageError as error:
+        picture.error(plain(str(error)))
+        radiograph = None
+    told = {
+        "Name": item.path.name,
+        "Class": item.label,
+        "Split": SPLIT_NAMES[item.split],
+        "Patient": item.patient,
+        "Source": item.source,
+        "License": item.facts.get("license", "not told"),
+    }
+    if radiograph:
+        picture.image(imaging.to_png(radiograph.pixels), width="stretch", alt=f"{item.label}, {item.path.name}")
+        told["Format"] = radiograph.origin
+    told |= {name.capitalize(): value for name, value in item.facts.items()}
+    with facts:
+        if radiograph and st.button("Send to Predict", icon=":material/radiology:", type="primary", width="stretch"):
+            st.session_state["predict_path"] = str(item.path)
+            pages.switch(pages.PREDICT)
+        if radiograph and radiograph.synthetic:
+            st.markdown(SYNTHETIC)
+        for warning in radiograph.warnings if radiograph else ():
+            st.warning(plain(warning), icon=":material/warning:")
+        for name, value in told.items():
+            with st.container(horizontal=True, gap="small"):
+                st.caption(name, width=72)
+                st.text(value, width="stretch")
+    others = [other for other in dataset.items if other.patient == item.patient and other != item]
+    if others:
+        st.markdown(f"**Of the same patient**, {len(others)}")
+        cards(others[:SHOWN], [f"dataset_same_{n}" for n in range(min(SHOWN, len(others)))])

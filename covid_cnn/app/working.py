@@ -1,0 +1,55 @@
+"""Long work in the background: a button that starts it, its progress, a button that stops it, and its result."""
+
+from collections.abc import Hashable
+from typing import Any, TypeVar, cast
+
+import streamlit as st
+
+from covid_cnn.app.shared import plain
+from covid_cnn.jobs import Job, Work
+
+T = TypeVar("T")
+
+SOON = 0.4  # seconds in which short work may end, so that no progress flickers by
+
+
+@st.cache_resource(show_spinner=False)
+def _jobs() -> dict[Hashable, Job[Any]]:
+    """All work of this process, whoever started it."""
+    return {}
+
+
+def known(key: Hashable) -> bool:
+    """Whether the work of this key was started."""
+    return key in _jobs()
+
+
+def result(key: Hashable, work: Work[T], start: str) -> T | None:
+    """What `work` returned; until then a button that starts it, or its progress, and None.
+
+    Parameters
+    ----------
+    key : the same work has the same key, in all sessions.
+    start : what the button says.
+    """
+    job = _jobs().get(key)
+    if job is None or (not job.running and job.result is None):
+        if job:
+            st.info(plain(job.problem), icon=":material/info:")
+        if not st.button(start, key=f"start_{hash(key)}", icon=":material/play_arrow:", type="primary"):
+            return None
+        job = _jobs()[key] = Job(work)
+        job.wait(SOON)
+    if job.running:
+        _watch(job, hash(key))
+        return None
+    return cast("T | None", job.result)
+
+
+@st.fragment(run_every=1.0)
+def _watch(job: Job[Any], name: int) -> None:
+    if not job.running:
+        st.rerun()
+    st.progress(min(max(job.part, 0.0), 1.0), plain(job.message))
+    if st.button("Stop", key=f"stop_{name}", icon=":material/stop:"):
+        job.stop()
