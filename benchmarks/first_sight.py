@@ -1,0 +1,69 @@
+"""What a person waits for in a real browser: the first page, and from the click on a sample to its heatmap.
+
+Cold is a server that was just started and a browser that has nothing of it; warm the same server, asked again by a
+new browser window. A heatmap counts as visible when its picture is decoded and the page is at rest.
+"""
+
+import shutil
+import time
+from statistics import median
+from typing import NamedTuple
+
+from playwright.sync_api import Browser, sync_playwright
+
+from benchmarks import measure, web
+from covid_cnn.errors import CovidCnnError
+
+PATIENCE = 300_000  # milliseconds
+
+
+class Sight(NamedTuple):
+    """Seconds to the first page, seconds from the click to the heatmap, and the web process's memory after it."""
+
+    page: float
+    heatmap: float
+    memory_mb: float
+
+
+def main(rounds: int = 3) -> None:
+    """Measure with Chromium, a new server each round."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise CovidCnnError("There is no chromium: install it first.")
+    sights: dict[str, list[Sight]] = {"cold": [], "warm": []}
+    with sync_playwright() as playwright:
+        for _ in range(rounds):
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            with web.app() as app:
+                for name in sights:
+                    sights[name].append(look(browser, app))
+            browser.close()
+    print(f"First sight, median of {rounds} rounds")
+    for name, values in sights.items():
+        page, heatmap, memory = (median(column) for column in zip(*values, strict=True))
+        print(
+            f"  {name}: first page {page:.2f} s, sample click to heatmap {heatmap:.2f} s, web process {memory:.0f} MB"
+        )
+
+
+def look(browser: Browser, app: web.App) -> Sight:
+    """Visit the start page in a new window, and click on the first sample."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    began = time.perf_counter()
+    page.goto(app.address)
+    page.get_by_role("button", name="Ask the model").first.wait_for()
+    page.get_by_test_id("stImage").locator("img").first.wait_for()
+    visible = time.perf_counter()
+    page.get_by_role("button", name="Ask the model").first.click()
+    page.get_by_role("heading", name="Predict", level=1).wait_for()
+    page.get_by_text("Grad-CAM").last.wait_for()
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+    done = time.perf_counter()
+    context.close()
+    return Sight(visible - began, done - visible, app.memory_mb())
+
+
+if __name__ == "__main__":
+    measure.run(main)

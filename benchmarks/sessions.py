@@ -1,0 +1,158 @@
+"""Many sessions at once: each uploads its own image, and must get the answer that belongs to it.
+
+A session here speaks Streamlit's own protocol, as the page in a browser does: it opens the Predict page over the
+websocket, uploads its image, tells the uploader so, and waits until the page is drawn. Twenty browsers would measure
+themselves on a small machine. The time is from the upload to the drawn page.
+"""
+
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from statistics import quantiles
+from threading import Barrier
+from typing import NamedTuple
+
+import pyarrow as pa
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
+
+from benchmarks import measure, web
+from covid_cnn import bundle, imaging, synthetic
+from covid_cnn.errors import CovidCnnError
+
+PATIENCE = 300  # seconds
+NUMBERS = (1, 5, 10, 20)
+
+
+class Drawn(NamedTuple):
+    """What a run of the page has drawn: the uploader's identity, the probabilities in its charts, its error boxes."""
+
+    session: str
+    uploader: str
+    answers: list[dict[str, float]]
+    errors: list[str]
+
+
+def main(size: int = 1024, rounds: int = 3) -> None:
+    """Measure 1, 5, 10 and 20 sessions, each with a drawn radiograph of its own, `size` px a side."""
+    images = [imaging.to_png(synthetic.draw(n, opacities=bool(n % 2), size=size)) for n in range(max(NUMBERS))]
+    model = bundle.load()
+    expected = [model.predict(imaging.read(png).pixels).by_class() for png in images]
+    with web.app() as app, ThreadPoolExecutor(max(NUMBERS)) as threads:
+        ask(app.port, images[0], Barrier(1))  # the first session of all loads the model
+        print(f"{model.name}, images of {size} px, {rounds} rounds; {app.memory_mb():.0f} MB after the first session")
+        for number in NUMBERS:
+            seconds: list[float] = []
+            for _ in range(rounds):
+                start = Barrier(number)
+                asked = [threads.submit(ask, app.port, png, start) for png in images[:number]]
+                for n, future in enumerate(asked):
+                    took, drawn = future.result()
+                    seconds.append(took)
+                    check(n, drawn, expected)
+            slow = quantiles(seconds, n=20, method="inclusive")[-1] if len(seconds) > 1 else seconds[0]
+            print(
+                f"  {number:3} sessions: 95th percentile {slow:6.2f} s, {app.memory_mb():6.0f} MB; "
+                f"{len(seconds)} of {len(seconds)} answers belong to their image"
+            )
+
+
+def check(n: int, drawn: Drawn, expected: list[dict[str, float]]) -> None:
+    """Hold what session ``n`` was shown against what the bundle says of its image; raises CovidCnnError."""
+    if not drawn.answers:
+        raise CovidCnnError(f"Session {n} got no answer. {' '.join(drawn.errors)}")
+    for answer in drawn.answers:
+        if any(abs(answer[name] - p) > 1e-4 for name, p in expected[n].items()):
+            raise CovidCnnError(f"Session {n} got {answer}, and its image is {expected[n]}.")
+
+
+def ask(port: int, png: bytes, start: Barrier) -> tuple[float, Drawn]:
+    """One session: open the page, wait for the others, upload; the seconds from there to the drawn page."""
+    with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health") as health:
+        cookie = next(c for c in health.headers.get_all("Set-Cookie") if c.startswith("_streamlit_xsrf=")).split(";")[0]
+    token = cookie.partition("=")[2]
+    with connect(
+        f"ws://localhost:{port}/_stcore/stream",
+        subprotocols=[Subprotocol("streamlit"), Subprotocol(token)],
+        additional_headers={"Cookie": cookie},
+        origin=Origin(f"http://localhost:{port}"),
+        max_size=None,
+    ) as socket:
+
+        def messages() -> Iterator[ForwardMsg]:
+            while True:
+                yield ForwardMsg.FromString(socket.recv(PATIENCE, decode=False))
+
+        opening = BackMsg()
+        opening.rerun_script.page_name = "predict"
+        socket.send(opening.SerializeToString())
+        page = draw(messages())
+        start.wait(PATIENCE)
+        began = time.perf_counter()
+        wish = BackMsg()
+        wish.file_urls_request.request_id = "1"
+        wish.file_urls_request.file_names.append("image.png")
+        wish.file_urls_request.session_id = page.session
+        socket.send(wish.SerializeToString())
+        reply = next(m for m in messages() if m.WhichOneof("type") == "file_urls_response").file_urls_response
+        urls = reply.file_urls[0]
+        upload(f"http://localhost:{port}{urls.upload_url}", png, cookie, token)
+        tell = BackMsg()
+        tell.rerun_script.page_name = "predict"
+        state = tell.rerun_script.widget_states.widgets.add(id=page.uploader)
+        file = state.file_uploader_state_value.uploaded_file_info.add(
+            name="image.png", size=len(png), file_id=urls.file_id
+        )
+        file.file_urls.CopyFrom(urls)
+        socket.send(tell.SerializeToString())
+        drawn = draw(messages())
+        return time.perf_counter() - began, drawn
+
+
+def draw(messages: Iterator[ForwardMsg]) -> Drawn:
+    """Follow the messages of one run of the page to its end."""
+    session = uploader = ""
+    answers: list[dict[str, float]] = []
+    errors: list[str] = []
+    for message in messages:
+        kind = message.WhichOneof("type")
+        if kind == "new_session":
+            session = message.new_session.initialize.session_id
+        elif kind == "script_finished":
+            return Drawn(session, uploader, answers, errors)
+        elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
+            element = message.delta.new_element
+            shown = element.WhichOneof("type")
+            if shown == "file_uploader":
+                uploader = element.file_uploader.id
+            elif shown == "exception":
+                raise CovidCnnError(f"The page failed: {element.exception.message}")
+            elif shown == "alert":
+                errors.append(element.alert.body)
+            elif shown == "vega_lite_chart":
+                tables = [pa.ipc.open_stream(one.data.data).read_all() for one in element.vega_lite_chart.datasets]
+                rows = [row for table in tables for row in table.to_pylist() if "probability" in row]
+                answers.append({row["class"]: row["probability"] for row in rows})
+    raise CovidCnnError("The app closed the session.")
+
+
+def upload(address: str, png: bytes, cookie: str, token: str) -> None:
+    """Put one file to where the app wants it, as a form, as browsers do."""
+    boundary = uuid.uuid4().hex
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="image.png"\r\n'
+    head += "Content-Type: image/png\r\n\r\n"
+    body = head.encode() + png + f"\r\n--{boundary}--\r\n".encode()
+    headers = {
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+        "Cookie": cookie,
+        "X-Xsrftoken": token,
+    }
+    urllib.request.urlopen(urllib.request.Request(address, body, headers, method="PUT"), timeout=PATIENCE).close()
+
+
+if __name__ == "__main__":
+    measure.run(main)

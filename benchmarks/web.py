@@ -1,0 +1,64 @@
+"""The app as its own process, for the benchmarks that look at it from outside."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from covid_cnn.errors import CovidCnnError
+
+FRONT_DOOR = Path(__file__).parents[1] / "streamlit_app.py"
+PATIENCE = 300  # seconds
+
+
+class App(NamedTuple):
+    """The running app."""
+
+    port: int
+    process: psutil.Process
+
+    @property
+    def address(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def memory_mb(self) -> float:
+        """What the web process holds in memory now."""
+        return self.process.memory_info().rss / 2**20
+
+
+@contextlib.contextmanager
+def app() -> Iterator[App]:
+    """Start the app on a free port of this computer, and stop it at the end."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    options = ["--server.headless=true", "--server.address=localhost", f"--server.port={port}"]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", str(FRONT_DOOR), *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        started = App(port, psutil.Process(server.pid))
+        _wait_for(f"{started.address}/_stcore/health", server)
+        yield started
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_for(address: str, server: subprocess.Popen) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and server.poll() is None:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        time.sleep(0.02)
+    raise CovidCnnError("The app did not start.")
