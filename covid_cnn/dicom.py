@@ -10,6 +10,7 @@ import io
 import itertools
 import logging
 import math
+import os
 import re
 import subprocess
 import sys
@@ -21,12 +22,33 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from PIL import Image
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGExtended12Bit
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    RLELossless,
+)
 
+from covid_cnn import headers, limits
 from covid_cnn.errors import ImageError
-from covid_cnn.imaging import Radiograph, check_choice, check_size, luma, one_of_several, one_sentence, stretch
+from covid_cnn.imaging import (
+    Radiograph,
+    by_value,
+    check_choice,
+    check_size,
+    luma,
+    one_of_several,
+    one_sentence,
+    stretch,
+)
 
 # Odd values are the rule in DICOM files, and pydicom's remarks on them may quote a patient's data: keep them quiet.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -35,6 +57,13 @@ python_warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _PHOTOMETRIC = re.compile(r"MONOCHROME[12]|PALETTE COLOR|RGB|YBR_(FULL|FULL_422|PARTIAL_420|ICT|RCT)")
+_PIXELS = {tag_for_keyword(word) for word in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")}
+# Compressions whose decoder, Pillow's of JPEG, is trusted to work within the app's own process, as with other uploads.
+_SAFE = {JPEGBaseline8Bit, JPEGExtended12Bit}
+_UNPACKING = (
+    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated"),
+    *("BitsStored", "HighBit", "PixelRepresentation"),
+)
 _FULL_RANGE = "from the darkest to the brightest value"
 _WINDOW_NAMES = frozenset({"NORMAL", "HARDER", "SOFTER", "BONE", "LUNG", "LUNGS", "MEDIASTINUM", "SOFT TISSUE"})
 
@@ -46,6 +75,14 @@ _FRAME_TAGS = {
         *("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"),
     ),
     "FrameAnatomySequence": ("AnatomicRegionSequence",),
+}
+
+_SEQUENCES = {
+    tag_for_keyword(word)
+    for word in (
+        *("ModalityLUTSequence", "VOILUTSequence", "AnatomicRegionSequence", "ViewCodeSequence"),
+        *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    )
 }
 
 _NOT_XRAY = {"CT", "MR", "US", "PT", "NM"}
@@ -99,9 +136,11 @@ def read(data: bytes, name: str, frame: int = 0, window: int | None = None) -> R
     name = _impersonal(name, dataset)
     with one_sentence(name):
         frames = int(dataset.get("NumberOfFrames") or 1)
-        check_size(int(dataset.Columns), int(dataset.Rows), name, frames)
-        check_choice(frame, frames, name, "frame")
         photometric = str(dataset.PhotometricInterpretation).strip()
+        samples = 1 if photometric.startswith("MONOCHROME") else max(3, int(dataset.get("SamplesPerPixel") or 1))
+        values = samples * max(int(dataset.BitsAllocated) / 16, 1)
+        check_size(int(dataset.Columns), int(dataset.Rows), name, values, frames)
+        check_choice(frame, frames, name, "frame")
         if not _PHOTOMETRIC.fullmatch(photometric):
             raise ImageError(f"{name} stores its colours in an unknown way; save it again as PNG.")
         _choose_frame(dataset, frame)
@@ -112,11 +151,12 @@ def read(data: bytes, name: str, frame: int = 0, window: int | None = None) -> R
         warnings = _tag_warnings(dataset)
         if frames > 1:
             warnings.append(one_of_several(frame, frames, "frame"))
-        stored = _unpack(dataset, data, name, frame)
+        stored = _unpack(dataset, name, frame)
         if photometric == "PALETTE COLOR":
             stored = apply_color_lut(stored, dataset)
         if ways:
-            pixels = list(ways.values())[window or 0](stored, _modality_values(stored, dataset))
+            way = list(ways.values())[window or 0]
+            pixels = by_value(stored, lambda values: way(values, _modality_values(values, dataset)))
         else:
             pixels, more = luma(Image.fromarray(_to_8_bit(stored, dataset)))
             warnings += more
@@ -131,10 +171,11 @@ def _parse(data: bytes, name: str) -> pydicom.Dataset:
     if _DEFLATED in data:  # pydicom would inflate it whole, to whatever size, before its header can be looked at
         raise ImageError(f"{name} is a deflated DICOM file, which is not read; save it without deflation.")
     try:
-        dataset = pydicom.dcmread(io.BytesIO(data), force=True)
+        dataset = pydicom.dcmread(_Metered(data), force=True)
+        _leave_out_what_is_too_large(dataset)
         has_pixels = any(word in dataset for word in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
     except Exception:
-        raise ImageError(f"{name} is a damaged or incomplete DICOM file; export it again.") from None
+        raise ImageError(f"{name} is a damaged, incomplete or very odd DICOM file; export it again.") from None
     if not has_pixels or not dataset.get("Rows") or not dataset.get("Columns"):
         raise ImageError(f"{name} is a DICOM file without an image in it, or damaged; choose one with an X-ray image.")
     if not dataset.file_meta.get("TransferSyntaxUID"):  # the file lacks its meta header: it was read as it looked
@@ -142,6 +183,30 @@ def _parse(data: bytes, name: str) -> pydicom.Dataset:
         explicit = ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return dataset
+
+
+class _Metered(io.BytesIO):
+    """A file that allows so many reads: one of a million tiny elements would take minutes to parse."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        if self.reads > limits.MAX_READS:
+            raise EOFError
+        return super().read(size)
+
+
+def _leave_out_what_is_too_large(dataset: pydicom.Dataset) -> None:
+    """Drop elements, but for pixels, that nothing here needs at such a size, before they become lists and items."""
+    for tag in list(dataset.keys()):
+        element = dataset.get_item(tag)
+        if tag in _PIXELS or not isinstance(element, RawDataElement):  # what is not raw was metered
+            continue
+        is_sequence = element.VR == "SQ" or (element.VR is None and tag in _SEQUENCES)
+        limit = limits.MAX_SEQUENCE_BYTES if is_sequence else limits.MAX_ELEMENT_BYTES
+        if len(element.value or b"") > limit:
+            del dataset[tag]
 
 
 def _choose_frame(dataset: pydicom.Dataset, frame: int) -> None:
@@ -155,7 +220,7 @@ def _choose_frame(dataset: pydicom.Dataset, frame: int) -> None:
                     dataset[tag] = item[tag]
 
 
-def _unpack(dataset: pydicom.Dataset, data: bytes, name: str, frame: int) -> np.ndarray:
+def _unpack(dataset: pydicom.Dataset, name: str, frame: int) -> np.ndarray:
     """The frame as stored, YBR turned into RGB: [rows, columns] or [rows, columns, 3]."""
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
@@ -166,14 +231,65 @@ def _unpack(dataset: pydicom.Dataset, data: bytes, name: str, frame: int) -> np.
     if decoder is None or not decoder.is_available or lossy_12_bit:
         kind = "in an unknown way" if syntax.name == str(syntax) else f"as {syntax.name}"
         raise ImageError(f"{name} is compressed {kind}, which cannot be unpacked here; export it uncompressed.")
-    if "pillow" in decoder.available_plugins:
+    if not syntax.is_encapsulated:
+        return pixel_array(dataset, index=frame)
+    packed = get_frame(dataset.PixelData, frame, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
+    _check_packed(packed, (int(dataset.Columns), int(dataset.Rows)), name)
+    alone = _alone(dataset, packed)
+    if syntax == RLELossless:  # pydicom's own decoder, in Python
+        return pixel_array(alone, index=0, decoding_plugin="pydicom")
+    if syntax in _SAFE:
         with contextlib.suppress(Exception):  # GDCM may yet read it
-            return pixel_array(dataset, index=frame, decoding_plugin="pillow")
-    if "gdcm" in decoder.available_plugins:  # a damaged frame can crash it, and must not crash the app with it
-        worker = [sys.executable, "-P", str(Path(__file__).with_name("gdcm_worker.py")), str(frame)]
-        unpacked = subprocess.run(worker, input=data, capture_output=True, timeout=120, check=True)
-        return np.load(io.BytesIO(unpacked.stdout))
-    return pixel_array(dataset, index=frame)
+            return pixel_array(alone, index=0, decoding_plugin="pillow")
+    return _unpack_apart(alone, sorted(decoder.available_plugins, key=lambda plugin: plugin != "pillow"))
+
+
+def _check_packed(packed: bytes, size: tuple[int, int], name: str) -> None:
+    """Hold what a compressed frame says of itself against what the file says of it, before it is unpacked."""
+    found: tuple[int, int] | None
+    if packed[:2] == b"\xff\xd8":
+        found = headers.jpeg_size(packed)
+        if excess := headers.jpeg_excess(packed):
+            raise ImageError(f"{name} {excess}.")
+    elif declared := headers.jpeg2000_size(packed):
+        found = declared[:2]
+        if declared[2] > limits.MAX_TILES:
+            raise ImageError(f"{name} has {declared[2]} tiles, more than {limits.MAX_TILES}; save it again as PNG.")
+    else:
+        return  # RLE, which has no size of its own; or damaged
+    if found not in (None, size):
+        raise ImageError(f"{name} contradicts itself about the size of its image; export it again.")
+
+
+def _alone(dataset: pydicom.Dataset, packed: bytes) -> pydicom.Dataset:
+    """A compressed frame with what it takes to unpack it, and nothing that is known of the patient."""
+    alone = pydicom.Dataset()
+    alone.file_meta = FileMetaDataset()
+    alone.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    for tag in _UNPACKING:
+        if tag in dataset:
+            alone[tag] = dataset[tag]
+    alone.NumberOfFrames = 1
+    alone.PixelData = encapsulate([packed])
+    return alone
+
+
+def _unpack_apart(alone: pydicom.Dataset, plugins: list[str]) -> np.ndarray:
+    """Unpack a frame in a process of its own, which a damaged frame can crash or stall without harm to the app."""
+    seconds = limits.CODEC_SECONDS + int(alone.Rows) * int(alone.Columns) // limits.CODEC_PIXELS_PER_SECOND
+    buffer = io.BytesIO()
+    alone.save_as(buffer, enforce_file_format=False)
+    command = [sys.executable, "-P", str(Path(__file__).with_name("codec_worker.py"))]
+    command += [str(seconds), str(limits.CODEC_BYTES), *plugins]
+    unpacked = subprocess.run(
+        command,
+        input=buffer.getvalue(),
+        capture_output=True,
+        timeout=limits.CODEC_WALL_SECONDS,
+        check=True,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # which takes memory for each
+    )
+    return np.load(io.BytesIO(unpacked.stdout), allow_pickle=False)
 
 
 # ---- from stored values to gray
@@ -184,7 +300,7 @@ def _modality_values(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray
         return _look_up(stored, table)[0]
     slope, intercept = (_numbers(dataset, tag) for tag in ("RescaleSlope", "RescaleIntercept"))
     line = (slope or [1.0])[0], (intercept or [0.0])[0]
-    return stored if line == (1, 0) else stored * line[0] + line[1]
+    return stored if line == (1, 0) else stored.astype(np.float64) * line[0] + line[1]
 
 
 def _look_up(values: np.ndarray, table: pydicom.Dataset) -> tuple[np.ndarray, float]:
@@ -216,13 +332,15 @@ def _ways_to_look(dataset: pydicom.Dataset) -> dict[str, Callable[[np.ndarray, n
     """The VOI LUTs, the windows and the full range: what each is called, and how to get from stored values and those
     behind the modality LUT to float32 0..1."""
     ways: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {}
-    for number, table in enumerate(dataset.get("VOILUTSequence") or [], start=1):
+    tables = list(dataset.get("VOILUTSequence") or [])[: limits.MAX_WINDOWS]
+    for number, table in enumerate(tables, start=1):
         ways[f"lookup table {number}{_in_brackets(_text(table, 'LUTExplanation'))}"] = partial(_through, table)
     function = _text(dataset, "VOILUTFunction") or "LINEAR"
     names = dataset.get("WindowCenterWidthExplanation")
     names = list(names) if isinstance(names, MultiValue) else [names]
     centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
-    for center, width, name in itertools.zip_longest(centers, widths, names[: len(centers)]):
+    windows = itertools.zip_longest(centers, widths, names[: len(centers)])
+    for center, width, name in itertools.islice(windows, limits.MAX_WINDOWS):
         if center is not None and width is not None and width > (function == "LINEAR") and math.isfinite(center):
             label = f"centre {center:g}, width {width:g}{_in_brackets(_plain(name))}"
             ways.setdefault(label, partial(_windowed, center, width, function))

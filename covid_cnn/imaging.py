@@ -9,15 +9,17 @@ import io
 import re
 import stat
 import warnings as python_warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import BmpImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
+from covid_cnn import headers, limits
 from covid_cnn.errors import ImageError
-from covid_cnn.limits import MAX_FILE_BYTES, MAX_PIXELS, MIN_SIDE
+
+_ROWS = 64  # of an image that are worked on at once, where all of them would take much memory
 
 SMALL_SIDE = 64  # px; below it a warning
 
@@ -148,19 +150,31 @@ def to_png(pixels: np.ndarray) -> bytes:
 # ---- shared with covid_cnn.dicom
 
 
-def check_size(width: int, height: int, name: str, frames: int = 1) -> None:
-    """Hold a declared size, in pixels, against the limits.
+def check_size(width: int, height: int, name: str, values: float = 1, frames: int = 1) -> None:
+    """Hold a declared size against the limits.
+
+    Parameters
+    ----------
+    width, height : of the frame that is to be read, in pixels.
+    name : of the file.
+    values : how many values of 16 bits a pixel takes, where it takes more than one.
+    frames : how many there are.
 
     Raises
     ------
     ImageError
         if the image is too large to decode or too small to be one.
     """
-    if min(width, height) < MIN_SIDE:
-        raise ImageError(f"{name} is only {width} x {height} px; choose an image of at least {MIN_SIDE} px a side.")
-    if width * height * frames > MAX_PIXELS:
-        shape = f"{width} x {height}" + (f" x {frames}" if frames > 1 else "")
-        raise ImageError(f"{name} has {shape} px, more than {MAX_PIXELS // 10**6} million; scale it down first.")
+    if min(width, height) < limits.MIN_SIDE:
+        raise ImageError(
+            f"{name} is only {width} x {height} px; choose an image of at least {limits.MIN_SIDE} px a side."
+        )
+    if width * height * values > limits.MAX_PIXELS:
+        of = f" of {values:g} values" if values > 1 else ""
+        million = limits.MAX_PIXELS // 10**6
+        raise ImageError(f"{name} has {width} x {height} px{of}, more than {million} million; scale it down first.")
+    if frames > limits.MAX_FRAMES:
+        raise ImageError(f"{name} has {frames} frames, more than {limits.MAX_FRAMES}; save the one you need by itself.")
 
 
 def check_choice(index: int, count: int, name: str, kind: str) -> None:
@@ -210,14 +224,44 @@ def stretch(values: np.ndarray, low: float | None = None, high: float | None = N
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             finite = values[np.isfinite(values)]
         low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    stretched = np.zeros(values.shape, np.float32)
     if not low < high:
-        return np.zeros(values.shape, np.float32)
-    with np.errstate(all="ignore"):  # infinities on the way end at 0 or 1, and what is no number at 0
-        scaled = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
-        np.subtract(scaled, low, out=scaled)
-        np.divide(scaled, high - low, out=scaled)
-    np.clip(scaled, 0, 1, out=scaled)
-    return np.nan_to_num(scaled, copy=False).astype(np.float32, copy=False)
+        return stretched
+    for i in range(0, len(values), _ROWS):  # in float64, but never all of it at once
+        with np.errstate(all="ignore"):  # infinities on the way end at 0 or 1, and what is no number at 0
+            scaled = values[i : i + _ROWS].astype(np.float64)
+            np.subtract(scaled, low, out=scaled)
+            np.divide(scaled, high - low, out=scaled)
+        np.clip(scaled, 0, 1, out=scaled)
+        stretched[i : i + _ROWS] = np.nan_to_num(scaled, copy=False)
+    return stretched
+
+
+def by_value(stored: np.ndarray, look: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """What `look` makes of an image, computed once a value instead of once a pixel where there are few values.
+
+    Parameters
+    ----------
+    stored : number [height, width].
+    look : makes float32 0..1 of values, each for itself, or from all those that there are.
+
+    Returns
+    -------
+    float32, of the shape of `stored`.
+    """
+    if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
+        return look(stored)
+    lowest, highest = int(stored.min()), int(stored.max())
+    blocks = [slice(i, i + _ROWS) for i in range(0, len(stored), _ROWS)]
+    there = np.zeros(highest - lowest + 1, bool)
+    for block in blocks:
+        there[stored[block].astype(np.int32) - lowest] = True
+    table = np.zeros(there.size, np.float32)
+    table[there] = look((np.flatnonzero(there) + lowest).astype(stored.dtype))
+    shown = np.empty(stored.shape, np.float32)
+    for block in blocks:
+        np.take(table, stored[block].astype(np.int32) - lowest, out=shown[block], mode="clip")
+    return shown
 
 
 def luma(picture: Image.Image) -> tuple[np.ndarray, list[str]]:
@@ -257,13 +301,15 @@ def _load(path: Path, name: str) -> bytes:
 def _check_bytes(count: int, name: str) -> None:
     if count == 0:
         raise ImageError(f"{name} is empty; choose another file.")
-    if count > MAX_FILE_BYTES:
-        raise ImageError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MiB; scale the image down first.")
+    if count > limits.MAX_FILE_BYTES:
+        raise ImageError(f"{name} is larger than {limits.MAX_FILE_BYTES // 2**20} MiB; scale the image down first.")
 
 
 def _decode(data: bytes, name: str, frame: int, window: int | None) -> Radiograph:
     """The radiograph, its origin still without the size."""
     if data[128:132] != b"DICM":
+        if excess := headers.excess(data):
+            raise ImageError(f"{name} {excess}.")
         try:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 if window is not None:
@@ -271,7 +317,7 @@ def _decode(data: bytes, name: str, frame: int, window: int | None) -> Radiograp
                 return _decode_picture(picture, name, frame)
         except Image.DecompressionBombError:
             raise ImageError(
-                f"{name} has more than {MAX_PIXELS // 10**6} million pixels; scale it down first."
+                f"{name} has more than {limits.MAX_PIXELS // 10**6} million pixels; scale it down first."
             ) from None
         except Image.UnidentifiedImageError:
             if Path(name).suffix.lower() not in DICOM_SUFFIXES:  # a DICOM file may lack its mark
@@ -290,8 +336,13 @@ def _unreadable(data: bytes, name: str) -> str:
 
 def _decode_picture(picture: Image.Image, name: str, page: int) -> Radiograph:
     check_size(picture.width, picture.height, name)
+    if headers.tag_excess(picture.info.get("exif") or b""):  # what a camera wrote; the image can do without
+        del picture.info["exif"]
     warnings = []
     pages = getattr(picture, "n_frames", 1)
+    # To get to a frame of an animation, all those before it are decoded.
+    independent = isinstance(picture, (TiffImagePlugin.TiffImageFile, JpegImagePlugin.JpegImageFile))
+    check_size(picture.width, picture.height, name, 1 if independent else pages, pages)
     check_choice(page, pages, name, "page")
     if pages > 1:
         warnings.append(one_of_several(page, pages, "page"))
@@ -309,7 +360,7 @@ def _decode_picture(picture: Image.Image, name: str, page: int) -> Radiograph:
     if picture.mode not in ("I", "F") and not picture.mode.startswith("I;16"):
         pixels, more = luma(picture)
         return Radiograph(pixels, name, origin, (*warnings, *more), synthetic, pages)
-    pixels = stretch(np.asarray(picture))
+    pixels = by_value(np.asarray(picture), stretch)
     if white_is_zero:
         np.subtract(1, pixels, out=pixels)
     origin += f", {32 if picture.mode in ('I', 'F') else 16} bit"

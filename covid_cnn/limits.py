@@ -3,10 +3,29 @@
 The sentences that refuse a file name the limit, so that a person knows what would be taken.
 """
 
-# One image file, unpacked or packed in a .zip.
-MAX_FILE_BYTES = 200 * 2**20
-MAX_PIXELS = 64_000_000
+MAX_UPLOAD_BYTES = 200 * 2**20  # of any kind; .streamlit/config.toml says the same to the browser
+
+# One image file, unpacked or packed in a .zip. With these, reading one takes less than 512 MiB in all.
+MAX_FILE_BYTES = 100 * 2**20
+MAX_PIXELS = 20_000_000  # of the frame that is read; chest radiographs have up to 18 million
 MIN_SIDE = 8  # px; below it there is no image to speak of
+MAX_FRAMES = 1000  # or pages
+# What a file may have of its parts, each of which costs time whatever its size.
+MAX_SEGMENTS = 20_000  # chunks of a PNG, segments of a JPEG before its data
+MAX_SCANS = 64  # of a progressive JPEG; usual are ten
+MAX_TILES = 1024  # of a JPEG 2000
+MAX_READS = 200_000  # of the parser of DICOM: some three an element
+MAX_WINDOWS = 32  # to choose from
+# What is left out of a DICOM file where it is larger; the largest lookup table has 128 KiB.
+MAX_ELEMENT_BYTES = 256 * 2**10
+MAX_SEQUENCE_BYTES = 2**20
+
+# A codec that crashes or never ends at a damaged frame works in a process of its own. Processor time, not the
+# clock, so that a busy computer refuses nothing: 2 s, and more for large frames, as JPEG 2000 takes it.
+CODEC_SECONDS = 2
+CODEC_PIXELS_PER_SECOND = 2_000_000
+CODEC_WALL_SECONDS = 60
+CODEC_BYTES = 384 * 2**20
 
 # A .zip. Medical images compress little, so that a high ratio tells a zip bomb.
 MAX_ZIP_FILES = 100_000

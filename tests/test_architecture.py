@@ -15,7 +15,7 @@ ROOT = Path(covid_cnn.__file__).parent.parent
 WORKSHOP = {"networks", "lungs", "training", "gradcam", "export"}
 MODULES = {module.name for module in pkgutil.iter_modules(covid_cnn.__path__) if not module.ispkg}
 APP = {module.name for module in pkgutil.iter_modules([str(ROOT / "covid_cnn" / "app")])}
-GROUND_FLOOR = MODULES - WORKSHOP - {"cli", "__main__", "gdcm_worker"}  # the last is a script for a process of its own
+GROUND_FLOOR = MODULES - WORKSHOP - {"cli", "__main__", "codec_worker"}  # the last is a script for a process of its own
 
 
 def loaded_by(modules: set[str], of: set[str]) -> set[str]:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -351,7 +352,7 @@ def huge_webp(side: int) -> bytes:
 def test_declared_size_is_refused_before_anything_is_decoded(data):
     tracemalloc.start()
     try:
-        assert "million" in refusal(data, "huge")
+        assert re.search("million|more than 1000", refusal(data, "huge"))
         assert tracemalloc.get_traced_memory()[1] < 20e6
     finally:
         tracemalloc.stop()
@@ -361,7 +362,7 @@ def test_file_size_is_refused_before_the_file_is_read(tmp_path):
     path = tmp_path / "big.png"
     with path.open("wb") as file:
         file.truncate(limits.MAX_FILE_BYTES + 1)  # a sparse file
-    assert "200 MiB" in refusal(path)
+    assert "100 MiB" in refusal(path)
 
 
 # ---- damaged at random

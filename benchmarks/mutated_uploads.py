@@ -1,0 +1,295 @@
+"""Damaged uploads against `imaging.read`: none may crash it, take over 2 s or 512 MiB, or raise what is no ImageError.
+
+The seconds are of processor time, a codec's process included, so that a busy computer breaks no promise.
+
+Small images of every format, and DICOM of every compression, are damaged by a seeded mutator: bits flipped, bytes set
+to the values that overflow, pieces cut out, repeated or moved, files cut off, and headers, where most harm lies, more
+often than the rest. Each batch of files is read in a process of its own, so that a crash is counted and not suffered.
+The file that is slowest and every one that breaks a promise can be drawn again from the seed.
+"""
+
+import concurrent.futures
+import io
+import multiprocessing
+import os
+import random
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks import measure, tables
+
+MAX_SECONDS, MAX_MIB = 2.0, 512
+BATCH = 100  # files a process reads; one that is new costs a second
+HEADER = 700  # bytes, in which a format says what it has
+EXTREMES = (
+    b"\0",
+    b"\xff",
+    b"\x7f",
+    b"\x80",
+    b"\0\0",
+    b"\xff\xff",
+    b"\xff\xff\xff\x7f",
+    b"\xff" * 4,
+    b"\x7f\xff\xff\xff",
+)
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """Small sound files of every format, drawn here or made of files that pydicom and pydicom-data carry."""
+    ramp = np.linspace(0, 255, 40 * 50).reshape(40, 50).astype(np.uint8)
+    deep = np.linspace(100, 4095, 40 * 50).reshape(40, 50).astype(np.uint16)
+    gray, colour = Image.fromarray(ramp), Image.fromarray(ramp).convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+
+    def encoded(picture: Image.Image | np.ndarray, kind: str, **options: object) -> bytes:
+        buffer = io.BytesIO()
+        (Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture).save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    more = {"save_all": True, "append_images": [gray, gray]}
+    return {
+        "PNG": [encoded(p, "PNG") for p in (gray, deep, colour, gray.convert("P"), gray.convert("LA"))]
+        + [encoded(gray, "PNG", **more), encoded(gray, "PNG", exif=exif)],
+        "JPEG": [
+            encoded(gray, "JPEG", exif=exif),
+            encoded(colour, "JPEG", progressive=True),
+            encoded(colour.convert("CMYK"), "JPEG"),
+            encoded(gray, "MPO", **more),
+        ],
+        "WebP": [
+            encoded(colour, "WEBP", lossless=True),
+            encoded(colour.convert("RGBA"), "WEBP", exif=exif),
+            encoded(colour, "WEBP", save_all=True, append_images=[colour]),
+        ],
+        "BMP": [encoded(p, "BMP") for p in (gray, colour, gray.convert("1"), gray.convert("P"))],
+        "TIFF": [
+            *(encoded(gray, "TIFF", compression=way) for way in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits")),
+            encoded(colour, "TIFF", compression="jpeg"),
+            encoded(gray.convert("1"), "TIFF", compression="group4"),
+            encoded(deep, "TIFF"),
+            encoded(deep.astype(np.float32), "TIFF"),
+            encoded(gray, "TIFF", **more),
+            encoded(gray, "TIFF", big_tiff=True),
+        ],
+        **_dicom_seeds(deep),
+    }
+
+
+def _dicom_seeds(deep: np.ndarray) -> dict[str, list[bytes]]:
+    import data_store
+    import pydicom
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    def plain(syntax: UID) -> bytes:
+        dataset = pydicom.Dataset()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1", "1.2.3"
+        dataset.Rows, dataset.Columns = deep.shape
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.WindowCenter, dataset.WindowWidth = [2000, 1000], [1000, 900]
+        dataset.RescaleSlope, dataset.RescaleIntercept = 2, -1
+        table = pydicom.Dataset()
+        table.LUTDescriptor = [64, 0, 16]
+        table.add_new("LUTData", "US", list(range(0, 6400, 100)))
+        dataset.VOILUTSequence = [table]
+        dataset.PixelData = deep.astype(
+            deep.dtype.newbyteorder(">") if not syntax.is_little_endian else "<u2"
+        ).tobytes()
+        buffer = io.BytesIO()
+        pydicom.dcmwrite(buffer, dataset, enforce_file_format=True, little_endian=None, implicit_vr=None)
+        return buffer.getvalue()
+
+    def first_frame(name: str) -> bytes:
+        folders = [Path(data_store.__file__).parent / "data", Path(pydicom.__file__).parent / "data" / "test_files"]
+        dataset = pydicom.dcmread(next(folder / name for folder in folders if (folder / name).exists()))
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        if frames > 1:
+            dataset.PixelData = encapsulate([pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=frames)])
+            dataset.NumberOfFrames = 1
+        buffer = io.BytesIO()
+        dataset.save_as(buffer)
+        return buffer.getvalue()
+
+    syntaxes = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+    return {
+        "DICOM, uncompressed": [plain(syntax) for syntax in syntaxes],
+        "DICOM, palette": [first_frame("OBXXXX1A_rle.dcm")],
+        "DICOM, JPEG": [first_frame("SC_rgb_jpeg_dcmtk.dcm")],
+        "DICOM, JPEG lossless": [first_frame("JPGLosslessP14SV1_1s_1f_8b.dcm")],
+        "DICOM, JPEG-LS": [first_frame("emri_small_jpeg_ls_lossless.dcm")],
+        "DICOM, JPEG 2000": [first_frame("emri_small_jpeg_2k_lossless.dcm")],
+        "DICOM, RLE": [first_frame("MR_small_RLE.dcm")],
+    }
+
+
+def mutate(data: bytes, draw: random.Random) -> bytes:
+    """The file with one to eight things done to it."""
+    damaged = bytearray(data)
+    for _ in range(draw.choice((1, 1, 1, 2, 3, 5, 8))):
+        draw.choice(MUTATIONS)(damaged, draw)
+        if not damaged:
+            break
+    return bytes(damaged)
+
+
+def _place(data: bytearray, draw: random.Random) -> int:
+    """Where to do harm: in three of four cases in the header."""
+    return draw.randrange(min(len(data), HEADER) if draw.random() < 0.75 else len(data))
+
+
+def _flip(data: bytearray, draw: random.Random) -> None:
+    data[_place(data, draw)] ^= 1 << draw.randrange(8)
+
+
+def _set(data: bytearray, draw: random.Random) -> None:
+    data[_place(data, draw)] = draw.randrange(256)
+
+
+def _extreme(data: bytearray, draw: random.Random) -> None:
+    value, place = draw.choice(EXTREMES), _place(data, draw)
+    data[place : place + len(value)] = value
+
+
+def _cut_off(data: bytearray, draw: random.Random) -> None:
+    del data[draw.randrange(len(data)) :]
+
+
+def _cut_out(data: bytearray, draw: random.Random) -> None:
+    place = _place(data, draw)
+    del data[place : place + draw.choice((1, 2, 4, 16, 200))]
+
+
+def _repeat(data: bytearray, draw: random.Random) -> None:
+    place = _place(data, draw)
+    piece = data[place : place + draw.choice((1, 4, 12, 64, 500))]
+    data[place:place] = piece * draw.choice((1, 1, 2, 100))
+
+
+def _move(data: bytearray, draw: random.Random) -> None:
+    start, target = _place(data, draw), _place(data, draw)
+    piece = data[start : start + draw.choice((2, 4, 12, 64))]
+    data[target : target + len(piece)] = piece
+
+
+MUTATIONS: tuple[Callable[[bytearray, random.Random], None], ...] = (
+    *(_flip, _flip, _set, _set, _extreme, _extreme),
+    *(_cut_off, _cut_out, _repeat, _move),
+)
+
+
+@dataclass
+class Tally:
+    """What became of the files of a format."""
+
+    read: int = 0
+    refused: int = 0
+    slowest: float = 0.0
+    peak_mib: float = 0.0
+    broken: list[str] = field(default_factory=list)
+
+    def add(self, other: "Tally") -> None:
+        self.read += other.read
+        self.refused += other.refused
+        self.slowest = max(self.slowest, other.slowest)
+        self.peak_mib = max(self.peak_mib, other.peak_mib)
+        self.broken += other.broken
+
+
+def mutant(kind: str, number: int, seed: int, sound: list[bytes]) -> bytes:
+    """The damaged file of this number."""
+    draw = random.Random(f"{seed} {kind} {number}")
+    return mutate(draw.choice(sound), draw)
+
+
+def read_batch(kind: str, numbers: range, seed: int, sound: list[bytes]) -> Tally:
+    """Read damaged files one after the other in this process."""
+    import resource
+
+    from covid_cnn import imaging
+    from covid_cnn.errors import ImageError
+
+    tally = Tally()
+    with Path(os.devnull).open("w") as nowhere:  # codecs write their complaints past Python's streams
+        os.dup2(nowhere.fileno(), 2)
+    for number in numbers:
+        data = mutant(kind, number, seed, sound)
+        began = _processor_seconds()
+        try:
+            pixels = imaging.read(data, "a.dcm" if kind.startswith("DICOM") else "a.png").pixels
+            if not (pixels.dtype == np.float32 and pixels.ndim == 2 and 0 <= pixels.min() <= pixels.max() <= 1):
+                tally.broken.append(f"{kind} {number}: pixels beyond their range")
+            tally.read += 1
+        except ImageError:
+            tally.refused += 1
+        except BaseException as error:
+            tally.broken.append(f"{kind} {number}: {type(error).__name__}")
+        seconds = _processor_seconds() - began
+        if seconds > MAX_SECONDS:
+            tally.broken.append(f"{kind} {number}: {seconds:.1f} s")
+        tally.slowest = max(tally.slowest, seconds)
+        used = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        peak = sum(used) / (2**20 if sys.platform == "darwin" else 2**10)
+        if peak > MAX_MIB >= tally.peak_mib:
+            tally.broken.append(f"{kind} {number}: {peak:.0f} MiB")
+        tally.peak_mib = max(tally.peak_mib, peak)
+    return tally
+
+
+def _processor_seconds() -> float:
+    """Of this process and of its children that have ended: what does not depend on what else the computer does."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def run(count: int, seed: int, processes: int = 1, only: str = "") -> dict[str, Tally]:
+    """Read `count` damaged files in all, of each format as many, and count what became of them."""
+    kinds = {kind: sound for kind, sound in seeds().items() if kind.startswith(only)}
+    each = -(-count // len(kinds))
+    tallies = {kind: Tally() for kind in kinds}
+    # A process a batch: a crash ends that batch, and memory that an earlier batch took is not counted again.
+    context = multiprocessing.get_context("spawn")
+    for kind, sound in kinds.items():
+        for start in range(0, each, BATCH * processes):
+            batches = [
+                range(s, min(s + BATCH, each)) for s in range(start, min(start + BATCH * processes, each), BATCH)
+            ]
+            with concurrent.futures.ProcessPoolExecutor(processes, context, max_tasks_per_child=1) as pool:
+                waiting = {pool.submit(read_batch, kind, batch, seed, sound): batch for batch in batches}
+                for done in concurrent.futures.as_completed(waiting):
+                    try:
+                        tallies[kind].add(done.result())
+                    except concurrent.futures.process.BrokenProcessPool:
+                        batch = waiting[done]
+                        tallies[kind].broken.append(f"{kind} {batch.start} to {batch.stop - 1}: a crash")
+    return tallies
+
+
+def main(count: int = 20_000, seed: int = 0, processes: int = 1, only: str = "") -> None:
+    """Print what became of so many damaged files, of all formats or only of those whose name begins so."""
+    tallies = run(count, seed, processes, only)
+    rows = [
+        [kind, str(t.read), str(t.refused), f"{t.slowest:.2f} s", f"{t.peak_mib:.0f} MiB", str(len(t.broken))]
+        for kind, t in tallies.items()
+    ]
+    done = sum(t.read + t.refused for t in tallies.values())
+    text = f"{done} files, seed {seed}. Seconds and memory are those of a process with its codec's process."
+    columns = ["Format", "Read", "Refused", "Slowest", "Peak memory", "Broken promises"]
+    print(tables.markdown(tables.finding("Mutated uploads", text, columns, rows)))
+    for tally in tallies.values():
+        for line in tally.broken:
+            print(f"BROKEN {line}")
+    measure.verdict("broken promises", sum(len(t.broken) for t in tallies.values()), 0, at_least=False)
+
+
+if __name__ == "__main__":
+    measure.run(main)

@@ -1,0 +1,119 @@
+"""Files made to cost a decoder time or memory are refused by their headers; damaged ones are read or refused."""
+
+import io
+import struct
+import time
+import tomllib
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from uploads import DEEP, RAMP, dicom, encode, refusal
+
+from benchmarks import mutated_uploads
+from covid_cnn import limits
+from covid_cnn.errors import ImageError
+from covid_cnn.imaging import read
+
+
+def png_of_many_chunks() -> bytes:
+    header = encode(RAMP, "PNG")
+    chunk = struct.pack(">I", 0) + b"teSt" + struct.pack(">I", zlib.crc32(b"teSt"))
+    return header[:33] + chunk * (limits.MAX_SEGMENTS + 1) + header[33:]
+
+
+def jpeg_of_many_segments() -> bytes:
+    data = encode(RAMP, "JPEG")
+    return data[:2] + b"\xff\xfe\0\2" * (limits.MAX_SEGMENTS + 1) + data[2:]
+
+
+def jpeg_of_many_scans() -> bytes:
+    data = encode(RAMP, "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * limits.MAX_SCANS + data[-2:]
+
+
+def tiff(entries: list[tuple[int, int, int, int]], following: int = 0) -> bytes:
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + struct.pack("<I", following)
+
+
+def bmp_of_runs() -> bytes:
+    data = bytearray(encode(RAMP, "BMP"))
+    data[30] = 1
+    return bytes(data)
+
+
+def dicom_of_many_elements() -> bytes:
+    data = dicom(DEEP)
+    pixels = data.index(b"\xe0\x7f\x10\x00")
+    return data[:pixels] + b"\x29\0\x10\x10LO\0\0" * limits.MAX_READS + data[pixels:]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (png_of_many_chunks, "more than 20000 parts"),
+        (jpeg_of_many_segments, "more than 20000 parts"),
+        (jpeg_of_many_scans, "scans, more than 64"),
+        (lambda: tiff([(700, 7, 10**6, 8)] * 100), "has tags of"),
+        (lambda: tiff([(256, 3, 1, 90)], following=8), "more than 1000 pages"),
+        (bmp_of_runs, "compressed BMP"),
+        (dicom_of_many_elements, "DICOM"),
+        (lambda: dicom(DEEP, BitsAllocated=64, Rows=4000, Columns=4000), "more than 20 million"),
+        (lambda: dicom(DEEP, NumberOfFrames=limits.MAX_FRAMES + 1), "more than 1000"),
+    ],
+)
+def test_what_would_cost_much_is_refused_at_once(make, words):
+    data = make()
+    began = time.process_time()
+    assert words in refusal(data, "odd.dcm" if data[128:132] == b"DICM" else "odd.bin")
+    assert time.process_time() - began < 2
+
+
+def test_a_camera_s_overgrown_notes_are_left_out():
+    exif = b"Exif\0\0" + tiff([(700, 7, 10**6, 8)] * 100)
+    assert read(encode(RAMP, "PNG", exif=exif)).pixels.shape == RAMP.shape
+
+
+def test_windows_beyond_number_are_left_out():
+    many = limits.MAX_WINDOWS + 9
+    data = dicom(DEEP, WindowCenter=list(range(1, many)), WindowWidth=[99] * (many - 1))
+    assert len(read(data).windows) == limits.MAX_WINDOWS + 1  # and the full range
+    too_many = dicom(DEEP, WindowCenter=[1] * limits.MAX_ELEMENT_BYTES, WindowWidth=9)
+    assert len(read(too_many).windows) == 1
+
+
+def test_a_frame_larger_than_its_file_says_is_refused():
+    import pydicom
+    from pydicom.encaps import encapsulate
+
+    dataset = pydicom.dcmread(io.BytesIO(dicom(RAMP)))
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+    dataset.PixelData = encapsulate([encode(Image.new("L", (3000, 3000)), "JPEG")])
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    assert "contradicts itself" in refusal(buffer.getvalue(), "a.dcm")
+
+
+def test_the_browser_is_told_the_same_limit():
+    config = tomllib.loads((Path(__file__).parents[1] / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["maxUploadSize"] * 2**20 == limits.MAX_UPLOAD_BYTES >= limits.MAX_FILE_BYTES
+    assert config["server"]["enableXsrfProtection"] is config["server"]["enableCORS"] is True
+    assert config["browser"]["gatherUsageStats"] is False
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP", "BMP", "TIFF", "DICOM, uncompressed", "DICOM, RLE"])
+@pytest.mark.filterwarnings("ignore")  # what decoders say about damage
+def test_mutated_uploads_are_read_or_refused(kind):
+    sound = mutated_uploads.seeds()[kind]
+    for data in sound:
+        read(data, "a.dcm" if kind.startswith("DICOM") else "a.png")
+    for number in range(60):
+        data = mutated_uploads.mutant(kind, number, 7, sound)
+        try:
+            pixels = read(data, "a.dcm" if kind.startswith("DICOM") else "a.png").pixels
+            assert 0 <= pixels.min() <= pixels.max() <= 1
+        except ImageError as error:
+            assert str(error).startswith("a.") and str(error).endswith(".")
