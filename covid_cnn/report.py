@@ -1,4 +1,4 @@
-"""The report of one prediction that a person takes away: one A4 page as PDF, and the same facts as a dict for JSON.
+"""The report of one prediction that a person takes away: one A4 page as PDF or PNG, and its facts for JSON.
 
 It never holds the file's name, since hospitals write patients' names into those; the digest of the pixels tells which
 image it was. An image that is unlike those the network was trained on is given no label. The module imports nothing
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -179,15 +179,16 @@ def summary(radiograph: Radiograph, prediction: Prediction, model: dict, softwar
     }
 
 
-def pdf(
+def render(
     radiograph: Radiograph,
     prediction: Prediction,
     model: dict,
     heatmap_class: str,
     software_version: str,
     time: datetime,
+    form: Literal["pdf", "png"] = "pdf",
 ) -> bytes:
-    """The report as a PDF of one A4 page; the same arguments give the same bytes.
+    """The report as one A4 page, a PDF or a PNG image; the same arguments give the same bytes.
 
     Parameters
     ----------
@@ -195,22 +196,19 @@ def pdf(
 
     The others are those of `summary`.
     """
+    told: dict[str, Any] = {"Title": f"Covid CNN report. {NOTICE}"}
+    software = f"Covid CNN {software_version}"
+    told |= {"Creator": software, "CreationDate": time.astimezone(UTC)} if form == "pdf" else {"Software": software}
     file = BytesIO()
-    page(radiograph, prediction, model, heatmap_class, software_version, time).savefig(
-        file,
-        format="pdf",
-        metadata={
-            "Title": f"Covid CNN report. {NOTICE}",
-            "Creator": f"Covid CNN {software_version}",
-            "CreationDate": time.astimezone(UTC),
-        },
-    )
+    sheet = page(radiograph, prediction, model, heatmap_class, software_version, time)
+    sheet.savefig(file, format=form, dpi=PNG_DPI if form == "png" else None, metadata=told)
     return file.getvalue()
 
 
 # The page. Everything is placed in millimetres from the upper left corner of the sheet, on one axes that covers it.
 
 WIDTH, HEIGHT = 210, 297
+PNG_DPI = 150
 MARGIN, GUTTER, BANNER = 16, 8, 10
 COLUMN = (WIDTH - 2 * MARGIN - GUTTER) / 2
 RIGHT = MARGIN + COLUMN + GUTTER
@@ -247,7 +245,7 @@ def page(
     software_version: str,
     time: datetime,
 ) -> Figure:
-    """The report as a figure the size of an A4 page; arguments as for `pdf`."""
+    """The report as a figure the size of an A4 page; arguments as for `render`."""
     from matplotlib.figure import Figure
 
     facts = summary(radiograph, prediction, model, software_version, time)

@@ -1,38 +1,56 @@
-"""Images to try without having one: two real DICOM files that a PyPI package carries, two that the program draws."""
+"""Images to try without having one, each to teach one thing: made of two real DICOM files that a PyPI package carries,
+and of drawings of the program."""
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from covid_cnn import imaging, synthetic
 from covid_cnn.errors import ImageError
 from covid_cnn.imaging import Radiograph
 
 SEED = 31  # opacities in both lungs, plain to see
+LETTER_HEIGHT = 0.09  # of the image
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image with a story: what it is, and what it teaches."""
+    """An image with a story: what it is, and what it teaches.
+
+    `read` takes `frame` and `window` as `imaging.read` does.
+    """
 
     title: str
     story: str
-    read: Callable[[], Radiograph]
+    read: Callable[..., Radiograph]
 
 
-def _pydicom_data(file: str) -> Callable[[], Radiograph]:
-    def read() -> Radiograph:
+def stamped(pixels: np.ndarray, letter: str = "R") -> np.ndarray:
+    """The radiograph [H, W], 0..1, with a white letter in its upper left corner, as a side marker leaves one."""
+    height, width = pixels.shape
+    picture = Image.fromarray(np.asarray(pixels, np.float32))
+    font = ImageFont.load_default(LETTER_HEIGHT * height)
+    ImageDraw.Draw(picture).text((0.06 * width, 0.04 * height), letter, fill=1.0, font=font)
+    return np.asarray(picture)
+
+
+def _pydicom_data(file: str) -> Callable[..., Radiograph]:
+    def read(frame: int = 0, window: int | None = None) -> Radiograph:
         package = importlib.util.find_spec("data_store")  # as the package pydicom-data calls itself
         if package is None or not package.submodule_search_locations:
             raise ImageError("The real samples are not installed: run pip install pydicom-data.")
-        return imaging.read(Path(package.submodule_search_locations[0]) / "data" / file)
+        path = Path(package.submodule_search_locations[0]) / "data" / file
+        return imaging.read(path, frame=frame, window=window)
 
     return read
 
 
-def _synthetic(opacities: bool) -> Callable[[], Radiograph]:
-    def read() -> Radiograph:
+def _synthetic(opacities: bool) -> Callable[..., Radiograph]:
+    def read(frame: int = 0, window: int | None = None) -> Radiograph:
         pixels = synthetic.draw(SEED, opacities)
         height, width = pixels.shape
         return Radiograph(pixels, "synthetic", f"synthetic radiograph, {width} x {height} px", synthetic=True)
@@ -40,25 +58,56 @@ def _synthetic(opacities: bool) -> Callable[[], Radiograph]:
     return read
 
 
+def _changed(
+    read: Callable[..., Radiograph], change: Callable[[np.ndarray], np.ndarray], told: str
+) -> Callable[..., Radiograph]:
+    def read_changed(frame: int = 0, window: int | None = None) -> Radiograph:
+        radiograph = read(frame=frame, window=window)
+        return replace(
+            radiograph,
+            pixels=np.ascontiguousarray(change(radiograph.pixels)),
+            warnings=(*radiograph.warnings, f"For this sample the image was {told}."),
+        )
+
+    return read_changed
+
+
+_chest = _pydicom_data("RG1_UNCR.dcm")
+
 SAMPLES = {
     "chest": Sample(
-        "A real chest X-ray",
-        "A DICOM file, greys inverted, of a hospital that no model here has seen.",
-        _pydicom_data("RG1_UNCR.dcm"),
+        "A real chest",
+        "A DICOM file of a hospital that no model here has seen. How sure can it be?",
+        _chest,
+    ),
+    "clear": Sample(
+        "Drawn, clear",
+        "Drawn by the program: no patient, and no hospital's habits to recognise.",
+        _synthetic(opacities=False),
+    ),
+    "opacities": Sample(
+        "Drawn, opacities",
+        "The same drawing with opacities in the lungs, as in pneumonia. Does the heatmap find them?",
+        _synthetic(opacities=True),
+    ),
+    "letter": Sample(
+        "A letter",
+        "The clear drawing with an R in its corner. A letter tells of a hospital, not of lungs: does a model heed it?",
+        _changed(_synthetic(opacities=False), stamped, "stamped with a letter"),
+    ),
+    "inverted": Sample(
+        "Inverted",
+        "The real chest, black for white, as when MONOCHROME1 is not heeded. Does a model notice?",
+        _changed(_chest, lambda pixels: 1 - pixels, "inverted"),
+    ),
+    "turned": Sample(
+        "Lying",
+        "The real chest, turned by 90 degrees. The lungs are the same; is the answer?",
+        _changed(_chest, np.rot90, "turned by 90 degrees"),
     ),
     "leg": Sample(
         "A leg",
         "No chest at all. A network always answers; can it tell when not to?",
         _pydicom_data("RG3_UNCR.dcm"),
-    ),
-    "clear": Sample(
-        "Synthetic, clear lungs",
-        "Drawn by the program: no patient, and no hospital's habits to recognise.",
-        _synthetic(opacities=False),
-    ),
-    "opacities": Sample(
-        "Synthetic, patchy opacities",
-        "The same drawing with opacities in the lungs, as in pneumonia. Does the heatmap find them?",
-        _synthetic(opacities=True),
     ),
 }

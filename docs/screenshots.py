@@ -20,6 +20,7 @@ from PIL import Image
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from covid_cnn import bundle, synthetic
+from covid_cnn.samples import SAMPLES
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -77,11 +78,12 @@ def _wait_for(address: str) -> None:
 
 def _take(page: Page, address: str) -> None:
     page.goto(address)
-    _keep(page, "start", pictures=4)
+    _keep(page, "start", pictures=len(SAMPLES))
     page.get_by_role("button", name="Ask the model").first.click()
     expect(page.get_by_text("The model says")).to_be_visible()
     page.get_by_test_id("stMain").evaluate("main => main.scrollBy(0, 150)")  # the notice at the top, all of the heatmap
-    _keep(page, "predict", pictures=2, charts=1)
+    expect(page.locator(".viewer figure canvas").first).to_be_visible()
+    _keep(page, "predict", charts=1)
     page.goto(f"{address}/train?run={RUN}")
     expect(page.get_by_role("heading", name="The test")).to_be_visible()
     _keep(page, "train", charts=2)

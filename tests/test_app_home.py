@@ -58,7 +58,7 @@ def test_one_click_on_a_sample_leads_to_its_prediction(model, key):
     app = settled(start().button(key=f"try {key}").click().run())
     assert app.title[0].value == "Predict"
     assert report.NOTICE in app.warning[0].value
-    assert len(app.metric) == 1 and len(app.image) == 3
+    assert len(app.metric) == 1 and len(app.get("bidi_component")) == 1
     assert SAMPLES[key].story in [caption.value for caption in app.caption]
 
 
@@ -75,11 +75,11 @@ def test_it_has_a_door_to_every_other_page():
 def test_without_the_real_samples_the_drawn_ones_remain(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "data_store" else find(name))
-    from covid_cnn.app import home
+    from covid_cnn.app import gallery
 
-    home._thumbnail.clear()
+    gallery._thumbnail.clear()
     app = start()
-    assert [button.key for button in app.button] == ["try clear", "try opacities"]
+    assert [button.key for button in app.button] == ["try clear", "try opacities", "try letter"]
     assert "pydicom" in app.caption[0].value
 
 

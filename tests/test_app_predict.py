@@ -1,10 +1,14 @@
 """The Predict page with the shipped models, without a browser."""
 
+import base64
 import hashlib
 import importlib.resources
+import io
+import json
 import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import streamlit as st
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from covid_cnn import bundle, cards, evaluation, figures, imaging, paths, report, synthetic
-from covid_cnn.app import predict
+from covid_cnn import bundle, cards, evaluation, figures, glossary, imaging, paths, report, synthetic
+from covid_cnn.app import predict, viewer
 from covid_cnn.bundle import Bundle
 from covid_cnn.samples import SAMPLES
 
@@ -129,14 +134,31 @@ def upload(app: AppTest, *files: tuple[str, bytes, str]) -> AppTest:
 
 
 def pictures(app: AppTest) -> list[str]:
-    """The addresses of the pictures, which are made of their content: X-ray, overlay and what the network sees."""
+    """The addresses of the pictures, which are made of their content; of one image, what the network sees."""
     return [address for image in app.image for address in image.value]
+
+
+def viewers(app: AppTest) -> list[dict]:
+    """What each viewer is handed."""
+    return [json.loads(component.proto.json) for component in app.get("bidi_component")]
+
+
+def unpacked(text: str, dtype: str) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype)
+
+
+def shown_class(viewer: dict) -> str:
+    return viewer["maps"][viewer["first"]]["name"]
 
 
 def captions(app: AppTest) -> str:
     """All captions, without the backslashes that keep Markdown from reading them."""
     texts = [caption.value for caption in app.caption] + [text for image in app.image for text in image.captions]
     return re.sub(r"\\(.)", r"\1", "\n".join(texts))
+
+
+def texts(app: AppTest) -> str:
+    return re.sub(r"\\(.)", r"\1", "\n".join(text.value for text in app.markdown))
 
 
 def told(app: AppTest) -> str:
@@ -153,7 +175,7 @@ def types(app: AppTest) -> list[str]:
 def test_without_an_image_it_asks_for_one():
     app = show()
     assert "Upload an X-ray" in app.info[0].value
-    assert not app.image and not app.metric
+    assert len(app.image) == len(SAMPLES) and not app.metric and not viewers(app)
 
 
 @pytest.mark.parametrize("key", SAMPLES)
@@ -163,9 +185,10 @@ def test_every_sample_is_answered_by_every_model(key, name):
     model = bundle.load(name)
     answer = model.predict(SAMPLES[key].read().pixels)
     assert app.metric[0].value == (answer.label if answer.in_distribution else "Not sure")
-    assert (report.sentence(answer) in captions(app)) == answer.in_distribution
-    assert len(pictures(app)) == 3
-    assert f"what speaks for {answer.label}" in captions(app)
+    assert (report.sentence(answer) in texts(app)) == answer.in_distribution
+    (viewer,) = viewers(app)
+    assert shown_class(viewer) == answer.label and [each["name"] for each in viewer["maps"]] == list(answer.classes)
+    assert viewer["show"] == ("colours" if answer.in_distribution else "off")
     assert report.NOTICE in app.warning[0].value
 
 
@@ -175,7 +198,7 @@ def test_a_leg_is_met_with_a_warning_before_anything_else_and_no_label():
     assert "unlike those the model learned from" in app.error[0].value
     assert "not chest" in told(app)
     order = types(app)
-    assert order.index("error") < order.index("image") < order.index("metric")
+    assert order.index("error") < order.index("metric") < order.index("bidi_component")
 
 
 def test_a_drawn_image_is_called_drawn():
@@ -186,7 +209,7 @@ def test_a_drawn_image_is_called_drawn():
 def test_uploads_are_answered_beside_one_that_cannot_be_read(drawn):
     app = upload(show(predict_model="notebook_cnn"), drawn, TEXT)
     assert "notes.png is damaged or not an image" in told(app)
-    assert len(pictures(app)) == 3 and len(app.metric) == 1
+    assert len(viewers(app)) == len(app.metric) == 1
     table = app.dataframe[0].value
     assert list(table["Image"]) == ["drawn.png", "notes.png"]
     assert table["Label"][1] == "unreadable" and "not an image" in table["Note"][1]
@@ -197,7 +220,7 @@ def test_uploads_are_answered_beside_one_that_cannot_be_read(drawn):
 
     app = upload(app, drawn)  # the page goes on
     assert not [error for error in app.error if "notes" in error.value]
-    assert len(pictures(app)) == 3 and not app.dataframe
+    assert len(viewers(app)) == 1 and not app.dataframe
 
 
 def test_two_uploads_of_one_name_are_both_answered(drawn):
@@ -228,12 +251,12 @@ def test_an_image_of_the_dataset_page_can_be_cleared(home, drawn):
     app = show(predict_path=str(path))
     assert "##### a\\.png" in [text.value for text in app.markdown]
     clear = next(button for button in app.button if button.label == "Clear the image from the dataset")
-    assert not settled(clear.click().run()).image
+    assert not viewers(settled(clear.click().run()))
 
 
 def test_an_image_of_the_dataset_page_that_is_gone_is_a_sentence(home):
     app = show(predict_path=str(home / "gone.png"))
-    assert "gone.png" in told(app) and not app.image
+    assert "gone.png" in told(app) and not viewers(app)
 
 
 def test_no_image_is_written_to_the_disk(home, drawn, leg, monkeypatch):
@@ -248,22 +271,72 @@ def test_no_image_is_written_to_the_disk(home, drawn, leg, monkeypatch):
 # Settings
 
 
-def test_another_class_opacity_or_colour_map_changes_the_overlay_alone(calls):
+def test_the_viewer_is_handed_the_image_and_its_heat(drawn):
+    app = upload(show(), drawn)
+    (viewer,) = viewers(app)
+    radiograph = imaging.read(drawn[1])
+    grey = unpacked(viewer["pixels"], "<u2").reshape(viewer["height"], viewer["width"]) / 65535
+    assert np.allclose(grey, radiograph.pixels, atol=1e-4)
+    assert (viewer["full_width"], viewer["full_height"]) == (256, 256)
+    answer = bundle.load(OPENS).predict(radiograph.pixels)
+    for k, each in enumerate(viewer["maps"]):
+        heat = unpacked(each["heat"], "u1").reshape(viewer["heat_height"], viewer["heat_width"]) / 255
+        assert np.allclose(heat, figures.upsample(answer.heatmaps[..., k], heat.shape), atol=1 / 255)
+    assert list(viewer["palettes"]) == list(figures.COLOUR_MAPS)
+    assert viewer["notice"] == report.NOTICE
+
+
+def test_a_file_name_never_reaches_the_viewer(drawn):
+    app = upload(show(), ("Secret_Name.png", *drawn[1:]))
+    assert "Secret" not in app.get("bidi_component")[0].proto.json
+
+
+def test_frames_and_windows_can_be_chosen_where_there_are_several(calls, drawn):
+    first = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64) % 200
+    file = io.BytesIO()
+    Image.fromarray(first).save(file, format="TIFF", save_all=True, append_images=[Image.fromarray(255 - first)] * 2)
+    app = upload(show(), ("pages.tif", file.getvalue(), "image/tiff"))
+    (frame,) = app.number_input
+    assert (frame.min, frame.max, frame.value) == (1, 3, 1) and "only the first is read" in told(app)
+    one = viewers(app)[0]["pixels"]
+    app = settled(frame.set_value(2).run())
+    assert "only page 2 is read" in told(app) and viewers(app)[0]["pixels"] != one
+    assert len(calls) == 2
+
     app = show(predict_sample="chest")
-    seen = [pictures(app)]
-    choices = bundle.load(OPENS).classes
-    for name in choices:
-        settled(app.button_group(key="predict_class_efficientnet_lite0").set_value(name).run())
-        assert f"what speaks for {name}" in captions(app)
-    seen.append(pictures(app))
-    settled(app.slider[0].set_value(0.9).run())
-    seen.append(pictures(app))
-    settled(app.selectbox(key="predict_colours").set_value("Jet").run())
-    seen.append(pictures(app))
-    xrays, overlays, inputs = zip(*seen, strict=True)
-    assert len(set(xrays)) == len(set(inputs)) == 1
-    assert len(set(overlays)) >= 3  # the last class may be the one that was shown at first
-    assert calls == ["efficientnet_lite0"]  # once, and not for each setting
+    assert not app.number_input
+    window = next(box for box in app.selectbox if box.label == "Window")
+    pixels = viewers(app)[0]["pixels"]
+    app = settled(window.set_value(window.options[1]).run())
+    assert viewers(app)[0]["pixels"] != pixels
+    assert not [box for box in upload(show(), drawn).selectbox if box.label == "Window"]
+
+
+def test_models_are_compared_with_one_click(calls):
+    app = show(predict_sample="leg")
+    assert calls == [OPENS]
+    app = settled(app.toggle[0].set_value(True).run())
+    assert calls == [OPENS, "notebook_cnn"]
+    leg = SAMPLES["leg"].read().pixels
+    answers = [bundle.load(name).predict(leg) for name in (OPENS, "notebook_cnn")]
+    labels = [answer.label if answer.in_distribution else "Not sure" for answer in answers]
+    assert [metric.value for metric in app.metric] == [labels[0], *labels]
+    assert len(bars(app)) == 3 and len(pictures(app)) == 3
+    (viewer,) = viewers(app)
+    assert {each["model"] for each in viewer["maps"]} == {OPENS, "notebook_cnn"}
+    beside = viewer["maps"][viewer["second"]]
+    assert (beside["model"], beside["name"]) == ("notebook_cnn", answers[1].label)
+
+
+def test_every_number_has_its_definition_behind_it(three):
+    three()
+    app = show(predict_sample="chest")
+    formulas = [latex.value.strip("$\n ") for latex in app.get("latex")] or [text.value for text in app.markdown]
+    for key in ("probability", "threshold", "prediction_set", "in_distribution", "grad_cam"):
+        term = glossary.TERMS[key]
+        assert term.plain in [caption.value for caption in app.caption]
+        assert term.paper in [caption.value for caption in app.caption]
+        assert any(term.formula in formula for formula in formulas)
 
 
 def test_the_chosen_model_answers(calls):
@@ -280,17 +353,20 @@ def test_the_model_card_opens():
     assert any("must not be used to diagnose" in text.value for text in app.markdown)
 
 
-def test_what_is_downloaded_is_what_is_shown(monkeypatch):
-    made = {}
+def test_the_report_comes_in_three_forms_and_shows_the_chosen_class(monkeypatch):
+    made, shown = {}, []
+    render = report.render
     monkeypatch.setattr(st, "download_button", lambda label, data, *args, **more: made.update({label: data}))
-    show(predict_sample="chest", predict_opacity=0.9)
-    png, pdf = made["Overlay (PNG)"](), made["Report (PDF)"]()
-    chest = SAMPLES["chest"].read()
-    answer = bundle.load(OPENS).predict(chest.pixels)
-    heatmap = answer.heatmaps[..., answer.classes.index(answer.label)]
-    overlay = figures.overlay(figures.fit_within(chest.pixels), heatmap, 0.9, figures.DEFAULT_COLOUR_MAP)
-    assert png == imaging.to_png(overlay)
-    assert pdf.startswith(b"%PDF-") and len(pdf) > 10_000
+    monkeypatch.setattr(report, "render", lambda *given: shown.append(given[3]) or render(*given))
+    monkeypatch.setattr(viewer, "show", lambda *args, **more: (OPENS, "NORMAL"))
+    show(predict_sample="chest")
+    assert made["Report (PDF)"]().startswith(b"%PDF-")
+    assert made["Report (PNG)"]().startswith(b"\x89PNG")
+    assert json.loads(made["Report (JSON)"]())["notice"] == report.NOTICE
+    monkeypatch.setattr(viewer, "show", lambda *args, **more: None)
+    show(predict_sample="chest")
+    made["Report (PDF)"]()
+    assert shown == ["NORMAL", "NORMAL", bundle.load(OPENS).predict(SAMPLES["chest"].read().pixels).label]
 
 
 # Models
@@ -330,7 +406,7 @@ def test_a_damaged_graph_is_a_sentence_and_the_others_work(home):
 
 
 def read_as(app: AppTest, reading: str) -> AppTest:
-    return settled(app.button_group(key=f"predict_reading_{OPENS}").set_value(reading).run())
+    return settled(next(group for group in app.button_group if "reading" in (group.key or "")).set_value(reading).run())
 
 
 def test_three_classes_are_shown_with_the_rule_and_what_else_it_could_be(three):
@@ -340,11 +416,11 @@ def test_three_classes_are_shown_with_the_rule_and_what_else_it_could_be(three):
     assert bars(app) == [
         pytest.approx({"normal": 0.1, "other pneumonia": 0.5, "COVID-19": 0.4, "threshold of COVID-19": 0.3})
     ]
-    told = captions(app)
+    told = texts(app)
     assert "reaches the decision threshold of 0.300, though other pneumonia is more probable, with 0.500." in told
-    assert "**Could be other pneumonia or COVID\\-19.**" in [text.value for text in app.markdown]
+    assert "**Could be other pneumonia or COVID-19.**" in told
     assert "at least 90 have their true class in such a set" in told
-    assert not app.error and not app.expander
+    assert not app.error and [door.label for door in app.expander] == ["How far to trust it: what was measured"]
 
 
 def test_the_same_answer_can_be_read_as_one_class_or_not(three, calls):
@@ -354,22 +430,11 @@ def test_the_same_answer_can_be_read_as_one_class_or_not(three, calls):
     app = read_as(app, "COVID-19 or not")
     assert app.metric[0].value == "not COVID-19"
     assert bars(app) == [pytest.approx({"not COVID-19": 0.75, "COVID-19": 0.25, "threshold of COVID-19": 0.3})]
-    assert "0.250, stays below the decision threshold of 0.300." in captions(app)
-    assert "**Could be COVID\\-19 or not.**" in [text.value for text in app.markdown]
-    assert "what speaks for normal" in captions(app)  # heatmaps are of classes in both readings
+    assert "0.250, stays below the decision threshold of 0.300." in texts(app)
+    assert "**Could be COVID-19 or not.**" in texts(app)
+    assert shown_class(viewers(app)[0]) == "normal"  # heatmaps are of classes in both readings
     assert read_as(app, "All classes").metric[0].value == "normal"
     assert len(calls) == 1
-
-
-def test_the_heatmap_of_each_of_three_classes_can_be_chosen(three):
-    three()
-    app = show(predict_sample="chest")
-    overlays = set()
-    for name in CLASSES:
-        settled(app.button_group(key=f"predict_class_{OPENS}").set_value(name).run())
-        assert f"what speaks for {name}" in captions(app)
-        overlays.add(pictures(app)[1])
-    assert len(overlays) == 3
 
 
 def test_an_image_of_no_known_kind_gets_a_warning_first_and_no_label(three, drawn):
@@ -379,12 +444,12 @@ def test_an_image_of_no_known_kind_gets_a_warning_first_and_no_label(three, draw
     assert "unlike those the model learned from" in warning.value and "not chest" in warning.value
     assert [box.value for box in app.warning] == [f"**{report.NOTICE}**"]
     order = types(app)
-    assert order.index("error") < order.index("image") < order.index("metric")
+    assert order.index("error") < order.index("metric") < order.index("bidi_component")
     assert app.metric[0].value == "Not sure"
-    (behind,) = app.expander
+    _, behind = app.expander
     assert behind.label == "What the model would answer anyway"
     assert bars(behind) == bars(app) == [pytest.approx({"normal": 0, "other pneumonia": 0.1, "COVID-19": 0.9})]
-    assert len(behind.image) == 1
+    assert viewers(app)[0]["show"] == "off"
     shown = " ".join(text.value for text in (*app.markdown, *app.metric))
     assert "COVID" not in shown and "Could be" not in shown
 
@@ -407,8 +472,7 @@ def test_the_overview_follows_the_reading(three, drawn):
 
 def test_two_classes_have_one_reading_and_no_set():
     app = show(predict_sample="chest")
-    keys = {group.key for group in app.button_group}
-    assert f"predict_class_{OPENS}" in keys and f"predict_reading_{OPENS}" not in keys
+    assert not [group for group in app.button_group if "reading" in (group.key or "")]
     assert not [text for text in app.markdown if "Could be" in text.value]
 
 
@@ -417,7 +481,7 @@ def test_the_evidence_stands_beside_the_model(three):
     table = {"columns": columns, "rows": [["_Euro|rad_", 0.65, "0.6 to 0.7", 0.1, "0 to 0.2"]]}
     three(evidence=[{"title": "Left out", "headline": "It fails elsewhere.", "table": table}, {"title": "Not chests"}])
     app = show()
-    assert captions(app).startswith("It fails elsewhere.")
+    assert "It fails elsewhere." in captions(app)
     (behind,) = app.expander
     assert [tab.label for tab in behind.tabs] == ["Left out", "Not chests"]
     assert behind.markdown[1].value == cards.table(columns, [[predict.shared.plain(str(c)) for c in table["rows"][0]]])
@@ -430,5 +494,5 @@ def test_the_card_shows_its_diagram(three):
     assert (folder / cards.DIAGRAM).is_file()
     app = show()
     app = settled(next(button for button in app.button if button.label == "Model card").click().run())
-    assert len(pictures(app)) == 1
+    assert len(pictures(app)) == len(SAMPLES) + 1
     assert not [text for text in app.markdown if cards.DIAGRAM in text.value]

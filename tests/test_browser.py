@@ -17,12 +17,15 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from covid_cnn import bundle, imaging, report, synthetic
+from covid_cnn.samples import SAMPLES
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[1]
 # The address of each page and its title.
 PAGES = {"": "Covid CNN", "predict": "Predict", "train": "Train", "dataset": "Dataset", "evaluate": "Evaluate"}
+# The middle of a canvas, where an X-ray has all it has.
+PIXELS = "canvas.getContext('2d').getImageData(canvas.width / 4, canvas.height / 4, 128, 128).data"
 PATIENCE = 60_000  # milliseconds; a busy machine is no failure
 TRAINING = 240_000  # from the click until the end of the run; TensorFlow alone takes long to start
 
@@ -131,6 +134,25 @@ def expect_pictures(pictures: Locator, count: int) -> None:
         expect(pictures.nth(n)).to_have_js_property("complete", True)
 
 
+def expect_drawn(page: Page, pane: int = 0) -> None:
+    """Wait until the viewer shows an image: greys of many kinds."""
+    canvas = page.locator(".viewer figure canvas").nth(pane)
+    expect(canvas).to_be_visible()
+    page.wait_for_function("canvas => new Set(" + PIXELS + ").size > 20", arg=canvas.element_handle())
+
+
+def picture(page: Page, pane: int = 0) -> list[int]:
+    """The pixels of the viewer's pane, RGBA, once it has drawn what was last asked of it."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.locator(".viewer figure canvas").nth(pane).evaluate("canvas => Array.from(" + PIXELS + ")")
+
+
+def coloured(pixels: list[int]) -> float:
+    """The share of pixels that are no grey."""
+    colours = list(zip(pixels[::4], pixels[1::4], pixels[2::4], strict=True))
+    return sum(max(colour) > min(colour) + 8 for colour in colours) / len(colours)
+
+
 def files(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.suffix not in (".log", ".pyc")}
 
@@ -138,12 +160,12 @@ def files(folder: Path) -> set[Path]:
 def test_one_click_on_a_sample_leads_to_a_prediction(page, app):
     visit(page, app, "")
     expect(page.get_by_text(report.NOTICE)).to_be_visible()
-    expect_pictures(page.get_by_test_id("stImage").locator("img"), 4)
+    expect_pictures(page.get_by_test_id("stImage").locator("img"), len(SAMPLES))
     press(page, "Ask the model")
     settled(page, "predict")
-    expect(page.get_by_text("The model says")).to_be_visible()
+    expect(page.get_by_text("The model says")).to_be_in_viewport()
     expect(page.get_by_text(report.NOTICE)).to_be_visible()
-    expect_pictures(page.get_by_test_id("stImage").locator("img"), 2)
+    expect_drawn(page)
 
 
 @pytest.mark.real_data
@@ -161,7 +183,7 @@ def test_an_uploaded_x_ray_is_answered_beside_a_file_that_is_none(page, app, rea
     expect(answer).to_have_text(re.compile(f"^({'|'.join(map(re.escape, answers))})$"))
     if answer.inner_text() == "Not sure":  # the default model may not know this image, and then hides its numbers
         page.get_by_text("What the model would answer anyway").click()
-    expect_pictures(page.get_by_test_id("stImage").locator("img"), 2)
+    expect_drawn(page)
     expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
     assert files(app.home) == before
 
@@ -180,7 +202,8 @@ def test_what_a_model_would_answer_to_a_leg_is_behind_a_door(page, app):
     warning = page.get_by_test_id("stAlertContentError")
     expect(warning).to_contain_text("unlike those the model learned from")
     expect(page.get_by_test_id("stMetricValue")).to_have_text("Not sure")
-    xray, chart = page.get_by_test_id("stImage").first, page.get_by_test_id("stVegaLiteChart")
+    expect_drawn(page)
+    xray, chart = page.locator(".viewer"), page.get_by_test_id("stVegaLiteChart")
     top, below = warning.bounding_box(), xray.bounding_box()
     assert top and below and top["y"] + top["height"] <= below["y"]
     expect(chart).not_to_be_visible()
@@ -193,11 +216,55 @@ def test_the_report_can_be_downloaded(page, app, tmp_path):
     press(page, "Ask the model")
     settled(page, "predict")
     press(page.get_by_test_id("stPopover").last, "Download")
-    for label, start in (("Overlay (PNG)", b"\x89PNG"), ("Report (PDF)", b"%PDF-")):
+    for label, start in (("Report (PNG)", b"\x89PNG"), ("Report (PDF)", b"%PDF-"), ("Report (JSON)", b"{")):
         with page.expect_download() as download:
             press(page, label)
         download.value.save_as(tmp_path / "downloaded")
         assert (tmp_path / "downloaded").read_bytes().startswith(start)
+
+
+def test_the_viewer_answers_at_once(page, app):
+    visit(page, app, "predict")
+    page.get_by_test_id("stButtonGroup").get_by_text("A real chest").click()
+    expect_drawn(page)
+    viewer = page.locator(".viewer")
+    assert coloured(picture(page)) > 0
+    viewer.get_by_label("Shown as").select_option("nothing, only the X-ray")
+    grey = picture(page)
+    assert coloured(grey) == 0
+    viewer.get_by_label("Invert").check()
+    inverted = picture(page)
+    assert all(abs(a + b - 255) <= 1 for a, b in zip(grey[::4], inverted[::4], strict=True))
+    viewer.get_by_label("Invert").uncheck()
+    viewer.get_by_label("Window width").fill("0.3")
+    assert sum(value in (0, 255) for value in picture(page)[::4]) > sum(value in (0, 255) for value in grey[::4])
+    viewer.get_by_role("button", name="Reset").click()
+    canvas = viewer.locator("figure canvas").first
+    canvas.hover(position={"x": 100, "y": 100})
+    expect(viewer.locator("output")).to_have_text(re.compile(r"^x \d+, y \d+: grey [01]\.\d{3}, heat [01]\.\d\d"))
+    canvas.focus()
+    page.keyboard.press("+")
+    expect(viewer.get_by_label("Zoom")).not_to_have_value("1")
+    page.keyboard.press("0")
+    expect(viewer.get_by_label("Zoom")).to_have_value("1")
+    with page.expect_download() as download:
+        viewer.get_by_role("button", name="Save as PNG").click()
+    assert download.value.suggested_filename == "overlay.png"
+
+
+def test_two_models_are_seen_side_by_side(page, app):
+    visit(page, app, "predict")
+    page.get_by_test_id("stButtonGroup").get_by_text("A leg").click()
+    expect_drawn(page)
+    page.get_by_text("Compare models").click()
+    expect(page.get_by_test_id("stMetricValue")).to_have_count(3)
+    expect_drawn(page, pane=1)
+    viewer = page.locator(".viewer")
+    viewer.get_by_label("Shown as").select_option("colours")
+    expect(viewer.locator("figcaption").nth(1)).to_contain_text("notebook_cnn")
+    assert picture(page, 0) != picture(page, 1)
+    viewer.get_by_label("Swipe the heatmap").fill("0")
+    assert coloured(picture(page, 1)) == 0
 
 
 def test_a_dataset_is_drawn_with_one_click_and_looked_through(page, app):
@@ -222,7 +289,7 @@ def test_a_dataset_is_drawn_with_one_click_and_looked_through(page, app):
     press(dialog, "Send to Predict")
     settled(page, "predict")
     expect(page.get_by_text("Synthetic: drawn by the program").first).to_be_visible()
-    expect_pictures(page.get_by_test_id("stImage").locator("img"), 2)
+    expect_drawn(page)
 
 
 @pytest.mark.timeout(600)
@@ -252,7 +319,7 @@ def test_a_network_is_trained_and_then_asked(page, app):
     press(page, "Try it on Predict")
     settled(page, "predict")
     expect(page.get_by_role("combobox", name="Model")).to_have_value("of_the_browser")
-    page.get_by_test_id("stButtonGroup").get_by_text("Synthetic, patchy opacities").click()
+    page.get_by_test_id("stButtonGroup").get_by_text("Drawn, opacities").click()
     expect(page.get_by_text("The model says")).to_be_visible()
 
 

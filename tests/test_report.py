@@ -189,7 +189,7 @@ def test_the_file_name_appears_nowhere():
     arguments = case()
     assert "Secret" not in json.dumps(facts(*arguments))
     assert "Secret" not in words(*arguments)
-    assert b"Secret" not in report.pdf(*arguments, "PNEUMONIA", "0.1.0", TIME)
+    assert b"Secret" not in report.render(*arguments, "PNEUMONIA", "0.1.0", TIME)
 
 
 def test_the_page_says_everything_that_matters():
@@ -269,7 +269,7 @@ def test_nothing_overlaps_or_leaves_the_page(classes, positive, n_warnings, shap
 
 
 def test_the_pdf_is_one_a4_page_and_reproducible():
-    first, second = (report.pdf(*case(), "NORMAL", "0.1.0", TIME) for _ in range(2))
+    first, second = (report.render(*case(), "NORMAL", "0.1.0", TIME) for _ in range(2))
     assert first.startswith(b"%PDF") and first == second
     assert first.count(b"/Type /Page\n") + first.count(b"/Type /Page ") == 1
     assert b"/MediaBox [ 0 0 595.2" in first and b" 841.8" in first

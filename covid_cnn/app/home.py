@@ -3,14 +3,11 @@
 from typing import Any
 
 import altair as alt
-import numpy as np
 import pandas as pd
 import streamlit as st
 
-from covid_cnn import bundle, figures
-from covid_cnn.app import pages, predict, shared
-from covid_cnn.errors import CovidCnnError
-from covid_cnn.samples import SAMPLES
+from covid_cnn import bundle
+from covid_cnn.app import gallery, pages, predict, shared
 
 
 def page() -> None:
@@ -24,18 +21,8 @@ def page() -> None:
     )
     shared.notice()
     st.subheader("Try one")
-    for column, (key, sample) in zip(st.columns(len(SAMPLES)), SAMPLES.items(), strict=True):
-        with column.container(border=True, height="stretch"):
-            try:
-                st.image(_thumbnail(key), width="stretch", clamp=True)
-            except CovidCnnError as error:
-                st.caption(shared.plain(str(error)))
-                continue
-            st.markdown(f"**{sample.title}**")
-            st.caption(sample.story)
-            if st.button("Ask the model", key=f"try {key}", type="primary" if key == "chest" else "secondary"):
-                st.session_state[predict.SAMPLE] = key
-                pages.switch(pages.PREDICT)
+    if gallery.choose(predict.SAMPLE):
+        pages.switch(pages.PREDICT)
     _gap()
     st.subheader("Go on")
     every = pages.every()
@@ -48,15 +35,6 @@ def page() -> None:
         with column.container(border=True, height="stretch"):
             st.page_link(every[name])
             st.caption(text)
-
-
-@st.cache_data(show_spinner=False)
-def _thumbnail(key: str) -> np.ndarray:
-    pixels = figures.fit_within(SAMPLES[key].read().pixels, 320)
-    side = min(pixels.shape)
-    top = (pixels.shape[0] - side) // 4
-    left = (pixels.shape[1] - side) // 2
-    return pixels[top : top + side, left : left + side]
 
 
 def _told(info: dict[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from covid_cnn import bundle, paths, report
+from covid_cnn import bundle, glossary, paths, report
 from covid_cnn.bundle import Bundle
 
 SYNTHETIC = ":violet-badge[:material/draw: Synthetic: drawn by the program, not taken of a person]"
@@ -31,3 +31,13 @@ def load_bundle(name: str) -> Bundle:
 @st.cache_resource(max_entries=8, show_spinner="Loading the model")
 def _load_bundle(folder: Path, changed: int) -> Bundle:
     return Bundle(folder)
+
+
+def term(key: str) -> None:
+    """What a number means in plain words, and one click deeper how it is defined and where it comes from."""
+    told = glossary.TERMS[key]
+    st.caption(told.plain)
+    with st.popover(told.name, type="tertiary", icon=":material/menu_book:"):
+        st.markdown(f"**{told.name}.** {told.definition}")
+        st.latex(told.formula)
+        st.caption(told.paper)

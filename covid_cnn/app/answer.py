@@ -1,0 +1,90 @@
+"""What a model says of one image: its label, the numbers behind it, and what each number means."""
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from covid_cnn import report
+from covid_cnn.app import shared
+from covid_cnn.bundle import Bundle, Prediction
+
+ANYWAY = "What the model would answer anyway"
+
+
+def choose_reading(model: Bundle) -> bool:
+    """Whether the answers are read as one class or not, where there are more and one is looked for."""
+    if model.positive is None or len(model.classes) == 2:
+        return False
+    every, one = "All classes", f"{model.positive} or not"
+    reading = st.segmented_control(
+        "Reading",
+        [every, one],
+        default=every,
+        required=True,
+        key=f"predict_reading_{model.name}",
+        help=f"The same answer read in two ways: which class it is, or only whether it is {model.positive}.",
+    )
+    return reading == one
+
+
+def verdict(prediction: Prediction, binary: bool = False) -> None:
+    """The label, or that there is none."""
+    st.metric("The model says", report.read(prediction, binary).label or "Not sure")
+    if not prediction.in_distribution:
+        st.caption("It gives a label only to images like those it learned from.")
+
+
+def numbers(prediction: Prediction, binary: bool = False) -> None:
+    """Every number with plain words beside it; of an image that the model does not know, behind a door."""
+    if not prediction.in_distribution:
+        st.caption(report.likeness(prediction))
+        shared.term("in_distribution")
+        with st.expander(ANYWAY):
+            st.caption("A network gives such numbers to any image. On one unlike those it knows they mean little.")
+            st.altair_chart(bars(prediction, binary))
+        return
+    st.altair_chart(bars(prediction, binary))
+    shared.term("probability")
+    st.markdown(shared.plain(report.sentence(prediction, binary)))
+    if prediction.threshold is not None:
+        shared.term("threshold")
+    if possible := report.possible(prediction, binary):
+        st.markdown(f"**Could be {shared.plain(possible)}.** {shared.plain(report.promise(prediction, binary))}")
+        shared.term("prediction_set")
+    st.markdown(shared.plain(report.likeness(prediction)))
+    shared.term("in_distribution")
+
+
+def bars(prediction: Prediction, binary: bool = False) -> alt.LayerChart:
+    """The probabilities as bars, that of the answer in full colour, with the threshold as a mark where there is one."""
+    reading = report.read(prediction, binary)
+    table = pd.DataFrame({"class": list(reading.probabilities), "probability": list(reading.probabilities.values())})
+    table["shown"] = table["probability"].map("{:.3f}".format)
+    base = alt.Chart(table).encode(y=alt.Y("class:N", title=None, sort=None, axis=alt.Axis(labelLimit=160)))
+    scale = alt.Scale(domain=[0, 1])
+    drawn = base.mark_bar(height=18).encode(
+        x=alt.X("probability:Q", scale=scale, title="calibrated probability"),
+        opacity=alt.condition(alt.datum["class"] == (reading.label or ""), alt.value(1.0), alt.value(0.45)),
+        tooltip=["class:N", alt.Tooltip("probability:Q", format=".4f")],
+    )
+    text = base.mark_text(align="left", dx=4, color="gray").encode(
+        x=alt.X("probability:Q", scale=scale), text="shown:N"
+    )
+    layers = [drawn, text]
+    if reading.label and prediction.positive is not None and prediction.threshold is not None:
+        rule = pd.DataFrame({"class": [prediction.positive], "threshold": [prediction.threshold]})
+        tick = alt.Chart(rule).mark_tick(thickness=3, size=22, color="#d97706")
+        layers.append(
+            tick.encode(
+                y=alt.Y("class:N", sort=None), x="threshold:Q", tooltip=alt.Tooltip("threshold:Q", format=".3f")
+            )
+        )
+    return alt.layer(*layers).properties(height=60 + 34 * len(table))
+
+
+def seen(prediction: Prediction) -> None:
+    """What the network was really given to see."""
+    height, width = prediction.seen.shape
+    with st.popover("What the network sees", icon=":material/visibility:", width="stretch"):
+        st.image(prediction.seen, width=width, clamp=True)
+        st.caption(f"{width} x {height} px, grey, stretched to a square: all that the answer rests on.")

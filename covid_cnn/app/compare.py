@@ -1,0 +1,58 @@
+"""Several models asked about the same image, side by side."""
+
+from functools import partial
+
+import streamlit as st
+
+from covid_cnn import bundle, figures, report
+from covid_cnn.app import answer, memory, shared
+from covid_cnn.bundle import Bundle, Prediction
+from covid_cnn.errors import CovidCnnError
+from covid_cnn.imaging import Radiograph
+
+NOTEBOOK = "notebook_cnn"  # where this project began
+
+
+def choose(key: str, radiograph: Radiograph, model: Bundle) -> dict[str, Prediction]:
+    """What the other models say, by name, if a person asks: of the default and the notebook's, those not chosen."""
+    found, _ = bundle.discover()
+    others = [name for name in (bundle.DEFAULT, NOTEBOOK) if name in found and name != model.name]
+    if not others:
+        return {}
+    label = f"Compare models: ask {' and '.join(others)} as well"
+    if not st.toggle(shared.plain(label), key=f"predict_compare {key}"):
+        return {}
+    answers = {}
+    for name in others:
+        try:
+            other = shared.load_bundle(name)
+        except CovidCnnError as error:
+            st.error(shared.plain(str(error)))
+            continue
+        answers[name] = memory.remember(key, name, partial(other.predict, radiograph.pixels))
+    return answers
+
+
+def show(radiograph: Radiograph, answers: dict[str, Prediction]) -> None:
+    """One column a model: its answer, its probabilities, and where it looked."""
+    st.markdown("###### The same image, asked of each model")
+    for column, (name, prediction) in zip(st.columns(len(answers)), answers.items(), strict=True):
+        with column.container(border=True):
+            st.markdown(f"**{shared.plain(name)}**")
+            answer.verdict(prediction)
+            if prediction.in_distribution:
+                _details(radiograph, prediction)
+            else:
+                st.caption(report.likeness(prediction))
+                with st.expander(answer.ANYWAY):
+                    _details(radiograph, prediction)
+
+
+def _details(radiograph: Radiograph, prediction: Prediction) -> None:
+    st.altair_chart(answer.bars(prediction))
+    if possible := report.possible(prediction):
+        st.markdown(f"**Could be {shared.plain(possible)}.**")
+    heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
+    overlay = figures.overlay(figures.fit_within(radiograph.pixels, 512), heatmap)
+    told = "what speaks for" if heatmap.any() else "nothing here speaks for"
+    st.image(overlay, caption=f"Grad-CAM: {told} {shared.plain(prediction.label)}", width="stretch")

@@ -1,0 +1,46 @@
+"""The samples as cards with a picture, for those who would rather look than read."""
+
+from typing import Literal
+
+import numpy as np
+import streamlit as st
+
+from covid_cnn import figures
+from covid_cnn.app import shared
+from covid_cnn.errors import CovidCnnError
+from covid_cnn.samples import SAMPLES
+
+CARD = 200  # px wide
+
+
+def choose(state: str) -> bool:
+    """A card for each sample, whose button puts its key under ``state`` of the session; tells if one was pressed."""
+    pressed = False
+    with st.container(horizontal=True, gap="small"):
+        for key, sample in SAMPLES.items():
+            with st.container(border=True, width=CARD, height="stretch"):
+                try:
+                    st.image(_thumbnail(key), width="stretch", clamp=True)
+                except CovidCnnError as error:
+                    st.caption(shared.plain(str(error)))
+                    continue
+                st.markdown(f"**{sample.title}**")
+                st.caption(sample.story)
+                kind: Literal["primary", "secondary"] = "primary" if key == "chest" else "secondary"
+                pressed |= st.button(
+                    "Ask the model", key=f"try {key}", type=kind, on_click=_keep, args=(state, key), width="stretch"
+                )
+    return pressed
+
+
+def _keep(state: str, key: str) -> None:
+    st.session_state[state] = key
+
+
+@st.cache_data(show_spinner=False)
+def _thumbnail(key: str) -> np.ndarray:
+    pixels = figures.fit_within(SAMPLES[key].read().pixels, 320)
+    side = min(pixels.shape)
+    top = (pixels.shape[0] - side) // 4
+    left = (pixels.shape[1] - side) // 2
+    return pixels[top : top + side, left : left + side]
