@@ -1,11 +1,11 @@
 """The samples as cards with a picture, for those who would rather look than read."""
 
+import base64
 from typing import Literal
 
-import numpy as np
 import streamlit as st
 
-from covid_cnn import figures
+from covid_cnn import figures, imaging
 from covid_cnn.app import shared
 from covid_cnn.errors import CovidCnnError
 from covid_cnn.samples import SAMPLES
@@ -20,7 +20,7 @@ def choose(state: str) -> bool:
         for key, sample in SAMPLES.items():
             with st.container(border=True, width=CARD, height="stretch"):
                 try:
-                    st.image(_thumbnail(key), width="stretch", clamp=True)
+                    st.image(_thumbnail(key), width="stretch")
                 except CovidCnnError as error:
                     st.caption(shared.plain(str(error)))
                     continue
@@ -38,9 +38,11 @@ def _keep(state: str, key: str) -> None:
 
 
 @st.cache_data(show_spinner=False)
-def _thumbnail(key: str) -> np.ndarray:
+def _thumbnail(key: str) -> str:
+    """A square of the sample as a data: address, which a browser need not fetch before the page may change."""
     pixels = figures.fit_within(SAMPLES[key].read().pixels, 320)
     side = min(pixels.shape)
     top = (pixels.shape[0] - side) // 4
     left = (pixels.shape[1] - side) // 2
-    return pixels[top : top + side, left : left + side]
+    png = imaging.to_png(pixels[top : top + side, left : left + side])
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
