@@ -2,17 +2,21 @@
 
 import io
 import struct
+import subprocess
+import sys
 import time
 import tomllib
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 from uploads import DEEP, RAMP, dicom, encode, refusal
 
 from benchmarks import mutated_uploads
-from covid_cnn import limits
+from covid_cnn import cli, limits
 from covid_cnn.errors import ImageError
 from covid_cnn.imaging import read
 
@@ -102,6 +106,50 @@ def test_the_browser_is_told_the_same_limit():
     assert config["server"]["maxUploadSize"] * 2**20 == limits.MAX_UPLOAD_BYTES >= limits.MAX_FILE_BYTES
     assert config["server"]["enableXsrfProtection"] is config["server"]["enableCORS"] is True
     assert config["browser"]["gatherUsageStats"] is False
+
+
+@pytest.mark.parametrize(("asked", "bound"), [([], "localhost"), (["--address", "0.0.0.0"], "0.0.0.0")])
+def test_the_app_is_bound_to_this_computer_unless_asked_otherwise(monkeypatch, asked, bound):
+    started = []
+    monkeypatch.setattr(subprocess, "call", lambda command: started.append(command) or 0)
+    assert CliRunner().invoke(cli.app, ["app", *asked]).exit_code == 0
+    assert started[0][-1] == f"--server.address={bound}"
+
+
+# In a process of its own, because an audit hook stays for good. Argument: the radiograph.
+WATCHED = """
+import sys
+written, watching = [], False
+def hook(event, arguments):
+    if watching and event == "open" and (arguments[2] or 0) & 3:  # os.O_WRONLY, os.O_RDWR
+        written.append(str(arguments[0]))
+    elif watching and event in ("os.rename", "os.mkdir", "tempfile.mkstemp", "tempfile.mkdtemp"):
+        written.append(event)
+sys.addaudithook(hook)
+from datetime import UTC, datetime
+from pathlib import Path
+from covid_cnn import bundle, imaging, report
+data, model = Path(sys.argv[1]).read_bytes(), bundle.load()
+report.pdf(imaging.read(data, "warm.png"), model.predict(imaging.read(data).pixels), model.info, model.classes[0], "1",
+           datetime.now(UTC))  # what libraries keep of themselves is written now
+watching = True
+radiograph = imaging.read(data, "SECRET.png")
+prediction = model.predict(radiograph.pixels)
+report.pdf(radiograph, prediction, model.info, model.classes[0], "1", datetime.now(UTC))
+assert not written, written
+Path(sys.argv[1]).with_name("control").write_text("")
+assert len(written) == 1  # so the watch does see what is written
+print("watched")
+"""
+
+
+def test_an_upload_and_its_report_write_nothing(tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(encode(np.tile(RAMP, (4, 4)), "PNG"))
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", WATCHED, str(path)], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.strip() == "watched", done.stdout + done.stderr
+    assert "SECRET" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP", "BMP", "TIFF", "DICOM, uncompressed", "DICOM, RLE"])
