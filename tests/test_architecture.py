@@ -43,7 +43,7 @@ def test_every_module_stands_on_a_floor():
 
 
 def test_the_app_loads_no_tensorflow():
-    assert {"home", "predict", "train", "dataset", "evaluate"} <= APP
+    assert {"home", "predict", "train", "dataset", "evaluate", "tour"} <= APP
     loaded = loaded_by({f"app.{name}" for name in APP}, {"tensorflow", "keras", "streamlit"})
     assert loaded == {"streamlit"}
 

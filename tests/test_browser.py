@@ -16,16 +16,23 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
-from covid_cnn import bundle, imaging, report, synthetic
+from covid_cnn import assessment, bundle, datasets, imaging, questions, report, synthetic
 from covid_cnn.samples import SAMPLES
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[1]
-# The address of each page and its title.
-PAGES = {"": "Covid CNN", "predict": "Predict", "train": "Train", "dataset": "Dataset", "evaluate": "Evaluate"}
 # The middle of a canvas, where an X-ray has all it has.
 PIXELS = "canvas.getContext('2d').getImageData(canvas.width / 4, canvas.height / 4, 128, 128).data"
+# The address of each page and its title.
+PAGES = {
+    "": "Covid CNN",
+    "predict": "Predict",
+    "train": "Train",
+    "dataset": "Dataset",
+    "evaluate": "Evaluate",
+    "tour": "Why 100 % is not 100 %",
+}
 PATIENCE = 60_000  # milliseconds; a busy machine is no failure
 TRAINING = 240_000  # from the click until the end of the run; TensorFlow alone takes long to start
 
@@ -321,6 +328,31 @@ def test_a_network_is_trained_and_then_asked(page, app):
     expect(page.get_by_role("combobox", name="Model")).to_have_value("of_the_browser")
     page.get_by_test_id("stButtonGroup").get_by_text("Drawn, opacities").click()
     expect(page.get_by_text("The model says")).to_be_visible()
+
+
+def test_a_dragged_threshold_answers_in_the_browser_as_python_does(page, app):
+    data = synthetic.write_dataset(app.home / "data" / "few", counts={"test": 6}, size=128)
+    visit(page, app, "evaluate")
+    for label, choice in (("Model", "notebook_cnn"), ("Images", "few, test")):
+        page.get_by_role("combobox", name=label).fill(choice)
+        page.get_by_role("option", name=choice).click()
+    press(page, "Ask the model")
+    slider = page.get_by_role("slider", name="Threshold")
+    expect(slider).to_be_visible()
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    threshold = float(slider.input_value())
+    model = bundle.Bundle(app.home / "models" / "notebook_cnn")
+    answers = assessment.ask_all(model, datasets.open(data).subset("test"))
+    asked = questions.verdicts(model, answers, questions.POSITIVE, threshold)
+    counts, told = questions.counts(asked), questions.at_prevalence(asked, 0.01)
+    for name, count in counts.items():
+        expect(page.locator(f"#{name.replace('_', '-')}")).to_have_text(str(count))
+    for name in ("ppv", "npv"):
+        low, high = (f"{100 * told[name][edge]:.1f} %" for edge in ("low", "high")) if told[name] else ("nobody", "")
+        expect(page.locator(f"#{name}")).to_contain_text(low)
+        expect(page.locator(f"#{name}")).to_contain_text(high)
+    shutil.rmtree(data)
 
 
 @pytest.mark.parametrize("name", PAGES, ids=PAGES.values())

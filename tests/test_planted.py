@@ -1,0 +1,46 @@
+"""A planted letter is learned, fails at another hospital, and turns answers when it is stamped on."""
+
+import numpy as np
+import pytest
+
+from covid_cnn import planted
+from covid_cnn.planted import Hospital, ThumbnailClassifier
+
+
+@pytest.fixture(scope="module")
+def hospitals() -> tuple[Hospital, Hospital, Hospital]:
+    """To learn from, to test with, and one where the letter stands on the healthy."""
+    return (
+        planted.hospital(1, 20, lambda ill: ill, size=96),
+        planted.hospital(2, 12, lambda ill: ill, size=96),
+        planted.hospital(2, 12, lambda ill: not ill, size=96),
+    )
+
+
+def test_a_stamp_changes_its_place_alone():
+    pixels = np.full((100, 80), 0.5, np.float32)
+    stamped = planted.stamp(pixels, 0.1, 0.1, 0.2)
+    assert (pixels == 0.5).all()
+    rows, columns = np.nonzero(stamped != pixels)
+    assert stamped.dtype == np.float32 and stamped.shape == pixels.shape and 0.9 < stamped.max() <= 1
+    assert rows.min() >= 10 and rows.max() < 35 and columns.min() >= 8 and columns.max() < 30
+
+
+def test_the_letter_makes_a_perfect_score_at_home_and_a_bad_one_away(hospitals):
+    learned, tested, other = hospitals
+    classifier = ThumbnailClassifier(learned)
+    at_home, away = (((classifier.predict(h.images) >= 0.5) == h.ill).mean() for h in (tested, other))
+    assert at_home == 1
+    assert away < 0.5
+
+
+def test_stamps_turn_answers(hospitals):
+    learned, tested, _ = hospitals
+    classifier = ThumbnailClassifier(learned)
+    healthy = list(tested.images[~tested.ill][:3])
+    found = list(planted.flips(lambda image: float(classifier.predict(image[None])[0]), healthy))
+    assert {i for i, *_ in found} == {0, 1, 2}
+    for i, stamped, _, before, after in found:
+        assert before == pytest.approx(classifier.predict(healthy[i][None])[0])
+        assert after == pytest.approx(classifier.predict(stamped[None])[0])
+    assert any(before < 0.5 <= after for *_, before, after in found)
