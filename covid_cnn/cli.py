@@ -17,12 +17,13 @@ import typer
 
 from covid_cnn import __version__, paths
 from covid_cnn.bundle import DEFAULT, Bundle, Prediction
-from covid_cnn.errors import CovidCnnError
+from covid_cnn.errors import CovidCnnError, RunError
 from covid_cnn.recipes import RECIPES
 
 if TYPE_CHECKING:
     from covid_cnn.batch import Row
     from covid_cnn.imaging import Radiograph
+    from covid_cnn.runs import Run
 
 app = typer.Typer(
     help="Train, question and demonstrate networks that look for COVID-19 pneumonia on chest X-rays. "
@@ -197,16 +198,29 @@ def train(
         run = runs.create(runs.TrainConfig.of(data, network, **chosen), name)
     else:
         run = runs.open(str(resume))
-    run.begin()
     if not quiet:
         run.forget_stop()
         run.listener = _Progress(run.name)
-    run.log("Starting TensorFlow.")
-    from covid_cnn import training
+    _fit(run)
 
+
+def _fit(run: "Run") -> None:
+    """Train a run in this process, once the machine can carry it."""
+    from covid_cnn.runs import STARTING_TENSORFLOW, interruptible
+
+    try:
+        with interruptible(run):
+            run.begin()
+            run.log(STARTING_TENSORFLOW)
+            from covid_cnn import training
+    except KeyboardInterrupt:
+        run.append("stopped", message="Stopped before it had learned anything.")
+        return
+    except ImportError as error:
+        message = f"TensorFlow cannot be loaded ({error}): install what requirements.txt lists."
+        run.append("failed", message=message)
+        raise RunError(message) from error
     training.fit(run)
-    if run.state() == "failed":
-        raise typer.Exit(1)
 
 
 class _Progress:

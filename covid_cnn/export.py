@@ -7,7 +7,6 @@ heatmaps of every class and the embedding. The rest of a bundle is written aroun
 
 import hashlib
 import importlib.metadata
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from covid_cnn import bundle, cards, gradcam, paths
+from covid_cnn import bundle, cards, durable, gradcam, paths
 
 # A graph of more weights than this is stored in float16, to stay within 16 MB in the repository.
 FLOAT32_WEIGHTS = 4_000_000
@@ -113,8 +112,9 @@ def stage(graph: bytes, info: dict[str, Any]) -> Path:
     """
     models = paths.models_dir()
     models.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".export-", dir=models)) / info["name"]
-    folder.mkdir()
+    folder = models / f".export-{info['name']}" / info["name"]
+    shutil.rmtree(folder.parent, ignore_errors=True)  # of an export that was killed
+    folder.mkdir(parents=True)
     (folder / bundle.GRAPH).write_bytes(graph)
     digest = hashlib.sha256(graph).hexdigest()
     cards.write(folder, {"schema": bundle.SCHEMA, **info, "versions": versions(), "sha256": digest})
@@ -123,12 +123,12 @@ def stage(graph: bytes, info: dict[str, Any]) -> Path:
 
 def publish(folder: Path) -> Path:
     """Move a staged bundle to ``models/NAME``, in place of one of that name, and return the new folder."""
-    for file in folder.iterdir():
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
+    for path in (*folder.iterdir(), folder):
+        durable.sync(path)
     target = paths.models_dir() / folder.name
     if target.exists():
         target.rename(folder.parent / "replaced")
     folder.rename(target)
+    durable.sync(target.parent)
     shutil.rmtree(folder.parent)
     return target

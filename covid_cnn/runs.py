@@ -5,27 +5,40 @@ from its events and from whether its process lives, so a crash cannot leave a st
 the program that started it.
 """
 
+import _thread
+import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock
 
-from covid_cnn import paths
+from covid_cnn import durable, journal, paths
 from covid_cnn.augmentation import AUGMENTATIONS
 from covid_cnn.errors import RunError
+from covid_cnn.journal import TAKEN_UP, Event, Journal
 from covid_cnn.recipes import RECIPES
 
-# A process that has not spoken this long after its run was made has failed to start.
-SECONDS_TO_START = 60
+ACTIVE = ("starting", "waiting", "running", "stopping")
+# A run that no process has taken up this long after it was made will not be.
+SECONDS_TO_START = 10
+# What is kept free for a run that starts beside others: TensorFlow, images and activations took 2 to 3 GB (measured).
+MEMORY_OF_A_RUN = 3 * 2**30
+CORES_OF_A_RUN = 2
+STARTING_TENSORFLOW = "Starting TensorFlow."
+FULL_DISK = 2**20  # bytes; with less left, nothing of use can be written
 
 
 @dataclass(frozen=True)
@@ -91,11 +104,24 @@ class Run:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint"
 
+    @property
+    def journal(self) -> Journal:
+        """What the events tell so far."""
+        return journal.of(self._events_file)
+
+    @property
+    def _events_file(self) -> Path:
+        return self.folder / "events.jsonl"
+
     def append(self, type: str, **fields: Any) -> None:
-        """Add an event: one JSON object a line, in one write."""
+        """Add an event: one JSON object a line, in one write, of which a full disk leaves nothing."""
         event = {"time": time.time(), "type": type, **fields}
-        with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
+        line = (json.dumps(event) + "\n").encode()
+        with self._events_file.open("ab", buffering=0) as file:
+            size = file.tell()
+            if file.write(line) < len(line):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._events_file))
         self._notify(event)
 
     def log(self, message: str) -> None:
@@ -108,10 +134,10 @@ class Run:
         if self.listener:
             self.listener(event)
 
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[Event]:
         """All events so far. A line that is being written, or was when the machine failed, is left out."""
         try:
-            lines = (self.folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+            lines = self._events_file.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
         events = []
@@ -122,23 +148,34 @@ class Run:
                 continue
         return events
 
-    def state(self, events: list[dict[str, Any]] | None = None) -> str:
-        """One of starting, running, stopping, finished, stopped, failed, and died (without a last word)."""
-        events = self.events() if events is None else events
-        starts = [i for i, event in enumerate(events) if event["type"] == "started"]
-        if not starts:
+    def state(self) -> str:
+        """One of starting, waiting, running, stopping, finished, stopped, failed, and died (without a last word)."""
+        marks = self.journal.marks
+        taken = max((i for i, event in enumerate(marks) if event["type"] in TAKEN_UP), default=None)
+        if taken is None:
             age = time.time() - (self.folder / "config.json").stat().st_mtime
-            if age >= SECONDS_TO_START:
-                return "died"
-            return "stopping" if self.stop_requested() else "starting"
-        types = {event["type"] for event in events[starts[-1] :]}
+            return "died" if age >= SECONDS_TO_START else "stopping" if self.stop_requested() else "starting"
+        types = {event["type"] for event in marks[taken:]}
         if "failed" in types:
             return "failed"
-        if _alive(events[starts[-1]]):
-            return "stopping" if "stopped" in types or self.stop_requested() else "running"
-        if "stopped" in types:
-            return "stopped"
-        return "finished" if "exported" in types else "died"
+        if "exported" in types:
+            return "stopped" if "stopped" in types else "finished"
+        if _alive(marks[taken]):
+            if "stopped" in types or self.stop_requested():
+                return "stopping"
+            return {"launched": "starting", "queued": "waiting", "started": "running"}[marks[taken]["type"]]
+        return "stopped" if "stopped" in types else "died"
+
+    def why_it_died(self) -> str:
+        """What ended the process of a run that died, in a sentence, as far as that can be told afterwards."""
+        taken_up = max((event["time"] for event in self.journal.marks if event["type"] in TAKEN_UP), default=0.0)
+        if shutil.disk_usage(self.folder).free < FULL_DISK:
+            return "The disk is full: free some space, and resume the run."
+        if "Fatal Python error" in self.last_words(1000).rpartition(STARTING_TENSORFLOW)[2]:
+            return "TensorFlow or Python crashed: the end of the log says where."
+        if taken_up < psutil.boot_time():
+            return "The machine was switched off or restarted."
+        return "Its process was ended from outside, by a person or because the memory of the machine ran out."
 
     def last_words(self, lines: int = 15) -> str:
         """The end of the log."""
@@ -163,20 +200,43 @@ class Run:
         self._stop_file.unlink(missing_ok=True)
 
     def begin(self) -> None:
-        """Tell that this process now works on the run."""
-        events = self.events()
-        if any(event["type"] == "started" for event in events) and self.state(events) in ("running", "stopping"):
+        """Take the run up in this process, as soon as the machine can carry it.
+
+        Raises
+        ------
+        RunError
+            Another process is at work on it.
+        """
+        with _lock():
+            self._refuse_another()
+            self._end_last_line()
+            others = ahead(self)
+            self.append("queued" if others else "started", **_identity())
+        while others:
+            self.log(f"Waiting for {', '.join(other.name for other in others)}.")
+            waiting_for = others
+            while others == waiting_for:
+                time.sleep(0.5)
+                with _lock():
+                    others = ahead(self)
+                    if not others:
+                        self.append("started", **_identity())
+
+    def _refuse_another(self) -> None:
+        """Raise RunError where another process has taken the run up; the one that launched this one has not."""
+        taken = [event for event in self.journal.marks if event["type"] in TAKEN_UP]
+        mine = taken and taken[-1]["type"] == "launched" and taken[-1]["pid"] in (os.getpid(), os.getppid())
+        if taken and self.state() in ACTIVE and not mine:
             raise RunError(f"Run {self.name} is already at work in another process: wait for it or stop it.")
-        self._end_last_line()
-        process = psutil.Process()
-        self.append("started", pid=process.pid, process_created=process.create_time())
 
     def _end_last_line(self) -> None:
         """End a line that was being written when the machine failed, or it would swallow the next event."""
-        file = self.folder / "events.jsonl"
-        if file.exists() and file.read_bytes()[-1:] not in (b"", b"\n"):
-            with file.open("ab") as opened:
-                opened.write(b"\n")
+        if self._events_file.exists():
+            with self._events_file.open("rb+") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - 1))
+                if file.read() not in (b"", b"\n"):
+                    file.write(b"\n")
 
 
 def create(config: TrainConfig, name: str | None = None) -> Run:
@@ -190,7 +250,7 @@ def create(config: TrainConfig, name: str | None = None) -> Run:
     if folder.exists() or (paths.models_dir() / name).exists():
         raise RunError(f"There is already a run or a model called {name}: choose another name.")
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+    durable.write(folder / "config.json", json.dumps(asdict(config), indent=2) + "\n")
     return Run(folder)
 
 
@@ -216,21 +276,96 @@ def start(config: TrainConfig, name: str | None = None) -> Run:
 
 
 def resume(run: Run) -> None:
-    """Go on with a run, from its last checkpoint or from the beginning, in a process of its own."""
-    run.forget_stop()
+    """Go on with a run, from its last checkpoint or from the beginning, in a process of its own.
+
+    Raises
+    ------
+    RunError
+        A process is at work on it, or none can be started.
+    """
     command = [sys.executable, "-m", "covid_cnn", "train", "--resume", run.name, "--quiet"]
+    # With its fault handler Python tells in the log of a crash of TensorFlow.
     environment = os.environ | {"COVID_CNN_HOME": str(paths.home()), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment["PYTHONFAULTHANDLER"] = "1"
     package = str(Path(__file__).resolve().parent.parent)
-    with (run.folder / "log.txt").open("ab") as log:
-        subprocess.Popen(
-            command,
-            cwd=package,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    # The new process speaks only when the lock is free, and so after it has been named here.
+    with _lock(), (run.folder / "log.txt").open("ab") as log:
+        run._refuse_another()
+        run.forget_stop()
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=package,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise RunError(f"No process could be started for run {run.name}: {error.strerror}.") from error
+        run._end_last_line()
+        run.append("launched", **_identity(process.pid))
+
+
+def ahead(run: Run) -> list[Run]:
+    """The runs that ``run`` has to wait for: none if the machine can carry it beside those that are at work.
+
+    It can if each has ``CORES_OF_A_RUN`` cores, and ``MEMORY_OF_A_RUN`` is free for each that begins; one run it
+    always carries. Who came first goes first.
+    """
+    working, waiting = [], []
+    mine = run.journal.latest("queued") if run.state() == "waiting" else None
+    for other in discover():
+        state, marks = other.state(), other.journal.marks
+        taken = [event for event in marks if event["type"] in TAKEN_UP]
+        # A process works on one run at a time.
+        if other.folder == run.folder or state not in ACTIVE or not taken or taken[-1]["pid"] == os.getpid():
+            continue
+        if taken[-1]["type"] == "started":
+            working.append(other)
+        elif taken[-1]["type"] == "queued" and (mine is None or taken[-1]["time"] < mine["time"]):
+            waiting.append(other)
+    cores = (os.cpu_count() or 1) // CORES_OF_A_RUN
+    memory = len(working) + psutil.virtual_memory().available // MEMORY_OF_A_RUN
+    before = working + waiting
+    return before if len(before) >= max(1, min(cores, memory)) else []
+
+
+@contextmanager
+def interruptible(run: Run) -> Iterator[None]:
+    """Within, a request to stop the run is the interrupt that Ctrl-C is: KeyboardInterrupt in the main thread.
+
+    The request is a file, which works from any process on any system. The interrupt comes again after a while, for
+    libraries that are being loaded may swallow it.
+    """
+    over, lock = threading.Event(), threading.Lock()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            if run.stop_requested():
+                with lock:
+                    if not over.is_set():
+                        _thread.interrupt_main()
+                over.wait(2)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        with lock:
+            over.set()
+
+
+def _lock() -> FileLock:
+    """Held by who takes up a run, so that no two take up the same, or the same place. It goes with its process."""
+    paths.runs_dir().mkdir(parents=True, exist_ok=True)
+    return FileLock(paths.runs_dir() / ".lock")
+
+
+def _identity(pid: int | None = None) -> dict[str, Any]:
+    process = psutil.Process(pid)
+    return {"pid": process.pid, "process_created": process.create_time()}
 
 
 def _alive(started: dict[str, Any]) -> bool:

@@ -4,10 +4,11 @@ What is left out of training to stop early or to choose anything is the validati
 once, by the finished bundle.
 """
 
+import contextlib
+import errno
 import json
 import os
 import shutil
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from covid_cnn import assessment, cards, datasets, evaluation, export, imaging, networks
+from covid_cnn import assessment, cards, datasets, durable, evaluation, export, imaging, networks
 from covid_cnn.audit import DISEASES, HEALTHY
 from covid_cnn.augmentation import AUGMENTATIONS, Augmentation, augment
 from covid_cnn.bundle import Bundle
@@ -27,7 +28,7 @@ from covid_cnn.datasets import Item
 from covid_cnn.errors import CovidCnnError, DatasetError, ImageError, RunError
 from covid_cnn.reading import read_ahead
 from covid_cnn.recipes import RECIPES
-from covid_cnn.runs import Run, TrainConfig
+from covid_cnn.runs import Run, TrainConfig, interruptible
 from covid_cnn.splits import training_splits
 
 SPECIFICITY = 0.96  # of 100 healthy people, so many shall not be called ill where the threshold is chosen for it
@@ -49,34 +50,33 @@ def fit(run: Run) -> None:
     Raises
     ------
     CovidCnnError
-        The dataset, the network or the run is not fit to train; the event ``failed`` says so too.
+        The dataset, the network, the machine or the run is not fit to train; the event ``failed`` says so too.
     """
-    threading.Thread(target=_interrupt_on_request, args=(run,), daemon=True).start()
     try:
         _Trainer(run).train()
     except KeyboardInterrupt:
         run.append("stopped", message="Stopped before anything was exported.")
-    except CovidCnnError as error:
-        run.append("failed", message=str(error))
-        raise
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        message = "The machine has too little memory for this run: choose a smaller batch size or dataset."
-        run.append("failed", message=message)
-        raise RunError(message) from error
     except Exception as error:
-        message = f"Training failed ({type(error).__name__}): the log of the run says more."
-        run.append("failed", message=message)
-        run.log(traceback.format_exc())
+        message = _sentence(error)
+        with contextlib.suppress(OSError):  # of a full disk
+            if not isinstance(error, CovidCnnError):
+                run.log(traceback.format_exc())
+            run.append("failed", message=message)
+        if isinstance(error, CovidCnnError):
+            raise
         raise RunError(message) from error
 
 
-def _interrupt_on_request(run: Run) -> None:
-    """Turn the stop file, which works from any process on any system, into the interrupt that Ctrl-C is."""
-    import _thread
-
-    while not run.stop_requested():
-        time.sleep(0.2)
-    _thread.interrupt_main()
+def _sentence(error: Exception) -> str:
+    """What is wrong, and what to do."""
+    if isinstance(error, CovidCnnError):
+        return str(error)
+    # TensorFlow and HDF5 have their own errors for it.
+    if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+        return "The disk is full: free some space, and resume the run."
+    if isinstance(error, (MemoryError, tf.errors.ResourceExhaustedError)):
+        return "The machine has too little memory for this run: choose a smaller batch size or dataset."
+    return f"Training failed ({type(error).__name__}): the log of the run says more."
 
 
 class _Trainer:
@@ -88,11 +88,12 @@ class _Trainer:
         self.recipe = RECIPES[self.config.network]
 
     def train(self) -> None:
-        keras.utils.set_random_seed(self.config.seed)
-        self._read_data()
-        self.run.log("Building the network.")
-        self.network = networks.build(self.config.network, len(self.classes))
-        self._prepare_learning()
+        with interruptible(self.run):
+            keras.utils.set_random_seed(self.config.seed)
+            self._read_data()
+            self.run.log("Building the network.")
+            self.network = networks.build(self.config.network, len(self.classes))
+            self._prepare_learning()
         stopped = self._learn()
         if stopped:
             self.run.append("stopped", message=f"Stopped in epoch {self.epoch}; the best epoch so far is kept.")
@@ -119,6 +120,8 @@ class _Trainer:
         read = read_ahead([item.path for item in items], lambda r: imaging.prepare(r.pixels, self.recipe.input_size))
         for item, image in zip(items, read, strict=True):
             if isinstance(image, ImageError):
+                if not item.path.exists():
+                    raise DatasetError(f"{item.path.name} is gone: bring {self.dataset.name} back, and resume the run.")
                 self.notes.append(f"Left out: {image}")
                 self.run.log(self.notes[-1])
             else:
@@ -180,8 +183,9 @@ class _Trainer:
         steps = -(-len(self.labels) // self.config.batch_size)
         self.run.log(f"Training {self.config.epochs} epochs of {steps} steps.")
         try:
-            while self.epoch < self.config.epochs:
-                self._train_epoch(self.epoch + 1, steps)
+            with interruptible(self.run):
+                while self.epoch < self.config.epochs:
+                    self._train_epoch(self.epoch + 1, steps)
         except KeyboardInterrupt:
             if self.epoch == 0:
                 raise
@@ -223,14 +227,21 @@ class _Trainer:
     def _save(self, epoch: int, val_loss: float) -> None:
         folder = self.run.checkpoint
         folder.mkdir(exist_ok=True)
-        if val_loss < self.best[1]:
-            # In this order, for an interrupt may come while the weights are written.
-            self.learner.save_weights(folder / f"best-{epoch}.weights.h5")
-            self.best = (epoch, val_loss)
-        self.learner.save(folder / f"epoch-{epoch}.keras")
-        state = folder / "state.tmp"
-        state.write_text(json.dumps({"epoch": epoch, "best_epoch": self.best[0], "best_val_loss": self.best[1]}))
-        state.replace(folder / "state.json")
+        best = (epoch, val_loss) if val_loss < self.best[1] else self.best
+        new = {folder / f"epoch-{epoch}.keras": self.learner.save}
+        if best != self.best:
+            new[_best_file(folder, epoch)] = self.learner.save_weights
+        try:
+            for file, write in new.items():
+                write(file)
+                durable.sync(file)
+        except BaseException:  # of an interrupt or a full disk, which needs the space
+            for file in new:
+                file.unlink(missing_ok=True)
+            raise
+        state = {"epoch": epoch, "best_epoch": best[0], "best_val_loss": best[1]}
+        durable.write(folder / "state.json", json.dumps(state))
+        self.best = best
         for file in folder.iterdir():
             if file.name not in ("state.json", f"epoch-{epoch}.keras", self._best_file().name):
                 file.unlink()
@@ -250,7 +261,7 @@ class _Trainer:
         return state["epoch"], (state["best_epoch"], state["best_val_loss"])
 
     def _best_file(self) -> Path:
-        return self.run.checkpoint / f"best-{self.best[0]}.weights.h5"
+        return _best_file(self.run.checkpoint, self.best[0])
 
     def _restore_best(self) -> None:
         self.learner.load_weights(self._best_file())
@@ -360,6 +371,10 @@ def _prediction_sets(labels: np.ndarray, probabilities: np.ndarray) -> dict[str,
         "thresholds": evaluation.conformal_thresholds(labels, probabilities, SET_LEVEL).tolist(),
         "chosen": f"{len(labels)} validation images",
     }
+
+
+def _best_file(checkpoint: Path, epoch: int) -> Path:
+    return checkpoint / f"best-{epoch}.weights.h5"
 
 
 def _check_finite(loss: float) -> None:

@@ -2,14 +2,13 @@
 
 import json
 import os
-import time
 
 import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from covid_cnn import runs, synthetic
-from covid_cnn.app import train
+from covid_cnn.app import run_charts, run_view, train
 from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import Run, TrainConfig
 
@@ -35,7 +34,12 @@ def dataset(home):
 def started(monkeypatch):
     """The runs that the page starts or resumes, in place of their processes."""
     resumed = []
-    monkeypatch.setattr(runs, "resume", resumed.append)
+
+    def resume(run: Run) -> None:
+        resumed.append(run)
+        launch(run)
+
+    monkeypatch.setattr(runs, "resume", resume)
     return resumed
 
 
@@ -47,6 +51,11 @@ def page() -> AppTest:
 
 def make_run(name="a_run", epochs=4, **chosen) -> Run:
     return runs.create(TrainConfig.of("drawn", "efficientnet_lite0", epochs=epochs, **chosen), name)
+
+
+def launch(run: Run) -> None:
+    """Write that a process was started for the run: this one."""
+    run.append("launched", pid=os.getpid(), process_created=psutil.Process().create_time())
 
 
 def begin(run: Run, alive: bool) -> None:
@@ -167,6 +176,30 @@ def test_a_run_that_died_can_be_resumed(started):
     assert not button(app, "Resume")  # until the new process speaks, a second press would start a second one
 
 
+def test_a_run_that_waits_is_shown_in_its_place(monkeypatch):
+    begin(make_run("first"), alive=True)
+    run = make_run("second")
+    run.append("queued", pid=os.getpid(), process_created=psutil.Process().create_time())
+    monkeypatch.setattr(runs.os, "getpid", lambda: 0)  # the runs are of other processes
+    monkeypatch.setattr(runs.os, "cpu_count", lambda: 2)
+    app = page()
+    assert app.selectbox(key="train_run").value == "second"
+    assert "Number 1 in the queue" in app.text[0].value and "first" in app.text[0].value
+    button(app, "Stop").click().run()
+    assert run.stop_requested()
+
+
+def test_a_logarithm_of_the_loss_can_be_drawn():
+    run = make_run()
+    begin(run, alive=False)
+    tell_epoch(run, 1, value=0.0)
+    app = page()
+    app.selectbox(key="train_run").set_value(run.name).run()
+    app.toggle(key="train_log_scale").set_value(True).run()
+    assert not app.exception
+    assert run_charts.points(run.journal, 4, "loss")["value"].min() > 0
+
+
 def test_why_a_run_failed_is_shown_as_text(started):
     run = make_run()
     begin(run, alive=False)
@@ -186,64 +219,31 @@ def test_a_damaged_run_is_a_sentence(home):
     assert "cannot be read" in app.error[0].value
 
 
-def test_what_is_trained_again_after_a_resume_is_drawn_once():
-    run = make_run()
-    begin(run, alive=False)
-    tell_epoch(run, 1)
-    for step in (4, 5):  # of an epoch that does not end
-        run.append("step", epoch=2, step=step, steps=12, loss=9.0, accuracy=0.0)
-    begin(run, alive=True)
-    tell_epoch(run, 2)
-    steps, epochs = train._history(run.events())
-    assert [event["step"] for event in steps] == [1, 2, 3, 4, 5, 6]
-    assert [event["epoch"] for event in epochs] == [1, 2]
-    assert {event["loss"] for event in steps} == {0.5}
-
-
-def test_a_run_that_starts_over_forgets_what_it_had_learned():
-    run = make_run()
-    tell_epoch(run, 1)
-    tell_epoch(run, 2)
-    run.append("step", epoch=1, step=1, steps=12, loss=0.1, accuracy=0.9)
-    steps, epochs = train._history(run.events())
-    assert [event["step"] for event in steps] == [1]
-    assert epochs == []
-
-
-def test_times_leave_out_the_pause_before_a_resume():
-    now = time.time()
-    events = [{"type": "started", "time": now - 1000}, {"type": "step", "time": now - 990, "step": 1}]
-    events += [{"type": "started", "time": now - 20}]
-    assert train._seconds_at_work(events, at_work=False) == pytest.approx(10)
-    assert train._seconds_at_work(events, at_work=True) == pytest.approx(30, abs=1)
-    assert train._seconds_left(events, []) is None
-    steps = [{"type": "step", "time": now - 10 + i, "epoch": 1, "step": i, "steps": 10} for i in (2, 3, 4)]
-    assert train._seconds_left(events + steps, steps) == pytest.approx(6)
-
-
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (75, "1:15"), (3675, "1:01:15")])
 def test_durations_read_as_on_a_clock(seconds, text):
-    assert train._duration(seconds) == text
+    assert run_view._duration(seconds) == text
 
 
 def test_curves_end_where_the_epochs_do_and_stay_small():
     run = make_run()
     for epoch in range(1, 5):
-        tell_epoch(run, epoch, steps=1000)
-    points = train._points(*train._history(run.events()), 4, "loss")
+        tell_epoch(run, epoch, steps=1000, value=1 / epoch)
+    points = run_charts.points(run.journal, 4, "loss")
     assert points["epoch"].max() == 4
-    assert len(points) <= 2 * train.MOST_POINTS + 8
+    assert len(points) <= 2 * run_charts.MOST_POINTS + 8
     assert points[points["best"]]["epoch"].unique().tolist() == [4]
 
 
 def test_the_chart_is_the_same_whatever_the_data():
-    assert json.dumps(train._chart("loss", 4)) == json.dumps(train._chart("loss", 4))
-    assert "datasets" not in train._chart("loss", 4)
+    for logarithmic in (False, True):
+        specs = [run_charts._chart("loss", 4, logarithmic) for _ in range(2)]
+        assert json.dumps(specs[0]) == json.dumps(specs[1])
+        assert "datasets" not in specs[0]
 
 
 def test_the_command_trains_the_same_again():
     config = TrainConfig.of("my data", "notebook_cnn", seed=7)
-    command = train._command(config)
+    command = run_view._command(config)
     assert command.startswith("python -m covid_cnn train --data 'my data' --network notebook_cnn")
     assert command.endswith("--seed 7")
 
@@ -254,13 +254,13 @@ def test_what_a_run_is_doing_is_told_by_its_own_sentences():
     run.log("Reading 4 images.")
     with (run.folder / "log.txt").open("a", encoding="utf-8") as log:
         log.write("I0000 00:00:1 some library's chatter\n")
-    assert train._doing(run, "running", run.events()) == "Reading 4 images."
+    assert run_view._doing(run, "running", run.journal) == "Reading 4 images."
     run.append("step", epoch=1, step=1, steps=3, loss=0.5, accuracy=0.5)
-    assert train._doing(run, "running", run.events()) == "Learning."
+    assert run_view._doing(run, "running", run.journal) == "Learning."
     tell_epoch(run, 1, epochs=1)
     run.log("Exporting the model.")
-    assert train._doing(run, "running", run.events()) == "Exporting the model."
-    assert train._doing(run, "starting", run.events()) == "Starting Python."
+    assert run_view._doing(run, "running", run.journal) == "Exporting the model."
+    assert run_view._doing(run, "starting", run.journal) == "Starting Python."
 
 
 def test_a_model_that_is_gone_is_a_sentence():

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -180,7 +181,104 @@ def test_a_stop_can_be_forgotten_to_go_on(run, gone):
     assert run.state() == "running"
 
 
+@pytest.fixture
+def other() -> dict:
+    """The fields of an event of a living process other than this one."""
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    yield {"pid": process.pid, "process_created": psutil.Process(process.pid).create_time()}
+    process.communicate()
+
+
+def test_a_process_that_is_launched_is_starting_and_its_death_is_seen_at_once(run, gone, other):
+    run.append("launched", **other)
+    assert run.state() == "starting"
+    run.request_stop()
+    assert run.state() == "stopping"
+    run.append("launched", **gone)
+    assert run.state() == "died"
+
+
+def test_who_resumes_a_run_at_work_is_refused(run, other):
+    run.append("started", **other)
+    with pytest.raises(RunError, match="already at work"):
+        runs.resume(run)
+    assert [event["type"] for event in run.events()] == ["started"]
+
+
+def test_what_ended_a_run_is_told_as_far_as_it_can_be(run, gone, monkeypatch):
+    run.append("started", **gone)
+    assert "from outside" in run.why_it_died()
+    run.log(runs.STARTING_TENSORFLOW)
+    with (run.folder / "log.txt").open("a") as log:
+        log.write("Fatal Python error: Segmentation fault\n")
+    assert "crashed" in run.why_it_died()
+    run.log(runs.STARTING_TENSORFLOW)  # of a later process
+    assert "from outside" in run.why_it_died()
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil, "boot_time", lambda: time.time() + 1)
+        assert "switched off" in run.why_it_died()
+    monkeypatch.setattr(runs, "FULL_DISK", 2**62)
+    assert run.why_it_died().startswith("The disk is full")
+
+
+# The queue
+
+
+def test_more_than_the_machine_can_carry_wait_and_who_came_first_goes_first(run, other, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2 * runs.CORES_OF_A_RUN)
+    plenty = psutil.virtual_memory()._replace(available=100 * runs.MEMORY_OF_A_RUN)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: plenty)
+    working, before, after = (runs.create(CONFIG, name) for name in ("working", "before", "after"))
+    working.append("started", **other)
+    assert runs.ahead(run) == []
+    before.append("queued", **other)
+    assert {one.name for one in runs.ahead(run)} == {"working", "before"}
+    run.append("queued", **other)
+    after.append("queued", **other)
+    assert {one.name for one in runs.ahead(run)} == {"working", "before"}
+    assert runs.ahead(before) == []
+    working.append("exported")
+    assert runs.ahead(run) == []
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: plenty._replace(available=0))
+    assert {one.name for one in runs.ahead(run)} == {"before"}
+    before.append("failed", message="")
+    assert runs.ahead(run) == []  # one run it always carries
+
+
+def test_a_run_waits_for_its_turn(run, other, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    first = runs.create(CONFIG, "first")
+    first.append("started", **other)
+
+    def listen(event: dict) -> None:
+        if event.get("message") == "Waiting for first.":
+            assert run.state() == "waiting"
+            first.append("exported")
+
+    run.listener = listen
+    run.begin()
+    assert [event["type"] for event in run.events()] == ["queued", "started"]
+    assert run.state() == "running"
+
+
+def test_a_request_to_stop_interrupts_and_afterwards_no_more(run):
+    with runs.interruptible(run):
+        pass
+    run.request_stop()
+    time.sleep(0.5)
+    with pytest.raises(KeyboardInterrupt), runs.interruptible(run):
+        time.sleep(30)
+    time.sleep(0.5)
+
+
 # Events
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_an_event_that_finds_the_disk_full_is_an_error(run):
+    (run.folder / "events.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        run.append("step", step=1)
 
 
 def test_events_are_one_json_object_a_line(run):
@@ -247,7 +345,7 @@ runs.start(runs.TrainConfig.of({str(synthetic_data)!r}, "efficientnet_lite0", ep
 def _wait(run: Run) -> list[str]:
     """The states that the run goes through, until it is at rest."""
     seen = [run.state()]
-    while seen[-1] in ("starting", "running") and len(seen) < 2000:
+    while seen[-1] in ("starting", "waiting", "running") and len(seen) < 2000:
         time.sleep(0.1)
         seen.append(run.state())
     return seen

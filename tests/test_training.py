@@ -1,5 +1,6 @@
 """Training through the real path, with networks that take a second: reproducible, resumable, and clear in failure."""
 
+import errno
 import json
 import shutil
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from covid_cnn import assessment, bundle, datasets, export, imaging, networks, runs, synthetic, training
 from covid_cnn.augmentation import AUGMENTATIONS
@@ -257,12 +259,61 @@ def test_too_little_memory(synthetic_data, monkeypatch):
 @pytest.mark.parametrize("place", [(export, "graph"), (assessment, "ask")], ids=["conversion", "test"])
 def test_a_failing_export_leaves_no_half_written_model(synthetic_data, monkeypatch, place):
     def fail(*_, **__):
-        raise OSError("No space left on device")
+        raise LookupError("no such op")
 
     monkeypatch.setattr(*place, fail)
     run = new_run(synthetic_data, epochs=1)
-    assert failing(run) == "Training failed (OSError): the log of the run says more."
-    assert "No space left on device" in run.last_words()
+    assert failing(run) == "Training failed (LookupError): the log of the run says more."
+    assert "no such op" in run.last_words()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("Can't write data (file write failed: errno = 28, error message = 'No space left on device')"),
+        tf.errors.ResourceExhaustedError(None, None, "model.pb; No space left on device"),
+    ],
+    ids=["Python", "HDF5", "TensorFlow"],
+)
+def test_a_full_disk_leaves_the_last_whole_epoch_to_resume_from(synthetic_data, monkeypatch, error):
+    run = new_run(synthetic_data, epochs=2)
+    save = keras.Model.save
+
+    def fill(model, file, *arguments, **options):
+        save(model, file, *arguments, **options)
+        if "epoch-2" in str(file):
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "save", fill)
+        assert failing(run) == "The disk is full: free some space, and resume the run."
+    assert not list(run.checkpoint.glob("epoch-2*"))
+    training.fit(run)
+    assert set(losses(run)) == {1, 2} and of_type(run, "exported")
+
+
+def test_a_disk_too_full_for_the_last_word_is_told_on_the_terminal(synthetic_data, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = new_run(synthetic_data)
+    monkeypatch.setattr(Run, "append", fail)
+    with pytest.raises(RunError, match="The disk is full"):
+        training.fit(run)
+
+
+def test_a_dataset_that_vanishes_while_it_is_read(synthetic_data, tmp_path, monkeypatch):
+    data = Path(shutil.copytree(synthetic_data, tmp_path / "fleeting"))
+    read = imaging.read
+
+    def vanishing(source, name=""):
+        image = read(source, name)
+        shutil.rmtree(data, ignore_errors=True)
+        return image
+
+    monkeypatch.setattr(imaging, "read", vanishing)
+    assert "is gone: bring fleeting back, and resume the run." in failing(new_run(data))
 
 
 # Learning on embeddings

@@ -1,0 +1,219 @@
+"""One run: how far it is, its curves while it learns, and what came out of it.
+
+All that is shown is read from the run's folder, so that a reload, another tab or a restart loses nothing.
+"""
+
+import io
+import re
+import shlex
+import time
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Literal
+
+import pandas as pd
+import streamlit as st
+
+from covid_cnn import bundle, evaluation, figures, paths, runs
+from covid_cnn.app import pages, run_charts
+from covid_cnn.app.shared import plain
+from covid_cnn.errors import CovidCnnError
+from covid_cnn.journal import Event, Journal
+from covid_cnn.runs import ACTIVE, Run, TrainConfig
+
+Colour = Literal["blue", "green", "orange", "red", "gray"]
+
+BADGES: dict[str, tuple[Colour, str]] = {
+    "starting": ("gray", ":material/hourglass_top:"),
+    "waiting": ("gray", ":material/groups:"),
+    "running": ("blue", ":material/play_arrow:"),
+    "stopping": ("orange", ":material/hourglass_bottom:"),
+    "finished": ("green", ":material/check:"),
+    "stopped": ("orange", ":material/stop:"),
+    "failed": ("red", ":material/error:"),
+    "died": ("red", ":material/power_off:"),
+}
+
+
+def show(run: Run) -> None:
+    """One run: live while it is at work, and then its result."""
+    config = run.config
+    active = run.state() in ACTIVE
+    st.fragment(_progress, run_every=1.0 if active else None)(run, config, active)
+    if not active:
+        _end(run, config)
+    with st.expander("Settings", icon=":material/tune:"):
+        settings = [(key.replace("_", " ").capitalize(), str(value)) for key, value in asdict(config).items()]
+        st.dataframe(pd.DataFrame(settings, columns=["Setting", "Value"]), hide_index=True, width="content")
+        st.caption("The command that trains it again:")
+        st.code(_command(config), language="bash", wrap_lines=True)
+
+
+def _progress(run: Run, config: TrainConfig, active: bool) -> None:
+    """How far a run is and its curves; drawn every second while ``active``."""
+    journal, state = run.journal, run.state()
+    if active and state not in ACTIVE:
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        colour, icon = BADGES[state]
+        st.badge(state.capitalize(), color=colour, icon=icon)
+        if active:
+            st.text(_doing(run, state, journal), width="stretch")
+            st.button(
+                "Stop",
+                icon=":material/stop:",
+                on_click=run.request_stop,
+                disabled=state == "stopping",
+                help="Ends the run within a step, and keeps its best epoch.",
+            )
+    done, total = journal.done, journal.total
+    st.progress(min(1.0, done / total) if total else 0.0, text=f"Step {done} of {total}" if total else "No step yet")
+    _figures(journal, config, state)
+    if done:
+        logarithmic = st.toggle("Loss on a log scale", key="train_log_scale", persist_state="session")
+        run_charts.draw(journal, config.epochs, logarithmic)
+
+
+def _figures(journal: Journal, config: TrainConfig, state: str) -> None:
+    at_work = state in ("running", "stopping")
+    with st.container(horizontal=True):
+        st.metric("Epoch", f"{journal.epoch} of {config.epochs}")
+        worked = journal.seconds_at_work(time.time() if at_work else None)
+        st.metric("Time", _duration(worked), help="That the run has been at work.")
+        if state == "running":
+            left = journal.seconds_left()
+            shown = "–" if left is None else _duration(left)
+            st.metric("Left", shown, help="For the steps that are left, at the pace of the last epoch.")
+        if best := journal.best:
+            st.metric(
+                "Best epoch", best["epoch"], help="The one with the lowest validation loss; it becomes the model."
+            )
+            st.metric("Its validation loss", f"{best['val_loss']:.4f}")
+            st.metric("Its validation accuracy", f"{best['val_accuracy']:.1%}")
+
+
+def _doing(run: Run, state: str, journal: Journal) -> str:
+    """What an active run is doing now: learning, or else what it said last."""
+    if state == "starting":
+        return "Starting Python."
+    if state == "waiting":
+        return _waiting(run)
+    last = journal.last
+    if last and (last["type"] == "step" or (last["type"] == "epoch" and last["epoch"] < run.config.epochs)):
+        return "Learning."
+    # The log's own sentences begin with the time; libraries write there too.
+    messages = re.findall(r"^\d\d:\d\d:\d\d (.+)$", run.last_words(100), re.MULTILINE)
+    return messages[-1] if messages else "Starting TensorFlow."
+
+
+def _waiting(run: Run) -> str:
+    """The queue, for a run that waits in it."""
+    ahead = runs.ahead(run)
+    at_work = [other.name for other in ahead if other.state() != "waiting"]
+    place = len(ahead) - len(at_work) + 1
+    return f"Number {place} in the queue: the machine can carry no more beside {', '.join(at_work) or 'what it does'}."
+
+
+def _duration(seconds: float) -> str:
+    """``75`` -> ``1:15``, ``3675`` -> ``1:01:15``."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+# The end of a run
+
+
+def _end(run: Run, config: TrainConfig) -> None:
+    journal, state = run.journal, run.state()
+    epochs, exported = journal.epochs, journal.latest("exported")
+    _say_why(run, state)
+    if state != "finished":
+        complete = exported and epochs and epochs[-1]["epoch"] == config.epochs
+        what = "Goes on after the last whole epoch, or from the beginning if there was none."
+        if not complete and st.button("Resume", type="primary", icon=":material/resume:", help=what):
+            runs.resume(run)
+            st.rerun()
+        lost = state in ("failed", "died")
+        with st.expander("The end of its log", icon=":material/description:", expanded=lost):
+            st.code(run.last_words(), language=None, wrap_lines=True)
+    if epochs:
+        _downloads(run.name, epochs)
+    if exported:
+        _result(exported["model"])
+
+
+def _say_why(run: Run, state: str) -> None:
+    """Why a run is not finished, in a sentence."""
+    journal = run.journal
+    kept = "Its best epoch so far is a model." if journal.latest("exported") else "It made no model."
+    whole = f"Its {len(journal.epochs)} whole epochs are kept." if journal.epochs else "No epoch was complete."
+    if state == "failed":
+        st.error(plain((journal.latest("failed") or {})["message"]), icon=":material/error:")
+    elif state == "died":
+        st.error(f"The run ended without a word. {run.why_it_died()} {whole}", icon=":material/power_off:")
+    elif state == "stopped":
+        st.warning(f"The run was stopped. {kept}", icon=":material/stop:")
+
+
+def _result(name: str) -> None:
+    """What the exported model does on images that it did not learn from, and the way to it."""
+    try:
+        info = bundle.read_info(paths.models_dir() / name)
+    except CovidCnnError as error:
+        st.error(plain(str(error)))
+        return
+    if "test" in info["metrics"]:
+        report = info["metrics"]["test"]
+        st.subheader("The test")
+        st.caption(f"{report['n']} images of {report['n_patients']} patients, which the training never saw.")
+    else:
+        report = info["metrics"]["val"]
+        st.subheader("On the validation images")
+        st.caption(
+            f"There is no test split. These {report['n']} images of {report['n_patients']} patients chose the best "
+            "epoch, so that they flatter the model."
+        )
+    table, confusion = st.columns([3, 2], gap="large")
+    with table:
+        st.dataframe(_metrics(report), hide_index=True)
+        if st.button("Try it on Predict", type="primary", icon=":material/radiology:"):
+            st.session_state["predict_model"] = name
+            pages.switch(pages.PREDICT)
+    confusion.pyplot(figures.confusion_matrix(report["confusion"], report["classes"]), width="content")
+
+
+def _metrics(report: dict[str, Any]) -> pd.DataFrame:
+    """A report's metrics with their intervals, as text."""
+    lines = [
+        (title, f"{interval.value:.3f}", f"{interval.low:.3f} to {interval.high:.3f}", str(interval.n))
+        if interval
+        else (title, "undefined", "", "")
+        for title, interval in evaluation.rows(report)
+    ]
+    return pd.DataFrame(lines, columns=["Metric", "Value", "95 % interval", "Images"])
+
+
+def _downloads(name: str, epochs: list[Event]) -> None:
+    with st.container(horizontal=True):
+        for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
+            st.download_button(
+                f"Loss curves ({kind.upper()})",
+                partial(_loss_figure, epochs, kind),
+                file_name=f"{name}_loss.{kind}",
+                mime=mime,
+                icon=":material/download:",
+                on_click="ignore",
+            )
+
+
+def _loss_figure(epochs: list[Event], kind: str) -> bytes:
+    file = io.BytesIO()
+    figures.loss_curves(epochs).savefig(file, format=kind, dpi=200)
+    return file.getvalue()
+
+
+def _command(config: TrainConfig) -> str:
+    """The command line that trains a run of these settings."""
+    options = [text for key, value in asdict(config).items() for text in (f"--{key.replace('_', '-')}", str(value))]
+    return shlex.join(["python", "-m", "covid_cnn", "train", *options])
