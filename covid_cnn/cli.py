@@ -177,6 +177,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
     augmentation: Annotated[str | None, typer.Option(help="none, notebook, radiograph or hospitals.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and splits.")] = 0,
+    patience: Annotated[
+        int, typer.Option(help="Epochs without a lower validation loss that end it early; 0: none.")
+    ] = 0,
     name: Annotated[str | None, typer.Option(help="Of the run, and of the model it exports.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; log.txt of the run tells all.")] = False,
@@ -194,6 +197,7 @@ def train(
             "learning_rate": learning_rate,
             "augmentation": augmentation,
             "seed": seed,
+            "patience": patience,
         }
         run = runs.create(runs.TrainConfig.of(data, network, **chosen), name)
     else:

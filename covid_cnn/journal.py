@@ -15,7 +15,7 @@ Event = dict[str, Any]
 
 # With these a process takes a run up; the time before them is a pause.
 TAKEN_UP = ("launched", "queued", "started")
-COLUMNS = ("step", "epoch", "loss", "accuracy", "learning_rate", "time")
+COLUMNS = ("step", "epoch", "loss", "accuracy", "time")
 
 
 class Journal:

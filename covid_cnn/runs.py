@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -37,7 +38,9 @@ SECONDS_TO_START = 10
 # What is kept free for a run that starts beside others: TensorFlow, images and activations took 2 to 3 GB (measured).
 MEMORY_OF_A_RUN = 3 * 2**30
 CORES_OF_A_RUN = 2
+# Written in the log before TensorFlow is loaded.
 STARTING_TENSORFLOW = "Starting TensorFlow."
+NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 FULL_DISK = 2**20  # bytes; with less left, nothing of use can be written
 
 
@@ -53,6 +56,7 @@ class TrainConfig:
     learning_rate : of Adam, above 0
     augmentation : a key of ``augmentation.AUGMENTATIONS``
     seed : of the weights, the order of the images, their augmentation and the splits that are made
+    patience : epochs without a lower validation loss after which the training ends early; 0 for never
     """
 
     data: str
@@ -62,6 +66,7 @@ class TrainConfig:
     learning_rate: float
     augmentation: str
     seed: int = 0
+    patience: int = 0
 
     def __post_init__(self) -> None:
         if self.network not in RECIPES:
@@ -69,6 +74,8 @@ class TrainConfig:
         if self.augmentation not in AUGMENTATIONS:
             choices = ", ".join(AUGMENTATIONS)
             raise RunError(f"There is no augmentation called {self.augmentation}; choose one of {choices}.")
+        if self.patience < 0:
+            raise RunError("The patience must be 0, for none, or a number of epochs.")
         if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < 10 or not 0 <= self.seed < 2**32:
             raise RunError(
                 "Epochs and batch size must be at least 1, the learning rate above 0 and below 10, "
@@ -177,6 +184,23 @@ class Run:
             return "The machine was switched off or restarted."
         return "Its process was ended from outside, by a person or because the memory of the machine ran out."
 
+    def classes(self) -> list[str]:
+        """The names of the classes, in their order; none before the images are read."""
+        read = self.journal.latest("read")
+        return read["classes"] if read else []
+
+    @property
+    def note(self) -> str:
+        """What a person has written about the run."""
+        try:
+            return (self.folder / "note.txt").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
+    @note.setter
+    def note(self, text: str) -> None:
+        durable.write(self.folder / "note.txt", text)
+
     def last_words(self, lines: int = 15) -> str:
         """The end of the log."""
         try:
@@ -212,15 +236,16 @@ class Run:
             self._end_last_line()
             others = ahead(self)
             self.append("queued" if others else "started", **_identity())
+        told = ""
         while others:
-            self.log(f"Waiting for {', '.join(other.name for other in others)}.")
-            waiting_for = others
-            while others == waiting_for:
-                time.sleep(0.5)
-                with _lock():
-                    others = ahead(self)
-                    if not others:
-                        self.append("started", **_identity())
+            if (line := f"Waiting for {', '.join(other.name for other in others)}.") != told:
+                self.log(line)
+                told = line
+            time.sleep(0.5)
+            with _lock():
+                others = ahead(self)
+                if not others:
+                    self.append("started", **_identity())
 
     def _refuse_another(self) -> None:
         """Raise RunError where another process has taken the run up; the one that launched this one has not."""
@@ -244,7 +269,7 @@ def create(config: TrainConfig, name: str | None = None) -> Run:
     if name is None:
         dataset = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(config.data).name)
         name = f"{config.network}-{dataset}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    elif not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
+    elif not re.fullmatch(NAME, name):
         raise RunError(f"{name} cannot name a run: use up to 100 letters, digits, dots, dashes and underscores.")
     folder = paths.runs_dir() / name
     if folder.exists() or (paths.models_dir() / name).exists():
@@ -264,8 +289,33 @@ def open(name: str) -> Run:
 
 def discover() -> list[Run]:
     """All runs, the newest first."""
-    folders = [path.parent for path in paths.runs_dir().glob("*/config.json")]
+    folders = [path.parent for path in paths.runs_dir().glob("[!.]*/config.json")]
     return [Run(folder) for folder in sorted(folders, key=lambda f: (f / "config.json").stat().st_mtime, reverse=True)]
+
+
+def rename(run: Run, name: str) -> Run:
+    """Give a run at rest another name; the model that it made keeps its own. Raises RunError."""
+    if not re.fullmatch(NAME, name):
+        raise RunError(f"{name} cannot name a run: use up to 100 letters, digits, dots, dashes and underscores.")
+    with _lock():
+        _refuse_if_active(run, "renamed")
+        if (paths.runs_dir() / name).exists() or (paths.models_dir() / name).exists():
+            raise RunError(f"There is already a run or a model called {name}: choose another name.")
+        return Run(run.folder.rename(paths.runs_dir() / name))
+
+
+def delete(run: Run) -> None:
+    """Delete a run at rest, with its curves and checkpoint; the model that it made stays. Raises RunError."""
+    with _lock():
+        _refuse_if_active(run, "deleted")
+        # Renamed first, so that there is never half a run.
+        hidden = run.folder.rename(run.folder.with_name(f".deleted-{run.name}"))
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _refuse_if_active(run: Run, what: str) -> None:
+    if run.state() in ACTIVE:
+        raise RunError(f"Run {run.name} is at work: stop it before it is {what}.")
 
 
 def start(config: TrainConfig, name: str | None = None) -> Run:
@@ -349,12 +399,15 @@ def interruptible(run: Run) -> Iterator[None]:
                         _thread.interrupt_main()
                 over.wait(2)
 
+    # A process that was started in the background of a shell ignores the interrupt.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield
     finally:
         with lock:
             over.set()
+        signal.signal(signal.SIGINT, before)
 
 
 def _lock() -> FileLock:

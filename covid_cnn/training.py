@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from covid_cnn import assessment, cards, datasets, durable, evaluation, export, imaging, networks
+from covid_cnn import assessment, attention, cards, datasets, durable, evaluation, export, imaging, networks, pictures
 from covid_cnn.audit import DISEASES, HEALTHY
 from covid_cnn.augmentation import AUGMENTATIONS, Augmentation, augment
 from covid_cnn.bundle import Bundle
@@ -32,6 +32,7 @@ from covid_cnn.runs import Run, TrainConfig, interruptible
 from covid_cnn.splits import training_splits
 
 SPECIFICITY = 0.96  # of 100 healthy people, so many shall not be called ill where the threshold is chosen for it
+WATCHED = 4  # validation images in which one sees where the network looks, while it learns
 SET_LEVEL = 0.9  # of 100 images, so many have their true class in the prediction set
 
 # Images [N, H, W, 1] or embeddings [N, D] of the training items, as they are in one epoch.
@@ -94,6 +95,7 @@ class _Trainer:
             self.run.log("Building the network.")
             self.network = networks.build(self.config.network, len(self.classes))
             self._prepare_learning()
+            self._keep_examples()
         stopped = self._learn()
         if stopped:
             self.run.append("stopped", message=f"Stopped in epoch {self.epoch}; the best epoch so far is kept.")
@@ -113,6 +115,7 @@ class _Trainer:
         missing = set(range(len(self.classes))) - set(self.labels.tolist())
         if missing or not len(self.val_labels):
             raise DatasetError(f"{dataset.name} has too few readable images to train on: each class needs some.")
+        self.run.append("read", classes=list(self.classes), train=len(self.labels), val=len(self.val_labels))
 
     def _read(self, items: Sequence[Item]) -> tuple[list[Item], np.ndarray, np.ndarray]:
         """The readable items, their images ``[N, H, W, 1]`` and labels ``[N]``."""
@@ -184,13 +187,22 @@ class _Trainer:
         self.run.log(f"Training {self.config.epochs} epochs of {steps} steps.")
         try:
             with interruptible(self.run):
-                while self.epoch < self.config.epochs:
+                while self.epoch < self.config.epochs and not self._has_waited_enough():
                     self._train_epoch(self.epoch + 1, steps)
         except KeyboardInterrupt:
             if self.epoch == 0:
                 raise
             return True
         return False
+
+    def _has_waited_enough(self) -> bool:
+        """Early stopping: whether the validation loss has not fallen for as many epochs as the patience is."""
+        patience, since = self.config.patience, self.epoch - self.best[0]
+        if not patience or since < patience:
+            return False
+        message = f"Stopped early: the validation loss has not fallen for {since} epochs, since epoch {self.best[0]}."
+        self.run.append("early", epoch=self.epoch, message=message)
+        return True
 
     def _train_epoch(self, epoch: int, steps: int) -> None:
         began = time.monotonic()
@@ -209,6 +221,7 @@ class _Trainer:
         _check_finite(result["loss"])
         loss, accuracy = sums / seen
         self._save(epoch, float(result["loss"]))
+        self._look(epoch)
         self.run.append(
             "epoch",
             epoch=epoch,
@@ -217,10 +230,37 @@ class _Trainer:
             accuracy=float(accuracy),
             val_loss=float(result["loss"]),
             val_accuracy=float(result["accuracy"]),
+            learning_rate=self.config.learning_rate,
             seconds=time.monotonic() - began,
             best=self.best[0],
         )
         self.epoch = epoch
+
+    # Pictures for people
+
+    def _keep_examples(self) -> None:
+        """Keep what the network is shown in the first epoch, and choose the validation images to watch."""
+        shown = np.arange(len(self.images))[: 2 * WATCHED]
+        shown = shown * len(self.images) // len(shown)  # from all of the training images
+        varied = vary(list(self.images[shown]), shown, AUGMENTATIONS[self.config.augmentation], self.config.seed, 1)
+        labels = [self.train_items[i].label for i in shown]
+        pictures.keep_images(self.run.folder, "augmented", varied[..., 0], labels)
+        ranks = [int((self.val_labels[:i] == label).sum()) for i, label in enumerate(self.val_labels)]
+        watched = np.argsort(ranks, kind="stable")[:WATCHED]  # the first of each class, then the second
+        labels = [self.val_items[i].label for i in watched]
+        pictures.keep_images(self.run.folder, "watched", self.val_images[watched][..., 0], labels)
+        self.watcher = attention.Watcher(self.network, self.val_images[watched], self.recipe.frozen_base)
+
+    def _look(self, epoch: int) -> None:
+        """Keep where the network looks in the watched images after an epoch."""
+        layer = self.network.get_layer("logits")
+        learned = layer.get_weights()
+        try:
+            if self.recipe.penalty:
+                fold_standardisation(layer, *self.scaling)
+            pictures.keep_look(self.run.folder, epoch, self.watcher.look())
+        finally:
+            layer.set_weights(learned)
 
     # Checkpoints: the files of an epoch are written first, and state.json, which names the epoch, is renamed last.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -250,18 +251,25 @@ def test_a_run_waits_for_its_turn(run, other, monkeypatch):
     first = runs.create(CONFIG, "first")
     first.append("started", **other)
 
-    def listen(event: dict) -> None:
-        if event.get("message") == "Waiting for first.":
-            assert run.state() == "waiting"
-            first.append("exported")
+    looks = []
+    look = runs.ahead
 
-    run.listener = listen
+    def ahead(run: Run) -> list[Run]:
+        looks.append(run.state())
+        if len(looks) == 3:
+            first.append("exported")
+        return look(run)
+
+    monkeypatch.setattr(runs, "ahead", ahead)
     run.begin()
+    assert looks == ["starting", "waiting", "waiting"]
+    assert run.last_words().count("Waiting for first.") == 1
     assert [event["type"] for event in run.events()] == ["queued", "started"]
     assert run.state() == "running"
 
 
 def test_a_request_to_stop_interrupts_and_afterwards_no_more(run):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
     with runs.interruptible(run):
         pass
     run.request_stop()
@@ -269,6 +277,7 @@ def test_a_request_to_stop_interrupts_and_afterwards_no_more(run):
     with pytest.raises(KeyboardInterrupt), runs.interruptible(run):
         time.sleep(30)
     time.sleep(0.5)
+    assert signal.signal(signal.SIGINT, before) is signal.SIG_IGN
 
 
 # Events
@@ -349,3 +358,30 @@ def _wait(run: Run) -> list[str]:
         time.sleep(0.1)
         seen.append(run.state())
     return seen
+
+
+# Rename, note, delete
+
+
+def test_a_run_at_rest_can_be_renamed_annotated_and_deleted(run, gone):
+    run.append("started", **gone)
+    run.note = "Ümlauts, too."
+    run = runs.rename(run, "other")
+    assert [found.name for found in runs.discover()] == ["other"]
+    assert (run.note, run.state(), run.config) == ("Ümlauts, too.", "died", CONFIG)
+    runs.create(CONFIG, "taken")
+    for name in ("taken", "../out", ""):
+        with pytest.raises(RunError):
+            runs.rename(run, name)
+    runs.delete(run)
+    assert [found.name for found in runs.discover()] == ["taken"]
+    assert not list(paths.runs_dir().glob("*other*"))
+
+
+def test_a_run_at_work_keeps_its_name_and_folder(run):
+    run.begin()
+    with pytest.raises(RunError, match="stop it before it is renamed"):
+        runs.rename(run, "other")
+    with pytest.raises(RunError, match="stop it before it is deleted"):
+        runs.delete(run)
+    assert run.state() == "running"

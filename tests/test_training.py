@@ -12,7 +12,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from covid_cnn import assessment, bundle, datasets, export, imaging, networks, runs, synthetic, training
+from covid_cnn import (
+    assessment,
+    bundle,
+    datasets,
+    export,
+    gradcam,
+    imaging,
+    networks,
+    pictures,
+    runs,
+    synthetic,
+    training,
+)
 from covid_cnn.augmentation import AUGMENTATIONS
 from covid_cnn.bundle import Bundle
 from covid_cnn.errors import CovidCnnError, RunError
@@ -63,7 +75,7 @@ def test_a_run_tells_what_happens_and_leaves_a_model(synthetic_data, network):
     run.begin()
     training.fit(run)
     types = [event["type"] for event in run.events()]
-    assert types == ["started", *["step"] * 4, "epoch", *["step"] * 4, "epoch", "test", "exported"]
+    assert types == ["started", "read", *["step"] * 4, "epoch", *["step"] * 4, "epoch", "test", "exported"]
     assert [event["step"] for event in of_type(run, "step")] == list(range(1, 9))
     assert all(event["steps"] == 8 and event["loss"] > 0 for event in of_type(run, "step"))
     assert [event for event in heard if event["type"] != "log"] == run.events()
@@ -175,6 +187,33 @@ def test_test_images_are_first_looked_at_after_the_last_epoch(synthetic_data, mo
     test = {item.path for item in datasets.open(synthetic_data).subset("test")}
     assert {path for path, _ in looked_at} > test
     assert {epochs for path, epochs in looked_at if path in test} == {2}
+
+
+def test_early_stopping_ends_a_run_whose_validation_loss_no_longer_falls(synthetic_data, no_export, monkeypatch):
+    told = iter([3.0, 2.0, 2.5, 2.0, 1.0])
+    monkeypatch.setattr(keras.Model, "evaluate", lambda *_, **__: {"loss": next(told), "accuracy": 0.5})
+    run = new_run(synthetic_data, epochs=20, patience=2)
+    training.fit(run)
+    assert list(losses(run)) == [1, 2, 3, 4]
+    assert "for 2 epochs, since epoch 2." in of_type(run, "early")[0]["message"]
+    training.fit(run)  # as after a crash: it stays where it was
+    assert list(losses(run)) == [1, 2, 3, 4]
+
+
+@BOTH
+def test_where_it_looks_is_kept_for_each_epoch_and_is_what_the_model_answers(
+    train, synthetic_data, network, monkeypatch
+):
+    monkeypatch.setitem(RECIPES, "tiny_pooled", replace(RECIPES["tiny_pooled"], penalty=0.01))
+    done = train(synthetic_data, network, epochs=1)
+    assert pictures.epochs(done.run.folder) == [1]
+    images, labels = pictures.images(done.run.folder, "watched")
+    assert sorted(labels) == ["NORMAL", "NORMAL", "PNEUMONIA", "PNEUMONIA"]
+    look = pictures.look(done.run.folder, 1)
+    logits = done.network(images[..., None], training=False)
+    np.testing.assert_allclose(look.probabilities, export.probabilities(logits, 1.0), atol=0.01)
+    np.testing.assert_allclose(look.heatmaps, gradcam.reference(done.network, images[..., None]), atol=0.05)
+    assert len(pictures.images(done.run.folder, "augmented")[0]) == 8
 
 
 # What goes wrong

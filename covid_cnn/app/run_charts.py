@@ -37,8 +37,8 @@ def _epochs_shown(epoch: int, last_epoch: int) -> int:
     return min(shown, last_epoch)
 
 
-def points(journal: Journal, epochs: int, metric: str, run: str = "") -> pd.DataFrame:
-    """What ``chart`` draws: columns epoch (fractions within one), value, curve, kind (step, mean, epoch), best, run."""
+def points(journal: Journal, epochs: int, metric: str) -> pd.DataFrame:
+    """What ``chart`` draws: columns epoch (fractions within one), value, curve, kind (step, mean, epoch), best."""
     steps, parts = journal.steps(), []
     if journal.total:
         steps_an_epoch = journal.total / epochs
@@ -57,7 +57,7 @@ def points(journal: Journal, epochs: int, metric: str, run: str = "") -> pd.Data
     columns = ["epoch", "value", "curve", "kind", "best"]
     drawn = pd.concat([*parts, pd.DataFrame(whole, columns=columns)], ignore_index=True)
     drawn["value"] = drawn["value"].clip(lower=LEAST)  # for the logarithm
-    return drawn.assign(run=run)
+    return drawn
 
 
 def thinned(points: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +75,7 @@ def _chart(metric: str, epochs_shown: int, logarithmic: bool) -> dict[str, Any]:
         y=alt.Y(
             "value:Q",
             title=metric.capitalize(),
-            scale=_scale(metric, logarithmic),
+            scale=scale(metric, logarithmic),
         ),
         color=alt.Color(
             "curve:N",
@@ -103,7 +103,8 @@ def _chart(metric: str, epochs_shown: int, logarithmic: bool) -> dict[str, Any]:
     return spec
 
 
-def _scale(metric: str, logarithmic: bool) -> alt.Scale:
+def scale(metric: str, logarithmic: bool) -> alt.Scale:
+    """The scale of a metric: an accuracy lies between 0 and 1, a loss above 0."""
     if metric == "accuracy":
         return alt.Scale(domain=[0, 1])
     return alt.Scale(type="log") if logarithmic else alt.Scale(zero=True)

@@ -4,6 +4,7 @@ All that is shown is read from the run's folder, so that a reload, another tab o
 """
 
 import io
+import json
 import re
 import shlex
 import time
@@ -15,7 +16,7 @@ import pandas as pd
 import streamlit as st
 
 from covid_cnn import bundle, evaluation, figures, paths, runs
-from covid_cnn.app import pages, run_charts
+from covid_cnn.app import pages, run_charts, run_pictures
 from covid_cnn.app.shared import plain
 from covid_cnn.errors import CovidCnnError
 from covid_cnn.journal import Event, Journal
@@ -47,6 +48,27 @@ def show(run: Run) -> None:
         st.dataframe(pd.DataFrame(settings, columns=["Setting", "Value"]), hide_index=True, width="content")
         st.caption("The command that trains it again:")
         st.code(_command(config), language="bash", wrap_lines=True)
+        with st.container(horizontal=True):
+            st.download_button(
+                "Settings (JSON)",
+                json.dumps(asdict(config), indent=2),
+                file_name=f"{run.name}.json",
+                mime="application/json",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+            again = "Opens a new run with these settings, to change one of them."
+            st.button("Train again with a change", icon=":material/edit:", on_click=retrain, args=(run,), help=again)
+
+
+def retrain(run: Run) -> None:
+    """Fill the fields of a new run with the settings of this one."""
+    config = run.config
+    st.session_state["train_run"] = None
+    for field in ("data", "network", "seed", "patience"):
+        st.session_state[f"train_{field}"] = getattr(config, field)
+    for field in ("epochs", "batch_size", "learning_rate", "augmentation"):
+        st.session_state[f"train_{field}_{config.network}"] = getattr(config, field)
 
 
 def _progress(run: Run, config: TrainConfig, active: bool) -> None:
@@ -72,6 +94,7 @@ def _progress(run: Run, config: TrainConfig, active: bool) -> None:
     if done:
         logarithmic = st.toggle("Loss on a log scale", key="train_log_scale", persist_state="session")
         run_charts.draw(journal, config.epochs, logarithmic)
+    run_pictures.draw(run, live=active)
 
 
 def _figures(journal: Journal, config: TrainConfig, state: str) -> None:
@@ -90,6 +113,9 @@ def _figures(journal: Journal, config: TrainConfig, state: str) -> None:
             )
             st.metric("Its validation loss", f"{best['val_loss']:.4f}")
             st.metric("Its validation accuracy", f"{best['val_accuracy']:.1%}")
+        st.metric("Learning rate", f"{config.learning_rate:g}")
+    if early := journal.latest("early"):
+        st.info(plain(early["message"]), icon=":material/flag:")
 
 
 def _doing(run: Run, state: str, journal: Journal) -> str:

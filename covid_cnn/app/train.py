@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from covid_cnn import adding, datasets, imaging, runs
-from covid_cnn.app import pages, run_view
+from covid_cnn.app import pages, run_table, run_view
 from covid_cnn.app.shared import plain
 from covid_cnn.augmentation import AUGMENTATIONS, augment
 from covid_cnn.datasets import Dataset
@@ -28,7 +28,8 @@ AUGMENTATION_LINES = {
 def page() -> None:
     """Draw the page."""
     st.title("Train")
-    names = [run.name for run in runs.discover()]
+    found = runs.discover()
+    names = [run.name for run in found]
     _select_at_first(names)
     name = _selected(names) if names else None
     if name:
@@ -38,6 +39,8 @@ def page() -> None:
     try:
         if name is None:
             _new_run()
+            if found:
+                run_table.draw(found)
         else:
             run_view.show(runs.open(name))
     except CovidCnnError as error:
@@ -133,6 +136,8 @@ def _no_dataset() -> None:
 
 def _settings(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], str | None]:
     """The fields: the dataset, the other settings by their names in TrainConfig, and the run's name if one is given."""
+    if st.session_state.get("train_data") not in found:  # of a run whose dataset is gone
+        st.session_state.pop("train_data", None)
     data = st.selectbox(
         "Dataset",
         found,
@@ -182,6 +187,15 @@ def _settings(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], str |
             help="Decides everything random: first weights, order, variations, splits. The same seed gives the same "
             "run again.",
         )
+        patience = st.number_input(
+            "Patience",
+            0,
+            1000,
+            0,
+            key="train_patience",
+            help="Early stopping: the training ends when the validation loss has not fallen for so many epochs. 0: it "
+            "never ends early.",
+        )
     augmentation = st.radio(
         "Augmentation",
         AUGMENTATIONS,
@@ -204,6 +218,7 @@ def _settings(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], str |
         "learning_rate": learning_rate,
         "augmentation": augmentation,
         "seed": seed,
+        "patience": patience,
     }
     return found[data], chosen, name.strip() or None
 

@@ -1,0 +1,88 @@
+"""A trainer killed at random moments: its state is true, no half-written model is there, and the run goes on."""
+
+import multiprocessing
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+from conftest import TINY, _tiny_networks
+
+from covid_cnn import bundle, runs
+from covid_cnn.bundle import Bundle
+from covid_cnn.recipes import RECIPES
+from covid_cnn.runs import Run, TrainConfig
+
+KILLS = 20
+EPOCHS = 6
+
+
+def train(home: Path, name: str) -> None:
+    """What a trainer's process does, with a network that takes a second."""
+    from covid_cnn import training
+
+    os.environ["COVID_CNN_HOME"] = str(home)
+    with _tiny_networks():
+        run = runs.open(name)
+        run.begin()
+        training.fit(run)
+
+
+@pytest.fixture(scope="module")
+def trainers():
+    """Processes that have loaded TensorFlow: all are forked from one that has."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["covid_cnn.training"])
+    return context
+
+
+def losses(run: Run) -> list[tuple[float, float]]:
+    return [(epoch["loss"], epoch["val_loss"]) for epoch in run.journal.read().epochs]
+
+
+@pytest.mark.timeout(600)
+def test_a_trainer_killed_at_any_moment_is_never_lost(trainers, synthetic_data, home, monkeypatch):
+    monkeypatch.setitem(RECIPES, "tiny_dense", TINY["tiny_dense"])
+
+    def begin(run: Run):
+        process = trainers.Process(target=train, args=(home, run.name))
+        process.start()
+        return process
+
+    def new(name: str) -> Run:
+        return runs.create(TrainConfig.of(str(synthetic_data), "tiny_dense", epochs=EPOCHS, batch_size=8), name)
+
+    def finish(run: Run) -> None:
+        process = begin(run)
+        process.join(120)
+        assert process.exitcode == 0, run.last_words()
+        assert run.state() == "finished"
+        assert Bundle(runs.paths.models_dir() / run.name).info["recipe"]["epochs_trained"] == EPOCHS
+
+    unbroken = new("unbroken")
+    finish(unbroken)
+    took = unbroken.journal.marks[-1]["time"] - unbroken.journal.marks[0]["time"]
+    moments = random.Random(0)
+    run, killed, moments_of_run = new("0"), [], 0
+    for kill in range(KILLS):
+        before = len(losses(run))
+        process = begin(run)
+        while not run.journal.marks or run.state() == "died":
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, took))
+        process.kill()
+        process.join()
+        moments_of_run += 1
+        assert run.state() in ("died", "finished"), kill
+        found, problems = bundle.discover()
+        assert not problems
+        assert len(losses(run)) >= before
+        if run.state() == "finished" or moments_of_run == 5:
+            if run.state() == "died":
+                finish(run)
+            killed.append(run)
+            run, moments_of_run = new(f"after-{kill}"), 0
+    for run in killed:
+        assert losses(run) == [pytest.approx(both, abs=1e-5) for both in losses(unbroken)]
+    assert not list(runs.paths.models_dir().glob(".*"))
