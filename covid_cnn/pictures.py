@@ -71,7 +71,7 @@ def _load(run: Path, name: str) -> dict[str, np.ndarray] | None:
     try:
         with np.load(run / FOLDER / f"{name}.npz") as kept:
             return dict(kept)
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
         return None
 
 

@@ -289,7 +289,9 @@ def finished(name: str, **chosen) -> Run:
 
 def test_the_table_lists_runs_with_settings_and_results(dataset):
     finished("one", seed=3).note = "before lunch"
-    (make_run("broken").folder / "config.json").write_text("{")
+    broken = make_run("broken")
+    begin(broken, alive=False)
+    (broken.folder / "config.json").write_text("{")
     app = page()
     table = app.dataframe[0].value
     assert table["Run"].tolist() == ["one"]

@@ -155,7 +155,7 @@ def _chart(points: pd.DataFrame, metric: str, logarithmic: bool) -> alt.Chart:
                 "curve:N",
                 title=None,
                 scale=alt.Scale(domain=["Validation", "Training"], range=[[1, 0], [5, 4]]),
-                legend=alt.Legend(orient="top"),
+                legend=alt.Legend(orient="top", symbolType="stroke", symbolStrokeWidth=2),
             ),
             tooltip=["run:N", "curve:N", "epoch:Q", alt.Tooltip("value:Q", title=metric, format=".4f")],
         )
