@@ -215,3 +215,10 @@ def test_an_image_shows_its_patients_others_and_its_licence(home):
     assert "CC BY 0" in {text.value for text in app.text}
     tables = [frame.value for frame in app.dataframe]
     assert any(table.columns.tolist() == ["Finding", "Class", "Images"] for table in tables)
+
+
+def test_the_map_shows_where_a_model_sees_the_images(chest, default_model):
+    (chest.parent.parent / "models").mkdir()
+    (chest.parent.parent / "models" / default_model.name).symlink_to(default_model)
+    app = finished(press(show(), "Draw the map"))
+    assert any(r"1 images could not be read" in text for text in captions(app).splitlines())

@@ -9,6 +9,7 @@ from covid_cnn import datasets, paths
 from covid_cnn.app import dataset_adding as adding
 from covid_cnn.app import dataset_audit as audit
 from covid_cnn.app import dataset_images as gallery
+from covid_cnn.app import dataset_map
 from covid_cnn.app import dataset_overview as overview
 from covid_cnn.app.shared import SYNTHETIC, plain
 from covid_cnn.datasets import Dataset
@@ -34,13 +35,20 @@ def page() -> None:
             adding.dialog()
     dataset = by_name[name]
     st.markdown(_summary(dataset))
-    images, whole, checks = st.tabs(
-        [":material/photo_library: Images", ":material/bar_chart: Overview", ":material/fact_check: Audit"]
+    images, whole, plane, checks = st.tabs(
+        [
+            ":material/photo_library: Images",
+            ":material/bar_chart: Overview",
+            ":material/scatter_plot: Map",
+            ":material/fact_check: Audit",
+        ]
     )
     with images:
         gallery.show(dataset)
     with whole:
         overview.show(dataset)
+    with plane:
+        dataset_map.show(dataset)
     with checks:
         audit.show(dataset, _stamp(dataset.root))
     gallery.opened(dataset)

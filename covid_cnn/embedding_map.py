@@ -1,0 +1,46 @@
+"""Images as a model sees them, as points of a plane, and which images it finds alike."""
+
+import numpy as np
+
+METHODS = ("PCA", "t-SNE")
+FEW = 50  # dimensions that t-SNE is given, as its authors do
+
+
+def place(embeddings: np.ndarray, method: str = "PCA") -> np.ndarray:
+    """Two coordinates of each image, so that what a model sees alike lies close.
+
+    PCA (Pearson 1901) is a projection: distances in it mean something, as far as two dimensions tell. t-SNE (van der
+    Maaten and Hinton 2008) keeps who is near whom, and nothing else: sizes of groups and gaps between them mean little.
+
+    Parameters
+    ----------
+    embeddings : float ``[N, D]``, N at least 1.
+    method : one of `METHODS`.
+
+    Returns
+    -------
+    float32 ``[N, 2]``
+    """
+    centred = embeddings - embeddings.mean(axis=0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    projected = np.zeros((len(embeddings), max(2, min(FEW, len(axes)))), np.float32)
+    projected[:, : min(FEW, len(axes))] = centred @ axes[:FEW].T
+    if method == "PCA" or len(embeddings) < 4:
+        return projected[:, :2]
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30, (len(embeddings) - 1) / 3)
+    return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(projected).astype(np.float32)
+
+
+def neighbours(embeddings: np.ndarray, index: int, count: int) -> list[int]:
+    """The indices of the images that a model sees most like the one of this index, by cosine, the nearest first.
+
+    Parameters
+    ----------
+    embeddings : float ``[N, D]``
+    """
+    norms = np.maximum(np.linalg.norm(embeddings, axis=1), 1e-12)
+    alike = embeddings @ embeddings[index] / (norms * norms[index])
+    alike[index] = -np.inf
+    return np.argsort(-alike, kind="stable")[: min(count, len(embeddings) - 1)].tolist()
