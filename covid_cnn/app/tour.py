@@ -106,7 +106,10 @@ class RealStory:
 
     def __init__(self, model: Bundle, home: Dataset, others: list[Dataset]) -> None:
         self.model, self.home, self.test = model, home, Place(home, "test")
-        healthy = [one for one in others if any(assessment.matching_class(c, ["normal"]) for c in one.classes)]
+        # A dataset that shares a source with this one is no other hospital.
+        sources = {item.source for item in home.items}
+        apart = [one for one in others if sources.isdisjoint(item.source for item in one.items)]
+        healthy = [one for one in apart if any(map(_healthy, one.classes))]
         # The one with the most healthy people says most about false alarms.
         healthy.sort(key=lambda one: -sum(bool(_healthy(item.label)) for item in one.items))
         away = healthy[0] if healthy else None
