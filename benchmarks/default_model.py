@@ -20,7 +20,7 @@ from covid_cnn.bundle import Bundle
 NETWORK = bundle.DEFAULT
 
 
-def main(seeds: int = 3, cache: Path | None = None, trained: Path | None = None) -> None:
+def main(cache: Path | None = None, trained: Path | None = None) -> None:
     """Make, test and install the default model. About half an hour.
 
     CACHE keeps what leaving sources out computes; TRAINED is a bundle that was made before, to test and install.
@@ -36,17 +36,17 @@ def main(seeds: int = 3, cache: Path | None = None, trained: Path | None = None)
             train = ("train", "--data", hospitals.NAME, "--network", NETWORK, "--name", NETWORK, "--quiet")
             usage = measure.process("-m", "covid_cnn", *train, home=home)
             print(f"# trained in {usage.seconds:.0f} s, with at most {usage.peak_mb:.0f} MB", flush=True)
-        test(folder, home / "data" / hospitals.NAME, seeds, cache)
+        test(folder, home / "data" / hospitals.NAME, cache)
         install(folder)
 
 
-def test(folder: Path, data: Path, seeds: int, cache: Path | None) -> None:
+def test(folder: Path, data: Path, cache: Path | None) -> None:
     """Put the bundle in ``folder`` through all tests, and write what they tell into its card."""
     model, dataset = Bundle(folder), datasets.open(data)
     items = list(dataset.subset("test"))
     evidence = []
     for report in (
-        lambda: [leave_one_source_out.report(str(data), seeds, cache)],
+        lambda: [leave_one_source_out.report(str(data), cache)],
         lambda: held_out.reports(model, items),
         lambda: [out_of_distribution.report(model, items)],
         lambda: [where_it_looks.report([model, bundle.load("notebook_cnn")], items)],

@@ -4,15 +4,13 @@ A source that holds both kinds gives no answer away by being recognised: the fai
 The network is that of the default model, its head trained anew without the source, and without any patient of it.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from benchmarks import measure, tables
-from covid_cnn import datasets, evaluation, hospitals, imaging, networks, training
+from covid_cnn import datasets, evaluation, hospitals, imaging, networks, ridge, training
 from covid_cnn.augmentation import AUGMENTATIONS
 from covid_cnn.datasets import Item
 from covid_cnn.evaluation import Interval
@@ -22,69 +20,71 @@ from covid_cnn.recipes import RECIPES
 SOURCES = ("radiopaedia.org", "eurorad.org")
 FLOORS = {"radiopaedia.org": 0.75, "eurorad.org": 0.65}
 NETWORK = "lung_zones"
+TENTHS = 10
 
 
-def main(data: str, seeds: int = 3, cache: Path | None = None) -> None:
-    """Leave each source out, with several seeds. DATA is what ``data gather`` made; CACHE keeps the embeddings."""
-    print(tables.markdown(report(data, seeds, cache)))
+def main(data: str, cache: Path | None = None) -> None:
+    """Leave each source out. DATA is what ``data gather`` made; CACHE keeps the embeddings."""
+    print(tables.markdown(report(data, cache)))
 
 
-def report(data: str, seeds: int = 3, cache: Path | None = None) -> dict[str, Any]:
-    """The table: AUROC of each source and seed, with bootstrap intervals by patient, and their mean."""
+def report(data: str, cache: Path | None = None) -> dict[str, Any]:
+    """The table: AUROC of each source, with a bootstrap interval by patient, and how it moves with the training."""
     items = list(datasets.open(data).items)
-    by_source: dict[str, list[Interval]] = {source: [] for source in SOURCES}
-    for seed in range(seeds):
-        views = embeddings(items, seed, cache)
-        for source in SOURCES:
-            by_source[source].append(auroc_without(source, items, views, seed))
-    rows = []
-    for source, found in by_source.items():
+    views, tenths = embeddings(items, cache), _tenths(items)
+    rows, told = [], []
+    for source in SOURCES:
         tested = [item for item in items if item.source == source]
-        counts = [sum(item.label == label for item in tested) for label in (hospitals.COVID, hospitals.OTHER)]
-        for seed, interval in enumerate(found):
-            rows.append([f"{source}, seed {seed}", *map(str, counts), *tables.number(interval), ""])
-        values = [interval.value for interval in found]
-        mean, spread = f"{np.mean(values):.3f}", f"seeds {min(values):.3f} to {max(values):.3f}"
-        rows.append([f"**{source}, mean**", *map(str, counts), mean, spread, f"at least {FLOORS[source]}"])
-    means = [f"{np.mean([one.value for one in found]):.2f} on {source}" for source, found in by_source.items()]
-    found_text = tables.finding(
+        counts = [str(sum(item.label == label for item in tested)) for label in (hospitals.COVID, hospitals.OTHER)]
+        interval = auroc_without(source, items, views)
+        fewer = [auroc_without(source, items, views, tenths == tenth).value for tenth in range(TENTHS)]
+        mean, spread = f"{np.mean(fewer):.3f}", f"from {min(fewer):.3f} to {max(fewer):.3f}"
+        rows.append([f"**{source}**", *counts, *tables.number(interval), f"at least {FLOORS[source]}"])
+        rows.append([f"{source}, nine tenths of the training, mean of ten", *counts, mean, spread, ""])
+        told.append(f"{interval.value:.2f} ({interval.low:.2f} to {interval.high:.2f}) on {source}")
+    found = tables.finding(
         "A source left out of training: COVID-19 against other pneumonia",
         "AUROC of p(COVID-19) against p(other pneumonia) on a source that the training never saw, nor any patient of "
-        "it; 0.5 is chance. Network, layers and augmentation were chosen by looking at this figure on four fifths of "
-        "these images, so that it flatters; the last fifth alone is too small to tell.",
+        "it; 0.5 is chance. The last layer is solved for, so that seeds change nothing: how far the figure hangs on "
+        "who was in the training is told by leaving a tenth of the patients out at a time. About 120 settings of "
+        "network, features and variations were compared by this figure, mostly on four fifths of these images, so that "
+        "it flatters.",
         ["Left out", "COVID-19", "Other", "AUROC", "95 % interval", "Goal"],
         rows,
     )
     headline = (
-        "At hospitals that it never saw it tells COVID-19 from other pneumonia poorly: "
-        f"an AUROC of {' and '.join(means)}, where chance is 0.50."
+        "At hospitals that it never saw it tells COVID-19 from other pneumonia only roughly: "
+        f"an AUROC of {' and '.join(told)}, where chance is 0.50."
     )
-    return found_text | {"headline": headline}
+    return found | {"headline": headline}
 
 
-def embeddings(items: list[Item], seed: int, cache: Path | None = None) -> np.ndarray:
+def embeddings(items: list[Item], cache: Path | None = None) -> np.ndarray:
     """The embeddings ``[N, views, D]`` of all images, which no training has touched."""
-    file = cache / f"{NETWORK}-{seed}.npy" if cache else None
+    file = cache / f"{NETWORK}.npy" if cache else None
     if file and file.is_file():
         return np.load(file)
     recipe = RECIPES[NETWORK]
     read = read_ahead([item.path for item in items], lambda r: imaging.prepare(r.pixels, recipe.input_size))
     images = np.stack([image for image in read if isinstance(image, np.ndarray)])
     embed = training.embedder(networks.build(NETWORK, len(hospitals.CLASSES)))
-    views = training.embed_views(embed, images, AUGMENTATIONS[recipe.augmentation], recipe.views, seed)
+    views = training.embed_views(embed, images, AUGMENTATIONS[recipe.augmentation], recipe.views, seed=0)
     if file:
         np.save(file, views)
     return views
 
 
-def auroc_without(source: str, items: list[Item], views: np.ndarray, seed: int) -> Interval:
-    """The AUROC on ``source`` of a head that was trained without it."""
+def auroc_without(source: str, items: list[Item], views: np.ndarray, left_out: np.ndarray | None = None) -> Interval:
+    """The AUROC on ``source`` of a head that was solved without it, and without the images of a mask ``[N]``."""
     labels = np.array([hospitals.CLASSES.index(item.label) for item in items])
-    patients = {item.patient for item in items if item.source == source}
-    away = np.array([item.patient in patients for item in items])
-    train, val = (np.array([item.split == split for item in items]) & ~away for split in ("train", "val"))
+    learned = np.array([item.split in ("train", "val") for item in items]) & ~_with_patients_of(source, items)
+    if left_out is not None:
+        learned &= ~left_out
     tested = np.array([item.source == source for item in items]) & (labels != hospitals.CLASSES.index(hospitals.NORMAL))
-    logits = head(views[train], labels[train], views[val, 0], labels[val], seed)(views[tested, 0])
+    counts = np.bincount(labels[learned], minlength=len(hospitals.CLASSES))
+    weights = learned.sum() / (len(counts) * counts)
+    kernel, bias = ridge.solve(views[learned], labels[learned], weights, RECIPES[NETWORK].penalty)
+    logits = views[tested, 0] @ kernel + bias
     covid, other = (hospitals.CLASSES.index(name) for name in (hospitals.COVID, hospitals.OTHER))
     owners = [item.patient for item, chosen in zip(items, tested, strict=True) if chosen]
     scores = logits[:, covid] - logits[:, other]
@@ -93,35 +93,16 @@ def auroc_without(source: str, items: list[Item], views: np.ndarray, seed: int) 
     return interval
 
 
-def head(
-    views: np.ndarray, labels: np.ndarray, val: np.ndarray, val_labels: np.ndarray, seed: int
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Train the last layer by the recipe of the network, and return what turns embeddings ``[N, D]`` into logits.
+def _with_patients_of(source: str, items: list[Item]) -> np.ndarray:
+    patients = {item.patient for item in items if item.source == source}
+    return np.array([item.patient in patients for item in items])
 
-    Parameters
-    ----------
-    views : float32 ``[N, V, D]``, of which every image of the training is shown in one an epoch
-    labels : int ``[N]``
-    val, val_labels : ``[M, D]`` and ``[M]``; the best epoch is that of the lowest loss on these
-    """
-    keras.utils.set_random_seed(seed)
-    recipe = RECIPES[NETWORK]
-    mean, spread = training.standardisation(views)
-    weights = len(labels) / (len(hospitals.CLASSES) * np.bincount(labels))
-    layer = keras.layers.Dense(len(hospitals.CLASSES), kernel_regularizer=keras.regularizers.L2(recipe.penalty))
-    model = keras.Sequential([keras.Input((views.shape[-1],)), layer])
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(recipe.learning_rate), loss)
-    best, best_loss = layer.get_weights(), np.inf
-    order = np.arange(len(labels))
-    for epoch in range(recipe.epochs):
-        shown = (views[order, (epoch + order) % views.shape[1]] - mean) / spread
-        model.fit(shown, labels, recipe.batch_size, verbose=0, sample_weight=weights[labels])
-        val_loss = model.evaluate((val - mean) / spread, val_labels, verbose=0)
-        if val_loss < best_loss:
-            best, best_loss = layer.get_weights(), val_loss
-    layer.set_weights(best)
-    return lambda embeddings: model.predict((embeddings - mean) / spread, verbose=0)
+
+def _tenths(items: list[Item]) -> np.ndarray:
+    """Each patient's share of the training, 0..9, as ``[N]``."""
+    patients = sorted({item.patient for item in items})
+    share = dict(zip(patients, np.random.default_rng(0).integers(0, TENTHS, len(patients)), strict=True))
+    return np.array([share[item.patient] for item in items])
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from covid_cnn.datasets import Item
 from covid_cnn.errors import CovidCnnError
 
 MASKS = Path("annotations") / "lungVAE-masks"
-VARIED = Augmentation(rotation=20, zoom=0.35, shift=0.2, contrast=0.5, gamma=0.6, flip=True)
+VARIED = Augmentation(rotation=20, zoom=0.35, shift=0.2, contrast=0.5, gamma=0.6, flip=0.5)
 TONES = Augmentation(contrast=0.5, gamma=0.6, blur=0.8, noise=0.05, jpeg=15, text=0.3, invert=0.05)
 
 

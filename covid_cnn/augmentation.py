@@ -24,7 +24,7 @@ class Augmentation:
     shift : fraction of the size
     contrast : fraction of the spread about the mean
     gamma : exponent of ``pixels ** gamma``, as a fraction of 1
-    flip : mirror left and right, half of the time
+    flip : how often left and right change places, 0..1
     blur : largest standard deviation of a Gaussian blur, in hundredths of the width
     noise : largest standard deviation of Gaussian noise
     jpeg : lowest quality of a JPEG compression, 0 for none
@@ -38,7 +38,7 @@ class Augmentation:
     shift: float = 0.0
     contrast: float = 0.0
     gamma: float = 0.0
-    flip: bool = False
+    flip: float = 0.0
     blur: float = 0.0
     noise: float = 0.0
     jpeg: int = 0
@@ -48,8 +48,10 @@ class Augmentation:
 
 AUGMENTATIONS = {
     "none": Augmentation(),
+    # Always, as the second view of a network that does not tell left from right.
+    "mirror": Augmentation(flip=1.0),
     # The notebook's own; its shear_range=0.2 meant a fifth of a degree.
-    "notebook": Augmentation(shear=0.2, zoom=0.2, flip=True),
+    "notebook": Augmentation(shear=0.2, zoom=0.2, flip=0.5),
     # What differs between two takes of one patient. No mirroring: it would put the heart on the wrong side.
     "radiograph": Augmentation(rotation=7, zoom=0.1, shift=0.05, contrast=0.2, gamma=0.25),
     # What differs between two hospitals, and on the way from a film into a journal.
@@ -75,7 +77,7 @@ def affine(shape: tuple[int, ...], augmentation: Augmentation, rng: np.random.Ge
     shear = math.tan(math.radians(augmentation.shear * rng.uniform(-1, 1)))
     scale_x, scale_y = 1 + augmentation.zoom * rng.uniform(-1, 1, 2)
     shift_x, shift_y = augmentation.shift * rng.uniform(-1, 1, 2) * (width, height)
-    if augmentation.flip and rng.random() < 0.5:
+    if augmentation.flip and rng.random() < augmentation.flip:
         scale_x = -scale_x
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     matrix = rotation @ np.array([[1, shear], [0, 1]]) @ np.diag([scale_x, scale_y])

@@ -175,7 +175,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="How often all images are seen.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
-    augmentation: Annotated[str | None, typer.Option(help="none, notebook, radiograph or hospitals.")] = None,
+    augmentation: Annotated[str | None, typer.Option(help="none, mirror, notebook, radiograph or hospitals.")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and splits.")] = 0,
     patience: Annotated[
         int, typer.Option(help="Epochs without a lower validation loss that end it early; 0: none.")

@@ -14,7 +14,7 @@ class Recipe:
     frozen_base : only the last layer is trained, on embeddings that are computed once
     views : with a frozen base, how many variants of each training image (the plain one and augmented ones) are embedded
     balanced : each class counts the same, however many images it has
-    penalty : on the squared weights of the last layer, whose inputs are then standardised
+    penalty : if above 0, the last layer is solved for by ``ridge`` with this penalty, in one epoch of no steps
     """
 
     title: str
@@ -57,12 +57,12 @@ RECIPES = {
         description="Looks at the image and at three zones of the lungs it finds. Made to hold up at another hospital.",
         input_size=(384, 384),
         frozen_base=True,
-        epochs=40,
+        epochs=1,
         batch_size=32,
         learning_rate=1e-3,
-        augmentation="hospitals",
-        views=4,
+        augmentation="mirror",
+        views=2,
         balanced=True,
-        penalty=0.03,
+        penalty=0.2,
     ),
 }

@@ -20,7 +20,19 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from covid_cnn import assessment, attention, cards, datasets, durable, evaluation, export, imaging, networks, pictures
+from covid_cnn import (
+    assessment,
+    attention,
+    cards,
+    datasets,
+    durable,
+    evaluation,
+    export,
+    imaging,
+    networks,
+    pictures,
+    ridge,
+)
 from covid_cnn.audit import DISEASES, HEALTHY
 from covid_cnn.augmentation import AUGMENTATIONS, Augmentation, augment
 from covid_cnn.bundle import Bundle
@@ -31,7 +43,7 @@ from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import Run, TrainConfig, interruptible
 from covid_cnn.splits import training_splits
 
-SPECIFICITY = 0.96  # of 100 healthy people, so many shall not be called ill where the threshold is chosen for it
+SPECIFICITY = 0.97  # of 100 healthy people, so many shall not be called ill where the threshold is chosen for it
 WATCHED = 4  # validation images in which one sees where the network looks, while it learns
 SET_LEVEL = 0.9  # of 100 images, so many have their true class in the prediction set
 
@@ -148,16 +160,12 @@ class _Trainer:
             self.run.log(f"Computing the embeddings of {recipe.views} views of each image, once for all epochs.")
             embed = embedder(self.network)
             self.views = embed_views(embed, self.images, augmentation, recipe.views, self.config.seed)
-            self.val_embeddings = embed(self.val_images)
-            self.scaling = standardisation(self.views) if recipe.penalty else (0.0, 1.0)
-            mean, spread = self.scaling
-            inputs = (self.views - mean) / spread
-            self.val_inputs = (self.val_embeddings - mean) / spread
+            val_views = recipe.views if recipe.penalty else 1
+            self.val_views = embed_views(embed, self.val_images, augmentation, val_views, self.config.seed)
+            self.val_inputs = self.val_views[:, 0]
             self.learner = keras.Model(self.network.get_layer("embedding").output, self.network.output)
             # Each epoch shows every image in another view, and all views, so that epochs do not differ in difficulty.
-            self.sample = lambda epoch, indices: inputs[indices, (epoch + indices) % recipe.views]
-        if recipe.penalty:
-            self.network.get_layer("logits").kernel.regularizer = keras.regularizers.L2(recipe.penalty)
+            self.sample = lambda epoch, indices: self.views[indices, (epoch + indices) % recipe.views]
         counts = np.bincount(self.labels, minlength=len(self.classes))
         weights = len(self.labels) / (len(counts) * counts) if recipe.balanced else np.ones(len(counts))
         self.weights = weights.astype(np.float32)
@@ -183,6 +191,9 @@ class _Trainer:
     def _learn(self) -> bool:
         """Train the epochs that are left; True if it was stopped, which takes at least one finished epoch."""
         self.epoch, self.best = self._resume()
+        if self.recipe.penalty:
+            self._solve()
+            return False
         steps = -(-len(self.labels) // self.config.batch_size)
         self.run.log(f"Training {self.config.epochs} epochs of {steps} steps.")
         try:
@@ -203,6 +214,24 @@ class _Trainer:
         message = f"Stopped early: the validation loss has not fallen for {since} epochs, since epoch {self.best[0]}."
         self.run.append("early", epoch=self.epoch, message=message)
         return True
+
+    def _solve(self) -> None:
+        """What one epoch is where the last layer is solved for: validated without the validation images."""
+        began = time.monotonic()
+        self._set_last_layer(ridge.solve(self.views, self.labels, self.weights, self.recipe.penalty))
+        trained, validated = (
+            self.learner.evaluate(inputs, labels, verbose=0, return_dict=True)
+            for inputs, labels in ((self.views[:, 0], self.labels), (self.val_inputs, self.val_labels))
+        )
+        self._save(1, validated["loss"])
+        self._look(1)
+        told = trained | {f"val_{name}": value for name, value in validated.items()}
+        self.run.append("epoch", epoch=1, step=1, **told, seconds=time.monotonic() - began, best=1)
+        self.epoch = 1
+
+    def _set_last_layer(self, solution: tuple[np.ndarray, np.ndarray]) -> None:
+        kernel, bias = solution
+        self.network.get_layer("logits").set_weights([_as_logits(kernel), _as_logits(bias[None])[0]])
 
     def _train_epoch(self, epoch: int, steps: int) -> None:
         began = time.monotonic()
@@ -253,14 +282,7 @@ class _Trainer:
 
     def _look(self, epoch: int) -> None:
         """Keep where the network looks in the watched images after an epoch."""
-        layer = self.network.get_layer("logits")
-        learned = layer.get_weights()
-        try:
-            if self.recipe.penalty:
-                fold_standardisation(layer, *self.scaling)
-            pictures.keep_look(self.run.folder, epoch, self.watcher.look())
-        finally:
-            layer.set_weights(learned)
+        pictures.keep_look(self.run.folder, epoch, self.watcher.look())
 
     # Checkpoints: the files of an epoch are written first, and state.json, which names the epoch, is renamed last.
 
@@ -305,19 +327,27 @@ class _Trainer:
 
     def _restore_best(self) -> None:
         self.learner.load_weights(self._best_file())
-        if self.recipe.penalty:
-            fold_standardisation(self.network.get_layer("logits"), *self.scaling)
+        if self.recipe.penalty:  # there is no epoch to choose: the validation images may teach too
+            views, labels, _ = self._all()
+            self._set_last_layer(ridge.solve(views, labels, self.weights, self.recipe.penalty))
         export.round_weights(self.network)
 
     # The bundle
 
     def _export(self) -> None:
-        self.run.log("Calibrating on the validation images.")
-        train_embeddings, val_embeddings, val_logits = self._answers()
-        log_probabilities = np.log(np.maximum(export.probabilities(tf.constant(val_logits), 1.0).numpy(), 1e-12))
+        self.run.log("Calibrating on images that the network has not seen.")
+        train_embeddings, val_embeddings, logits = self._answers()
+        labels, unseen = self.val_labels, "validation images"
+        if self.recipe.penalty:
+            views, labels, patients = self._all()
+            penalty, seed = self.recipe.penalty, self.config.seed
+            logits = _as_logits(ridge.out_of_fold(views, labels, patients, self.weights, penalty, seed))
+            unseen = f"training and validation images, each read without its patient ({ridge.FOLDS} folds)"
+        log_probabilities = np.log(np.maximum(export.probabilities(tf.constant(logits), 1.0).numpy(), 1e-12))
         # In float16 precision, as the graph of a large network stores it.
-        temperature = float(np.float16(evaluation.fit_temperature(log_probabilities, self.val_labels)))
-        probabilities = export.probabilities(tf.constant(val_logits), temperature).numpy()
+        temperature = float(np.float16(evaluation.fit_temperature(log_probabilities, labels)))
+        probabilities = export.probabilities(tf.constant(logits), temperature).numpy()
+        self.val_probabilities = probabilities[-len(self.val_labels) :]
         self.run.log("Exporting the model.")
         info = {
             "name": self.run.name,
@@ -325,8 +355,8 @@ class _Trainer:
             "classes": list(self.classes),
             "input_size": list(self.recipe.input_size),
             "temperature": temperature,
-            "decision": _decision(self.classes, self.val_labels, probabilities),
-            "prediction_sets": _prediction_sets(self.val_labels, probabilities),
+            "decision": _decision(self.classes, labels, probabilities, unseen),
+            "prediction_sets": _prediction_sets(labels, probabilities, unseen),
             "in_distribution": export.in_distribution(train_embeddings, val_embeddings),
             "training_data": self._training_data(),
             "recipe": vars(self.config) | {"epochs_trained": self.epoch, "best_epoch": self.best[0]},
@@ -345,15 +375,22 @@ class _Trainer:
     def _answers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The embeddings of the training and the validation images, and the logits of the latter."""
         if self.recipe.frozen_base:
-            return self.views[:, 0], self.val_embeddings, _predict(self.learner, self.val_embeddings)
+            return self.views[:, 0], self.val_inputs, _predict(self.learner, self.val_inputs)
         layers = [self.network.get_layer("embedding").output, self.network.output]
         both = keras.Model(self.network.inputs, layers)
         return _predict(both, self.images)[0], *_predict(both, self.val_images)
+
+    def _all(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Embeddings ``[N, views, D]``, labels and patients of the training and then of the validation images."""
+        patients = [item.patient for item in (*self.train_items, *self.val_items)]
+        return np.concatenate([self.views, self.val_views]), np.concatenate([self.labels, self.val_labels]), patients
 
     def _test(self, folder: Path) -> None:
         """Put the staged bundle through the validation and test images, and complete it with what they tell."""
         bundle = Bundle(folder)
         split, answers = "val", assessment.ask(bundle, self.val_items)
+        if self.recipe.penalty:  # the finished layer has seen these images: what counts is what it said before
+            answers = answers.with_probabilities(self.val_probabilities, bundle)
         metrics = {split: assessment.report(bundle, answers)}
         if self.splits.test:
             self.run.log(f"Testing on {len(self.splits.test)} images.")
@@ -378,7 +415,12 @@ class _Trainer:
         }
 
 
-def _decision(classes: Sequence[str], labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+def _as_logits(scores: np.ndarray) -> np.ndarray:
+    """One logit for two classes, otherwise one a class, from ``[N, K]``."""
+    return scores[:, 1:] - scores[:, :1] if scores.shape[1] == 2 else scores
+
+
+def _decision(classes: Sequence[str], labels: np.ndarray, probabilities: np.ndarray, unseen: str) -> dict[str, Any]:
     """How a label is decided on: by a threshold on the probability of the class that is looked for.
 
     That is the second of two, and COVID-19 among more: from the lowest probability on that keeps the healthy from
@@ -395,21 +437,20 @@ def _decision(classes: Sequence[str], labels: np.ndarray, probabilities: np.ndar
         counted = found | (labels == healthy[0])
         threshold = evaluation.choose_threshold_at_specificity(found[counted], scores[counted], SPECIFICITY)
         n = int((labels == healthy[0]).sum())
-        chosen = (
-            f"the lowest at which {100 * SPECIFICITY:g} of 100 healthy are not called {positive}, of {n} in validation"
-        )
+        chosen = f"the lowest at which {100 * SPECIFICITY:g} of 100 healthy are not called {positive}"
+        chosen += f", of {n} among the {unseen}"
     else:
         threshold = evaluation.choose_threshold(found, scores)
-        chosen = f"best balanced accuracy on {len(labels)} validation images, nearest to 0.5 among equals"
+        chosen = f"best balanced accuracy on {len(labels)} {unseen}, nearest to 0.5 among equals"
     return {"positive": positive, "threshold": threshold, "chosen": chosen}
 
 
-def _prediction_sets(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+def _prediction_sets(labels: np.ndarray, probabilities: np.ndarray, unseen: str) -> dict[str, Any]:
     return {
-        "method": "class-conditional split conformal prediction (Vovk 2012; Angelopoulos and Bates 2021)",
+        "method": "class-conditional conformal prediction (Vovk 2012; Angelopoulos and Bates 2021)",
         "level": SET_LEVEL,
         "thresholds": evaluation.conformal_thresholds(labels, probabilities, SET_LEVEL).tolist(),
-        "chosen": f"{len(labels)} validation images",
+        "chosen": f"{len(labels)} {unseen}",
     }
 
 
@@ -451,20 +492,6 @@ def embed_views(
         return embed(np.stack([images[i], *varied]))
 
     return np.stack([of(i) for i in range(len(images))])
-
-
-def standardisation(views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and spread ``[D]`` of embeddings ``[N, views, D]``; a feature that never changes has the spread 1."""
-    flat = views.reshape(-1, views.shape[-1])
-    spread = flat.std(axis=0)
-    return flat.mean(axis=0), np.where(spread > 1e-6, spread, 1).astype(np.float32)
-
-
-def fold_standardisation(layer: keras.layers.Dense, mean: np.ndarray, spread: np.ndarray) -> None:
-    """Let a layer that learned on standardised inputs, (x - mean) / spread, take them as they are."""
-    kernel, bias = layer.get_weights()
-    kernel = kernel / spread[:, None]
-    layer.set_weights([kernel, bias - mean @ kernel])
 
 
 def _reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:

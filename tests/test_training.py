@@ -21,6 +21,7 @@ from covid_cnn import (
     imaging,
     networks,
     pictures,
+    ridge,
     runs,
     synthetic,
     training,
@@ -362,33 +363,6 @@ def test_a_dataset_that_vanishes_while_it_is_read(synthetic_data, tmp_path, monk
 # Learning on embeddings
 
 
-@pytest.fixture(scope="module")
-def views() -> np.ndarray:
-    """Embeddings ``[20, 3, 6]``, one feature of which never changes."""
-    rng = np.random.default_rng(0)
-    drawn = rng.normal(3, (0.1, 1, 5, 20, 2, 0), (20, 3, 6)).astype(np.float32)
-    assert np.ptp(drawn[..., -1]) == 0
-    return drawn
-
-
-def test_standardised_features_have_mean_0_and_spread_1(views):
-    mean, spread = training.standardisation(views)
-    standard = ((views - mean) / spread).reshape(-1, 6)
-    np.testing.assert_allclose(standard.mean(axis=0), 0, atol=1e-4)
-    np.testing.assert_allclose(standard.std(axis=0), [1, 1, 1, 1, 1, 0], atol=1e-4)
-
-
-@pytest.mark.parametrize("classes", [2, 3])
-def test_a_folded_layer_answers_to_embeddings_what_it_learned_on_standardised_ones(views, classes):
-    layer = networks.logits_layer(classes)
-    layer.build((None, 6))
-    layer.bias.assign(np.arange(layer.units) - 0.5)
-    mean, spread = training.standardisation(views)
-    learned = layer((views - mean) / spread).numpy()
-    training.fold_standardisation(layer, mean, spread)
-    np.testing.assert_allclose(layer(views), learned, atol=1e-4)
-
-
 def test_view_0_is_the_image_and_the_others_hang_on_the_seed():
     images = np.stack([synthetic.draw(seed, opacities=False, size=32)[..., None] for seed in range(3)])
 
@@ -428,21 +402,30 @@ def test_balanced_classes_weigh_the_same_whatever_their_number(synthetic_data, t
         assert total == pytest.approx([5, 5] if balanced else [2, 8])
 
 
-def test_the_exported_model_answers_what_was_learned_on_standardised_embeddings(train, synthetic_data, monkeypatch):
-    monkeypatch.setitem(RECIPES, "tiny_pooled", replace(RECIPES["tiny_pooled"], penalty=0.01, balanced=True))
-    learned = []
-    restore = training._Trainer._restore_best
+def test_a_last_layer_that_is_solved_for_learns_from_validation_and_is_told_by_folds(
+    train, synthetic_data, monkeypatch
+):
+    """The finished layer has seen the validation images; threshold and figures come from layers that have not."""
+    monkeypatch.setitem(RECIPES, "tiny_pooled", replace(RECIPES["tiny_pooled"], penalty=0.1, views=2, balanced=True))
+    asked = []
+    solve, out_of_fold = ridge.solve, ridge.out_of_fold
+    monkeypatch.setattr(ridge, "solve", lambda views, *rest: asked.append(len(views)) or solve(views, *rest))
+    monkeypatch.setattr(
+        ridge, "out_of_fold", lambda views, *rest: asked.append(views.shape) or out_of_fold(views, *rest)
+    )
+    trained = train(synthetic_data, "tiny_pooled", epochs=1)
+    (epoch,) = of_type(trained.run, "epoch")
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(epoch)
+    learned, validated = (epoch_images(synthetic_data, split) for split in ("train", "val"))
+    assert asked[0] == learned and asked[1] == learned + validated
+    assert asked[2][:2] == (learned + validated, 2) and max(asked[3:]) < learned + validated
+    info = json.loads((trained.bundle / "model.json").read_text())
+    assert "each read without its patient" in info["decision"]["chosen"]
+    assert f"{learned + validated} training and validation" in info["prediction_sets"]["chosen"]
 
-    def listen(trainer) -> None:
-        trainer.learner.load_weights(trainer._best_file())
-        learned.append(trainer.learner.predict(trainer.val_inputs, verbose=0))
-        restore(trainer)
-        np.testing.assert_allclose(trainer.network.predict(trainer.val_images, verbose=0), learned[0], atol=1e-3)
-        assert not np.allclose(trainer.scaling[1], 1)
 
-    monkeypatch.setattr(training._Trainer, "_restore_best", listen)
-    train(synthetic_data, "tiny_pooled", epochs=2)
-    assert np.ptp(learned[0]) > 0
+def epoch_images(data: Path, split: str) -> int:
+    return sum(path.suffix == ".png" for path in (data / split).rglob("*"))
 
 
 def test_a_run_whose_settings_are_damaged_says_so(synthetic_data):

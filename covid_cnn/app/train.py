@@ -19,6 +19,7 @@ from covid_cnn.splits import Splits, training_splits
 
 AUGMENTATION_LINES = {
     "none": "Every epoch shows the same images.",
+    "mirror": "Left and right change places.",
     "notebook": "Zoomed by up to a fifth, and mirrored half of the time, as in the student notebook.",
     "radiograph": "Turned, moved, zoomed and exposed a little, as between two takes of one patient. Never mirrored.",
     "hospitals": "The same, further, with blur, noise, compression and stamped letters, as between hospitals.",
