@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import (
+    ablation,
     heatmap_sanity,
     held_out,
     leave_one_source_out,
@@ -47,6 +48,7 @@ def test(folder: Path, data: Path, cache: Path | None) -> None:
     evidence = []
     for report in (
         lambda: [leave_one_source_out.report(str(data), cache)],
+        lambda: [ablation.report(str(data), cache)],
         lambda: held_out.reports(model, items),
         lambda: [out_of_distribution.report(model, items)],
         lambda: [where_it_looks.report([model, bundle.load("notebook_cnn")], items)],

@@ -84,7 +84,7 @@ def _figures(model: Bundle, answers: Answers) -> dict[str, Any]:
     ]
     found = tables.finding(
         "Held-out patients",
-        f"COVID-19 is called from a probability of {model.threshold:.3f} on, chosen on validation.",
+        f"COVID-19 is called from a probability of {model.threshold:.3f} on: {model.info['decision']['chosen']}.",
         ["Figure", "Value", "95 % interval", "n", "Goal"],
         rows,
     )

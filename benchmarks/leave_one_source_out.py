@@ -59,19 +59,21 @@ def report(data: str, cache: Path | None = None) -> dict[str, Any]:
     return found | {"headline": headline}
 
 
-def embeddings(items: list[Item], cache: Path | None = None) -> np.ndarray:
+def embeddings(
+    items: list[Item], cache: Path | None = None, network: str = NETWORK, augmentation: str = "mirror", views: int = 2
+) -> np.ndarray:
     """The embeddings ``[N, views, D]`` of all images, which no training has touched."""
-    file = cache / f"{NETWORK}.npy" if cache else None
+    file = cache / f"{network}-{augmentation}-{views}.npy" if cache else None
     if file and file.is_file():
         return np.load(file)
-    recipe = RECIPES[NETWORK]
+    recipe = RECIPES[network]
     read = read_ahead([item.path for item in items], lambda r: imaging.prepare(r.pixels, recipe.input_size))
     images = np.stack([image for image in read if isinstance(image, np.ndarray)])
-    embed = training.embedder(networks.build(NETWORK, len(hospitals.CLASSES)))
-    views = training.embed_views(embed, images, AUGMENTATIONS[recipe.augmentation], recipe.views, seed=0)
+    embed = training.embedder(networks.build(network, len(hospitals.CLASSES)))
+    embedded = training.embed_views(embed, images, AUGMENTATIONS[augmentation], views, seed=0)
     if file:
-        np.save(file, views)
-    return views
+        np.save(file, embedded)
+    return embedded
 
 
 def auroc_without(source: str, items: list[Item], views: np.ndarray, left_out: np.ndarray | None = None) -> Interval:

@@ -14,7 +14,7 @@ import numpy as np
 import typer
 
 from benchmarks import measure, tables
-from covid_cnn import bundle, datasets, figures, imaging
+from covid_cnn import bundle, datasets, figures, hospitals, imaging
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Item
 from covid_cnn.evaluation import bootstrap
@@ -101,7 +101,8 @@ def _cells(gazes: list[Gaze]) -> list[str]:
 
 
 def _stem(path: Path) -> str:
-    return path.stem.lower()
+    """The image's name in its own collection: ``data gather`` puts the collection's before it."""
+    return path.stem.lower().removeprefix(f"{hospitals.COHEN}_")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from benchmarks.where_it_looks import share_inside
+from benchmarks.where_it_looks import _stem, share_inside
 
 
 def test_even_heat_lies_in_the_mask_by_its_area():
@@ -21,3 +23,7 @@ def test_heat_is_laid_over_the_whole_image():
 
 def test_no_heat_lies_nowhere():
     assert np.isnan(share_inside(np.zeros((4, 4)), np.ones((8, 8), bool)))
+
+
+def test_an_image_is_known_again_in_what_was_gathered():
+    assert _stem(Path("A-1.JPG")) == _stem(Path("covid-chestxray-dataset_a-1.jpg")) == "a-1"
