@@ -7,31 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from covid_cnn import imaging, synthetic
+from covid_cnn.what_if import stamp
 
 SIZE = 160  # pixels of a drawn image
 THUMBNAIL = (16, 16)  # all that the classifier is shown
 PLACE = (0.02, 0.0)  # left and top of the planted letter, as shares of the image
 HEIGHT = 0.18
-
-
-def stamp(pixels: np.ndarray, left: float, top: float, size: float, text: str = "R") -> np.ndarray:
-    """An image with white letters on it, as side markers are; place and size in shares of the image.
-
-    Parameters
-    ----------
-    pixels : float32 ``[H, W]``, 0..1; left as it is
-
-    Returns
-    -------
-    float32 ``[H, W]``, 0..1.
-    """
-    height, width = pixels.shape
-    image = Image.fromarray(np.array(pixels, np.float32))
-    ImageDraw.Draw(image).text((left * width, top * height), text, fill=1.0, font_size=max(4.0, size * height))
-    return np.asarray(image).clip(0, 1)
 
 
 @dataclass(frozen=True)

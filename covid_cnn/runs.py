@@ -35,7 +35,8 @@ from covid_cnn.recipes import RECIPES
 ACTIVE = ("starting", "waiting", "running", "stopping")
 # A run that no process has taken up this long after it was made will not be.
 SECONDS_TO_START = 10
-# What is kept free for a run that starts beside others: TensorFlow, images and activations took 2 to 3 GB (measured).
+# What is kept free for a run that starts beside others: a guess at what TensorFlow, the images and
+# the activations take; the training of the default model took 2.0 GB at most (`benchmarks.default_model`).
 MEMORY_OF_A_RUN = 3 * 2**30
 CORES_OF_A_RUN = 2
 # Written in the log before TensorFlow is loaded.

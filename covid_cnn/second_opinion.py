@@ -1,8 +1,8 @@
 """A second opinion on a heatmap: what happens to the answer when parts of the image are really taken away.
 
 Nothing here looks into a network; it is asked again and again about changed images. The calls share the machine's
-cores, an interpreter each (``Bundle.predict(..., crowd=True)``), for a graph takes one image a call and cannot be
-resized to more. On two cores that answers 1.3 to 2 times as many images a second as one interpreter on both.
+cores, an interpreter each (``Bundle.predict(..., crowd=True)``), for most graphs take one image a call and cannot be
+resized to more; it was never slower by much than one interpreter on all cores, and up to twice as fast.
 """
 
 import contextlib

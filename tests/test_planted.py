@@ -1,6 +1,5 @@
 """A planted letter is learned, fails at another hospital, and turns answers when it is stamped on."""
 
-import numpy as np
 import pytest
 
 from covid_cnn import planted
@@ -15,15 +14,6 @@ def hospitals() -> tuple[Hospital, Hospital, Hospital]:
         planted.hospital(2, 12, lambda ill: ill, size=96),
         planted.hospital(2, 12, lambda ill: not ill, size=96),
     )
-
-
-def test_a_stamp_changes_its_place_alone():
-    pixels = np.full((100, 80), 0.5, np.float32)
-    stamped = planted.stamp(pixels, 0.1, 0.1, 0.2)
-    assert (pixels == 0.5).all()
-    rows, columns = np.nonzero(stamped != pixels)
-    assert stamped.dtype == np.float32 and stamped.shape == pixels.shape and 0.9 < stamped.max() <= 1
-    assert rows.min() >= 10 and rows.max() < 35 and columns.min() >= 8 and columns.max() < 30
 
 
 def test_the_letter_makes_a_perfect_score_at_home_and_a_bad_one_away(hospitals):

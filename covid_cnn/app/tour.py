@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import streamlit as st
 
-from covid_cnn import assessment, bundle, evaluation, figures, imaging, overview, planted, questions
+from covid_cnn import assessment, bundle, evaluation, figures, imaging, overview, planted, questions, what_if
 from covid_cnn.app import evaluate, pages, shared
 from covid_cnn.app.evaluate import Place
 from covid_cnn.app.shared import plain
@@ -265,7 +265,7 @@ class DrawnStory:
         )
         image = self.tested.images[0]
         for column, pixels in zip(
-            st.columns(2), (image, planted.stamp(image, *planted.PLACE, planted.HEIGHT)), strict=True
+            st.columns(2), (image, what_if.stamp(image, *planted.PLACE, planted.HEIGHT)), strict=True
         ):
             told = model.predict(pixels)
             column.image(pixels, width="stretch", clamp=True)
