@@ -183,7 +183,7 @@ def test_an_uploaded_x_ray_is_answered_beside_a_file_that_is_none(page, app, rea
     before = files(app.home)
     visit(page, app, "predict")
     page.locator("input[type=file]").set_input_files([xray, fake])
-    expect(page.get_by_role("paragraph").filter(has_text="notes.png is damaged or not an image")).to_be_visible()
+    expect(page.get_by_text("notes.png is damaged or not an image")).to_be_visible()
     expect(page.get_by_role("heading", name=xray.name, exact=True)).to_be_visible()
     answer = page.get_by_test_id("stMetricValue")
     answers = [*bundle.read_info(app.home / "models" / bundle.DEFAULT)["classes"], "Not sure"]
@@ -336,6 +336,7 @@ def test_a_dragged_threshold_answers_in_the_browser_as_python_does(page, app):
     for label, choice in (("Model", "notebook_cnn"), ("Images", "few, test")):
         page.get_by_role("combobox", name=label).fill(choice)
         page.get_by_role("option", name=choice).click()
+        settled(page, "evaluate")
     press(page, "Ask the model")
     slider = page.get_by_role("slider", name="Threshold")
     expect(slider).to_be_visible()

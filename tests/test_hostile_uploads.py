@@ -130,12 +130,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from covid_cnn import bundle, imaging, report
 data, model = Path(sys.argv[1]).read_bytes(), bundle.load()
-report.pdf(imaging.read(data, "warm.png"), model.predict(imaging.read(data).pixels), model.info, model.classes[0], "1",
-           datetime.now(UTC))  # what libraries keep of themselves is written now
+warm = imaging.read(data, "warm.png")
+report.render(warm, model.predict(warm.pixels), model.info, model.classes[0], "1", datetime.now(UTC))
+# What libraries keep of themselves is written by now.
 watching = True
 radiograph = imaging.read(data, "SECRET.png")
 prediction = model.predict(radiograph.pixels)
-report.pdf(radiograph, prediction, model.info, model.classes[0], "1", datetime.now(UTC))
+report.render(radiograph, prediction, model.info, model.classes[0], "1", datetime.now(UTC))
 assert not written, written
 Path(sys.argv[1]).with_name("control").write_text("")
 assert len(written) == 1  # so the watch does see what is written

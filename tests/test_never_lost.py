@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import random
+import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from conftest import TINY, _tiny_networks
@@ -44,6 +46,9 @@ def losses(run: Run) -> list[tuple[float, float]]:
 @pytest.mark.timeout(600)
 def test_a_trainer_killed_at_any_moment_is_never_lost(trainers, synthetic_data, home, monkeypatch):
     monkeypatch.setitem(RECIPES, "tiny_dense", TINY["tiny_dense"])
+
+    # A page test in this process may have left its script as the main module, which a new process would run again.
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
 
     def begin(run: Run):
         process = trainers.Process(target=train, args=(home, run.name))

@@ -47,7 +47,10 @@ def test_a_recipe_gives_what_a_person_does_not_choose():
     ("chosen", "sentence"),
     [
         ({"network": "resnet999"}, "There is no network called resnet999; choose one of"),
-        ({"augmentation": "wild"}, "There is no augmentation called wild; choose one of none, notebook, radiograph"),
+        (
+            {"augmentation": "wild"},
+            "no augmentation called wild; choose one of none, mirror, notebook, radiograph",
+        ),
         ({"epochs": 0}, "must be at least 1"),
         ({"batch_size": 0}, "must be at least 1"),
         ({"learning_rate": 0.0}, "the learning rate above 0"),

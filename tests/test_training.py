@@ -202,10 +202,7 @@ def test_early_stopping_ends_a_run_whose_validation_loss_no_longer_falls(synthet
 
 
 @BOTH
-def test_where_it_looks_is_kept_for_each_epoch_and_is_what_the_model_answers(
-    train, synthetic_data, network, monkeypatch
-):
-    monkeypatch.setitem(RECIPES, "tiny_pooled", replace(RECIPES["tiny_pooled"], penalty=0.01))
+def test_where_it_looks_is_kept_for_each_epoch_and_is_what_the_model_answers(train, synthetic_data, network):
     done = train(synthetic_data, network, epochs=1)
     assert pictures.epochs(done.run.folder) == [1]
     kept, labels = pictures.images(done.run.folder, "watched")
