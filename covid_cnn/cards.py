@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from covid_cnn import bundle, evaluation, figures
+from covid_cnn.recipes import RECIPES
 
 NOT_FOR = """This model is for research and teaching. It must not be used to diagnose, to triage, or to decide anything
 about a person. It was never tested on the images of your hospital."""
@@ -131,22 +132,31 @@ def _recipe(info: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"Network {info['network']}, input {info['input_size'][0]} x {info['input_size'][1]} px, "
-            f"{recipe['epochs_trained']} epochs, of which {recipe['best_epoch']} was the best by validation loss. "
-            "Make it again:",
+            f"{_learning(info)}. Make it again:",
             "",
             f"    {command}",
             "",
             f"Decision:{threshold} {decision['chosen']}. "
-            f"Probabilities are divided by a temperature of {info['temperature']:.2f}, fitted on validation.",
+            f"Probabilities are divided by a temperature of {info['temperature']:.2f}, fitted on images kept from the "
+            "training.",
         ]
     )
+
+
+def _learning(info: dict[str, Any]) -> str:
+    """How the weights were found."""
+    known = RECIPES.get(info["network"])
+    if known and known.penalty:
+        return "its last layer solved for by ridge regression, then once more with the validation images"
+    recipe = info["recipe"]
+    return f"{recipe['epochs_trained']} epochs, of which {recipe['best_epoch']} was the best by validation loss"
 
 
 def _metrics(info: dict[str, Any]) -> list[str]:
     parts = []
     for split, title in (
         ("test", "Test: looked at once, after training"),
-        ("val", "Validation: chose epoch, threshold"),
+        ("val", "Validation: what choices were made on"),
     ):
         if report := info["metrics"].get(split):
             parts += [f"## {title}", evaluation.summary(report), flagged(report), *report["notes"]]

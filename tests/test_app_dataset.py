@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamlit as st
+from pages import press, settled
 from streamlit.testing.v1 import AppTest
 
 from covid_cnn import adding, shortcuts, synthetic
@@ -48,15 +49,6 @@ def show() -> AppTest:
         dataset.page()
 
     return settled(AppTest.from_function(page, default_timeout=120).run())
-
-
-def settled(app: AppTest) -> AppTest:
-    assert not app.exception, app.exception[0].message
-    return app
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    return settled(next(button for button in app.button if button.label == label).click().run())
 
 
 def finished(app: AppTest) -> AppTest:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pages import press, settled
 from streamlit.testing.v1 import AppTest
 
 from covid_cnn import assessment, datasets, evaluation_report, questions
@@ -29,15 +30,6 @@ def show() -> AppTest:
         evaluate.page()
 
     return settled(AppTest.from_function(page, default_timeout=60).run())
-
-
-def settled(app: AppTest) -> AppTest:
-    assert not app.exception, app.exception[0].message
-    return app
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    return settled(next(button for button in app.button if button.label == label).click().run())
 
 
 def finished(app: AppTest) -> AppTest:

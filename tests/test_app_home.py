@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pages import press, settled
 from streamlit.testing.v1 import AppTest
 
 from covid_cnn import bundle, paths, report
@@ -27,15 +28,6 @@ def model(home, shipped_models) -> Path:
 
 def start() -> AppTest:
     return settled(AppTest.from_file(FRONT_DOOR, default_timeout=120).run())
-
-
-def settled(app: AppTest) -> AppTest:
-    assert not app.exception, app.exception[0].message
-    return app
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    return settled(next(button for button in app.button if button.label == label).click().run())
 
 
 def with_other_data(folder: Path, metrics: dict) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import streamlit as st
+from pages import settled
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -122,11 +123,6 @@ def show(**state) -> AppTest:
     for key, value in state.items():
         app.session_state[key] = value
     return settled(app.run())
-
-
-def settled(app: AppTest) -> AppTest:
-    assert not app.exception, app.exception[0].message
-    return app
 
 
 def upload(app: AppTest, *files: tuple[str, bytes, str]) -> AppTest:

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from pages import press, settled
 from streamlit.testing.v1 import AppTest
 
 from covid_cnn import planted
@@ -32,15 +33,6 @@ def show() -> AppTest:
         tour.page()
 
     return settled(AppTest.from_function(page, default_timeout=120).run())
-
-
-def settled(app: AppTest) -> AppTest:
-    assert not app.exception, app.exception[0].message
-    return app
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    return settled(next(button for button in app.button if button.label == label).click().run())
 
 
 def words(app: AppTest) -> str:

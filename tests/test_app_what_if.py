@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import settled
 from streamlit.testing.v1 import AppTest
 
 from covid_cnn import bundle, paths, second_opinion, synthetic, what_if
@@ -59,11 +60,6 @@ def show(question: str, blank: bool = False) -> AppTest:
     app = AppTest.from_function(script, default_timeout=120, args=(blank,))
     app.session_state["question image"] = question
     return settled(app.run())
-
-
-def settled(app: AppTest) -> AppTest:
-    assert not app.exception, app.exception[0].message
-    return app
 
 
 def change(app: AppTest, name: str) -> AppTest:

@@ -422,8 +422,8 @@ def _default(place: Place) -> None:
         return
     model = shared.load_bundle(bundle.DEFAULT)
     st.markdown(
-        f"**{plain(model.name)}** learned from several hospitals, each class from more than one, with letters stamped "
-        "at random, and looks at the lungs that it finds. On the same images of the other hospital:"
+        f"**{plain(model.name)}** learned from several hospitals, each class from more than one, and looks at the "
+        "lungs that it finds. On the same images of the other hospital:"
     )
     verdicts = _asked(model, place)
     if verdicts:
