@@ -154,6 +154,19 @@ def fingerprint(items: Iterable[Item]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
+def same(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same dataset: images, splits, classes, and what is told of each image."""
+    try:
+        first, second = open(one).items, open(other).items
+        return _told(first) == _told(second) and fingerprint(first) == fingerprint(second)
+    except DatasetError:
+        return False
+
+
+def _told(items: Iterable[Item]) -> list[tuple[str, ...]]:
+    return sorted((item.path.name, item.patient, item.source, *map("=".join, item.facts.items())) for item in items)
+
+
 # Layouts
 
 

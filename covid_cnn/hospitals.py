@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -92,16 +92,14 @@ def gather(folder: Path, seed: int = 0, progress: Callable[[float, str], None] |
 def write(gathered: Gathered, name: str = NAME) -> Dataset:
     """Copy the images into ``data/NAME`` with a ``metadata.csv`` that tells class, split, patient and source of each.
 
-    What was in that folder is replaced, once all is written.
+    What was in that folder is replaced once all is written, and left alone where it is the same.
     """
     paths.data_dir().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".gather-", dir=paths.data_dir()) as temporary:
         folder = Path(temporary) / name
         (folder / "images").mkdir(parents=True)
         rows = []
-        for item in gathered.items:
-            # One name may be in two collections.
-            filename = f"{_collection(item)}_{item.path.name}"
+        for item, filename in zip(gathered.items, _filenames(gathered.items), strict=True):
             shutil.copyfile(item.path, folder / "images" / filename)
             row = {"filename": filename, "class": item.label, "split": item.split, "patientid": item.patient}
             rows.append(item.facts | row | {"source": item.source})
@@ -112,9 +110,23 @@ def write(gathered: Gathered, name: str = NAME) -> Dataset:
             writer.writerows(rows)
         (folder / "NOTES.txt").write_text("\n".join(gathered.notes) + "\n", encoding="utf-8")
         target = paths.data_dir() / name
-        shutil.rmtree(target, ignore_errors=True)
-        folder.rename(target)
+        if not datasets.same(target, folder):
+            if target.exists():
+                target.rename(Path(temporary) / "replaced")  # at no moment is half a dataset listed
+            folder.rename(target)
     return datasets.open(target)
+
+
+def _filenames(items: Iterable[Item]) -> Iterator[str]:
+    """A name of its own for each image: one may be in two collections, or in two folders of one."""
+    taken: set[str] = set()
+    for item in items:
+        name, n = f"{_collection(item)}_{item.path.name}", 1
+        while name.lower() in taken:  # not every file system tells cases apart
+            n += 1
+            name = f"{_collection(item)}_{item.path.stem}_{n}{item.path.suffix}"
+        taken.add(name.lower())
+        yield name
 
 
 def _compare(

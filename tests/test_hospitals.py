@@ -208,6 +208,24 @@ def test_writing_again_replaces_what_was_there(folder, home):
     assert [path.name for path in paths.data_dir().iterdir()] == [hospitals.NAME]
 
 
+def test_two_images_of_one_name_in_one_collection_are_both_written(folder, home):
+    write(folder / NIH / "Pneumonia" / "00000002_000.jpg", seed=95)  # the name of another, under No_findings
+    gathered = hospitals.gather(folder)
+    dataset = hospitals.write(gathered)
+    assert len(dataset.items) == len(gathered.items)
+    written = sorted(item.path.read_bytes() for item in dataset.items)
+    assert written == sorted(item.path.read_bytes() for item in gathered.items)
+
+
+def test_writing_the_same_again_changes_nothing(folder, home):
+    gathered = hospitals.gather(folder)
+    root = hospitals.write(gathered).root
+    before = (root / "images").stat().st_ino
+    hospitals.write(gathered)
+    assert (root / "images").stat().st_ino == before
+    assert [path.name for path in paths.data_dir().iterdir()] == [hospitals.NAME]
+
+
 # The real collections
 
 
