@@ -5,7 +5,8 @@ The seconds are of processor time, a codec's process included, so that a busy co
 Small images of every format, and DICOM of every compression, are damaged by a seeded mutator: bits flipped, bytes set
 to the values that overflow, pieces cut out, repeated or moved, files cut off, and headers, where most harm lies, more
 often than the rest. Each batch of files is read in a process of its own, so that a crash is counted and not suffered.
-The file that is slowest and every one that breaks a promise can be drawn again from the seed.
+The files that are slowest and largest, and every one that breaks a promise, can be drawn again from the seed and the
+number that is printed with them: `mutant(kind, number, seed, seeds()[kind])`.
 """
 
 import concurrent.futures
@@ -189,19 +190,19 @@ MUTATIONS: tuple[Callable[[bytearray, random.Random], None], ...] = (
 
 @dataclass
 class Tally:
-    """What became of the files of a format."""
+    """What became of the files of a format; the slowest in seconds and the largest in MiB, each with its number."""
 
     read: int = 0
     refused: int = 0
-    slowest: float = 0.0
-    peak_mib: float = 0.0
+    slowest: tuple[float, int] = (0.0, 0)
+    largest: tuple[float, int] = (0.0, 0)
     broken: list[str] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
         self.read += other.read
         self.refused += other.refused
         self.slowest = max(self.slowest, other.slowest)
-        self.peak_mib = max(self.peak_mib, other.peak_mib)
+        self.largest = max(self.largest, other.largest)
         self.broken += other.broken
 
 
@@ -236,12 +237,13 @@ def read_batch(kind: str, numbers: range, seed: int, sound: list[bytes]) -> Tall
         seconds = _processor_seconds() - began
         if seconds > MAX_SECONDS:
             tally.broken.append(f"{kind} {number}: {seconds:.1f} s")
-        tally.slowest = max(tally.slowest, seconds)
+        tally.slowest = max(tally.slowest, (seconds, number))
         used = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         peak = sum(used) / (2**20 if sys.platform == "darwin" else 2**10)
-        if peak > MAX_MIB >= tally.peak_mib:
+        if peak > MAX_MIB >= tally.largest[0]:
             tally.broken.append(f"{kind} {number}: {peak:.0f} MiB")
-        tally.peak_mib = max(tally.peak_mib, peak)
+        if peak > tally.largest[0]:  # a process's peak never falls: the file that raised it is the one to name
+            tally.largest = peak, number
     return tally
 
 
@@ -251,18 +253,16 @@ def _processor_seconds() -> float:
     return used.user + used.system + used.children_user + used.children_system
 
 
-def run(count: int, seed: int, processes: int = 1, only: str = "") -> dict[str, Tally]:
-    """Read `count` damaged files in all, of each format as many, and count what became of them."""
+def run(count: int, seed: int, processes: int = 1, only: str = "", first: int = 0) -> dict[str, Tally]:
+    """Read `count` damaged files in all, of each format as many from `first` on, and count what became of them."""
     kinds = {kind: sound for kind, sound in seeds().items() if kind.startswith(only)}
-    each = -(-count // len(kinds))
+    end = first - (-count // len(kinds))
     tallies = {kind: Tally() for kind in kinds}
     # A process a batch: a crash ends that batch, and memory that an earlier batch took is not counted again.
     context = multiprocessing.get_context("spawn")
     for kind, sound in kinds.items():
-        for start in range(0, each, BATCH * processes):
-            batches = [
-                range(s, min(s + BATCH, each)) for s in range(start, min(start + BATCH * processes, each), BATCH)
-            ]
+        for start in range(first, end, BATCH * processes):
+            batches = [range(s, min(s + BATCH, end)) for s in range(start, min(start + BATCH * processes, end), BATCH)]
             with concurrent.futures.ProcessPoolExecutor(processes, context, max_tasks_per_child=1) as pool:
                 waiting = {pool.submit(read_batch, kind, batch, seed, sound): batch for batch in batches}
                 for done in concurrent.futures.as_completed(waiting):
@@ -274,16 +274,23 @@ def run(count: int, seed: int, processes: int = 1, only: str = "") -> dict[str, 
     return tallies
 
 
-def main(count: int = 20_000, seed: int = 0, processes: int = 1, only: str = "") -> None:
-    """Print what became of so many damaged files, of all formats or only of those whose name begins so."""
-    tallies = run(count, seed, processes, only)
+def main(count: int = 20_000, seed: int = 0, processes: int = 1, only: str = "", first: int = 0) -> None:
+    """Print what became of so many damaged files, of all formats or only of those whose name begins so.
+
+    `first`, the number of the first, lets one go on where an earlier call ended.
+    """
+    tallies = run(count, seed, processes, only, first)
     rows = [
-        [kind, str(t.read), str(t.refused), f"{t.slowest:.2f} s", f"{t.peak_mib:.0f} MiB", str(len(t.broken))]
+        [kind, str(t.read), str(t.refused), "{:.2f} s ({})".format(*t.slowest), "{:.0f} MiB ({})".format(*t.largest)]
+        + [str(len(t.broken))]
         for kind, t in tallies.items()
     ]
     done = sum(t.read + t.refused for t in tallies.values())
-    text = f"{done} files, seed {seed}. Seconds and memory are those of a process with its codec's process."
-    columns = ["Format", "Read", "Refused", "Slowest", "Peak memory", "Broken promises"]
+    text = (
+        f"{done} files, seed {seed}. Seconds and memory are those of a process with its codec's process; "
+        "in brackets the file's number."
+    )
+    columns = ["Format", "Read", "Refused", "Slowest", "Largest", "Broken promises"]
     print(tables.markdown(tables.finding("Mutated uploads", text, columns, rows)))
     for tally in tallies.values():
         for line in tally.broken:

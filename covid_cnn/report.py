@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from covid_cnn import figures
+from covid_cnn import cards, figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,8 +139,8 @@ def summary(radiograph: Radiograph, prediction: Prediction, model: dict, softwar
     ----------
     radiograph : the image that was read.
     prediction : what the network answered to it.
-    model : the content of the bundle's model.json; `name`, `training_data` (with `name`) and `metrics` (with
-        `test`, an `evaluation.evaluate` report, or none) are read.
+    model : the content of the bundle's model.json; `name`, `training_data`, `evidence` and `metrics` (with `test`, an
+        `evaluation.evaluate` report, or none) are read.
     software_version : of this package.
     time : of the prediction, with a time zone.
     """
@@ -174,7 +174,8 @@ def summary(radiograph: Radiograph, prediction: Prediction, model: dict, softwar
         "model": {
             "name": model["name"],
             "trained_on": model["training_data"]["name"],
-            "test": model.get("metrics", {}).get("test"),
+            "headlines": cards.headlines(model),
+            "test": model["metrics"].get("test"),
         },
     }
 
@@ -220,6 +221,7 @@ ACCENT, ALERT = "#1f4e79", "#8a4b00"
 # What the fixed parts of the page have room for; the dict always holds everything.
 MOST_CLASSES = 6
 MOST_ALERT_LINES = 12
+MOST_HEADLINE_LINES = 7
 HEADLINES = {
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
@@ -395,9 +397,12 @@ def _probabilities(sheet: Axes, facts: dict) -> _Block:
 
 
 def _test_figures(sheet: Axes, facts: dict) -> _Block:
-    """The model's name, its training data, and its headline metrics with their intervals."""
+    """The model's name, its training data, its most sobering figure, and its own test's with their intervals."""
     model = facts["model"]
     about = _wrap(f"{model['name']}, trained on {model['trained_on']}", 9, COLUMN)[:3]
+    sobering = _wrap(model["headlines"][0], 9, COLUMN)
+    if len(sobering) > MOST_HEADLINE_LINES:
+        sobering = [*sobering[: MOST_HEADLINE_LINES - 1], "…  The JSON report has it whole."]
     test = model["test"] or {}
     titles = {key: title.format(positive=test.get("positive")) for key, title in HEADLINES.items()}
     if "auroc_positive" in test:
@@ -407,6 +412,7 @@ def _test_figures(sheet: Axes, facts: dict) -> _Block:
     def draw(y: float) -> None:
         _title(sheet, RIGHT, y, "The model")
         y = _write_lines(sheet, RIGHT, y + 7.5, about, 9) + 1.5
+        y = _write_lines(sheet, RIGHT, y, sobering, 9, ALERT) + 1.5
         if not lines:
             _write(sheet, RIGHT, y, "It carries no figures from a test set.", 9)
             return
@@ -420,7 +426,7 @@ def _test_figures(sheet: Axes, facts: dict) -> _Block:
             _write(sheet, RIGHT + COLUMN - 12, y, f"{metric['low']:.3f} to {metric['high']:.3f}", 9, ha="right")
             _write(sheet, RIGHT + COLUMN, y, str(metric["n"]), 9, ha="right")
 
-    return _Block(7.5 + _height(about, 9) + 1.5 + 4.6 * (len(lines) + 1) + 4, draw)
+    return _Block(7.5 + _height(about, 9) + _height(sobering, 9) + 3 + 4.6 * (len(lines) + 1) + 4, draw)
 
 
 def _provenance(sheet: Axes, facts: dict) -> _Block:

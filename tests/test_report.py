@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from covid_cnn import report
+from covid_cnn import cards, report
 from covid_cnn.evaluation import evaluate
 
+SOBERING = "Of 500 healthy adults of another hospital it calls 441 ill."
 TIME = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
@@ -55,7 +56,8 @@ def case(classes=("NORMAL", "PNEUMONIA"), positive="PNEUMONIA", shape=(60, 50)):
     )
     model = {
         "name": "small",
-        "training_data": {"name": "synthetic"},
+        "training_data": {"name": "synthetic", "synthetic": False, "images": {"train": 118}},
+        "evidence": [{"title": "Elsewhere", "headline": SOBERING}],
         "metrics": {"test": perfect_metrics(classes, positive)},
     }
     return Radiograph(generator.random(shape, np.float32)), prediction, model
@@ -83,6 +85,7 @@ def test_the_summary_holds_what_json_needs():
     assert (found["image"]["width"], found["image"]["height"]) == (50, 60)
     assert found["image"]["sha256"] == hashlib.sha256(radiograph.pixels.tobytes()).hexdigest()
     assert found["model"]["test"]["sensitivity"]["n"] == 20
+    assert found["model"]["headlines"] == cards.headlines(model) and found["model"]["headlines"][0] == SOBERING
 
 
 def test_times_are_told_in_utc():
@@ -205,6 +208,7 @@ def test_the_page_says_everything_that_matters():
         "drawn by a program",
         "2024-05-06 07:08:09 UTC",
         "small, trained on synthetic",
+        SOBERING,
         "Sensitivity 1.000 0.839 to 1.000 20",
         report.pixel_digest(radiograph.pixels),
         "Covid CNN 0.1.0",
@@ -250,7 +254,8 @@ def test_nothing_overlaps_or_leaves_the_page(classes, positive, n_warnings, shap
         prediction = replace(prediction, prediction_set=classes[-3:], set_level=0.9)
     radiograph = replace(radiograph, warnings=(WARNING,) * n_warnings)
     prediction = replace(prediction, in_distribution=n_warnings == 0)
-    model = {**model, "training_data": {"name": "a dataset with a rather long name, of which " * 4}}
+    long = {"training_data": model["training_data"] | {"name": "a dataset with a rather long name, of which " * 4}}
+    model = model | long | {"evidence": [{"title": "Elsewhere", "headline": f"{SOBERING} " * 9}]}
     figure = report.page(radiograph, prediction, model, classes[2 % len(classes)], "0.1.0", TIME)
     figure.set_dpi(300)  # at the dots of a screen, letters are rounded to wider ones
     renderer = FigureCanvasAgg(figure).get_renderer()
