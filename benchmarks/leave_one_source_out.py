@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measure, tables
-from covid_cnn import datasets, evaluation, hospitals, imaging, networks, ridge, training
+from covid_cnn import datasets, evaluation, hospitals, imaging, networks, ridge
 from covid_cnn.augmentation import AUGMENTATIONS
 from covid_cnn.datasets import Item
+from covid_cnn.embeddings import Embedder
 from covid_cnn.evaluation import Interval
 from covid_cnn.reading import read_ahead
 from covid_cnn.recipes import RECIPES
@@ -69,8 +70,8 @@ def embeddings(
     recipe = RECIPES[network]
     read = read_ahead([item.path for item in items], lambda r: imaging.prepare(r.pixels, recipe.input_size))
     images = np.stack([image for image in read if isinstance(image, np.ndarray)])
-    embed = training.embedder(networks.build(network, len(hospitals.CLASSES)))
-    embedded = training.embed_views(embed, images, AUGMENTATIONS[augmentation], views, seed=0)
+    built = networks.build(network, len(hospitals.CLASSES))
+    embedded = Embedder(built, AUGMENTATIONS[augmentation], seed=0).views(images, views)
     if file:
         np.save(file, embedded)
     return embedded

@@ -3,6 +3,7 @@
 import io
 import math
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +69,14 @@ def augment(image: np.ndarray, augmentation: Augmentation, rng: np.random.Genera
     """
     pixels = warp(image[..., 0], affine(image.shape[:2], augmentation, rng))
     return tones(pixels, augmentation, rng)[..., None]
+
+
+def vary(
+    images: Sequence[np.ndarray], indices: np.ndarray, augmentation: Augmentation, seed: int, epoch: int
+) -> np.ndarray:
+    """The images ``[n, H, W, 1]`` augmented. Their variation hangs on seed, epoch and index in the dataset alone."""
+    generators = [np.random.default_rng((seed, epoch, index)) for index in indices]
+    return np.stack([augment(image, augmentation, g) for image, g in zip(images, generators, strict=True)])
 
 
 def affine(shape: tuple[int, ...], augmentation: Augmentation, rng: np.random.Generator) -> Affine:

@@ -18,7 +18,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
 from covid_cnn import (
     assessment,
@@ -26,6 +25,7 @@ from covid_cnn import (
     cards,
     datasets,
     durable,
+    embeddings,
     evaluation,
     export,
     imaging,
@@ -34,7 +34,7 @@ from covid_cnn import (
     ridge,
 )
 from covid_cnn.audit import DISEASES, HEALTHY
-from covid_cnn.augmentation import AUGMENTATIONS, Augmentation, augment
+from covid_cnn.augmentation import AUGMENTATIONS, vary
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Item
 from covid_cnn.errors import CovidCnnError, DatasetError, ImageError, RunError
@@ -158,10 +158,12 @@ class _Trainer:
             self.learner, self.sample, self.val_inputs = self.network, augmented, self.val_images
         else:
             self.run.log(f"Computing the embeddings of {recipe.views} views of each image, once for all epochs.")
-            embed = embedder(self.network)
-            self.views = embed_views(embed, self.images, augmentation, recipe.views, self.config.seed)
-            val_views = recipe.views if recipe.penalty else 1
-            self.val_views = embed_views(embed, self.val_images, augmentation, val_views, self.config.seed)
+            embedder = embeddings.Embedder(self.network, augmentation, self.config.seed)
+            self.views = embedder.views(self.images, recipe.views)
+            self.val_views = embedder.views(self.val_images, recipe.views if recipe.penalty else 1)
+            if embedder.remembered:
+                told = f"{embedder.remembered} of {embedder.remembered + embedder.computed}"
+                self.run.log(f"{told} embeddings came from the cache of an earlier run.")
             self.val_inputs = self.val_views[:, 0]
             self.learner = keras.Model(self.network.get_layer("embedding").output, self.network.output)
             # Each epoch shows every image in another view, and all views, so that epochs do not differ in difficulty.
@@ -465,33 +467,6 @@ def _check_finite(loss: float) -> None:
 
 def _predict(model: keras.Model, inputs: np.ndarray) -> Any:
     return model.predict(inputs, batch_size=32, verbose=0)
-
-
-def vary(
-    images: Sequence[np.ndarray], indices: np.ndarray, augmentation: Augmentation, seed: int, epoch: int
-) -> np.ndarray:
-    """The images ``[n, H, W, 1]`` augmented. Their variation hangs on seed, epoch and index in the dataset alone."""
-    generators = [np.random.default_rng((seed, epoch, index)) for index in indices]
-    return np.stack([augment(image, augmentation, g) for image, g in zip(images, generators, strict=True)])
-
-
-def embedder(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """What turns images ``[N, H, W, 1]`` into embeddings ``[N, D]``: the graph, several times as fast as Keras."""
-    graph = export.graph(network, temperature=1.0, heatmaps=False)
-    run = Interpreter(model_content=graph, num_threads=os.cpu_count()).get_signature_runner()
-    return lambda images: np.concatenate([run(image=image[None])["embedding"] for image in images])
-
-
-def embed_views(
-    embed: Callable[[np.ndarray], np.ndarray], images: np.ndarray, augmentation: Augmentation, views: int, seed: int
-) -> np.ndarray:
-    """Embeddings ``[N, views, D]`` of images ``[N, H, W, 1]``: of each as it is, and of ``views - 1`` variations."""
-
-    def of(i: int) -> np.ndarray:
-        varied = [vary([images[i]], np.array([i]), augmentation, seed, view)[0] for view in range(1, views)]
-        return embed(np.stack([images[i], *varied]))
-
-    return np.stack([of(i) for i in range(len(images))])
 
 
 def _reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:

@@ -26,7 +26,6 @@ from covid_cnn import (
     synthetic,
     training,
 )
-from covid_cnn.augmentation import AUGMENTATIONS
 from covid_cnn.bundle import Bundle
 from covid_cnn.errors import CovidCnnError, RunError
 from covid_cnn.recipes import RECIPES
@@ -358,25 +357,6 @@ def test_a_dataset_that_vanishes_while_it_is_read(synthetic_data, tmp_path, monk
 
 
 # Learning on embeddings
-
-
-def test_view_0_is_the_image_and_the_others_hang_on_the_seed():
-    images = np.stack([synthetic.draw(seed, opacities=False, size=32)[..., None] for seed in range(3)])
-
-    def embed(batch: np.ndarray) -> np.ndarray:
-        return batch.reshape(len(batch), -1)
-
-    def of(seed: int) -> np.ndarray:
-        return training.embed_views(embed, images, AUGMENTATIONS["hospitals"], 4, seed)
-
-    first = of(0)
-    assert first.shape == (3, 4, 32 * 32)
-    np.testing.assert_array_equal(first[:, 0], embed(images))
-    np.testing.assert_array_equal(of(0), first)
-    assert not np.isclose(of(1)[:, 1:], first[:, 1:]).all(axis=2).any()
-    for one in range(4):
-        for other in range(one):
-            assert not np.isclose(first[:, one], first[:, other]).all(axis=1).any()
 
 
 def test_balanced_classes_weigh_the_same_whatever_their_number(synthetic_data, tmp_path, no_export, monkeypatch):
