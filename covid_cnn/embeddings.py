@@ -67,7 +67,7 @@ class Embedder:
         return embedder(self._network)  # takes seconds, and nothing where the cache has all
 
     def views(self, images: np.ndarray, views: int) -> np.ndarray:
-        """Embeddings ``[N, views, D]`` of images ``[N, H, W, 1]``: of each as it is, and of ``views - 1`` variations."""
+        """Embeddings ``[N, views, D]`` of images ``[N, H, W, 1]``, the plain one and ``views - 1`` variations."""
         embedded = [self._some(images, first, views) for first in range(0, len(images), AT_ONCE)]
         self._store.trim(MOST_BYTES)
         return np.concatenate(embedded)

@@ -160,11 +160,20 @@ def tiny_model(train, synthetic_data) -> Trained:
 
 
 @pytest.fixture(scope="session", params=["efficientnet_lite0", "notebook_cnn"])
-def trained(request, train, synthetic_data) -> Trained:
+def trained(request, train, synthetic_data, tmp_path_factory) -> Trained:
     """Both networks, trained on real radiographs where there are any, and else on drawn ones."""
-    real = os.environ.get("COVID_CNN_REAL_DATA")
-    data = Path(real) / "xray_dataset_covid19" if real else synthetic_data
+    real, folder = os.environ.get("COVID_CNN_REAL_DATA"), tmp_path_factory.mktemp("real")
+    data = _every_third(Path(real) / "xray_dataset_covid19", folder) if real else synthetic_data
     return train(data, request.param, epochs={"efficientnet_lite0": 10, "notebook_cnn": 1}[request.param])
+
+
+def _every_third(data: Path, folder: Path) -> Path:
+    """A dataset of every third image of ``data``, to train on in a third of the time."""
+    for file in sorted(data.rglob("*.*"))[::3]:
+        link = folder / file.relative_to(data)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    return folder
 
 
 @pytest.hookimpl(wrapper=True)

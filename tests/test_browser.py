@@ -1,5 +1,6 @@
 """The whole app in a real browser, as a person would use it: one server, one home folder, one story after another."""
 
+import json
 import os
 import re
 import shutil
@@ -100,7 +101,7 @@ def page(browser, app) -> Iterator[Page]:
     page.set_default_timeout(PATIENCE)
     complaints: list[str] = []
     page.on("request", lambda request: complaints.append(request.url) if _is_foreign(request.url, app) else None)
-    page.on("console", lambda message: complaints.append(message.text) if _is_error(message) else None)
+    page.on("console", lambda message: complaints.append(_told(message)) if _is_error(message) else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
     expect(page.get_by_test_id("stException")).to_have_count(0)
@@ -115,6 +116,10 @@ def _is_foreign(address: str, app: App) -> bool:
 def _is_error(message: ConsoleMessage) -> bool:
     # Opened at a page other than the first, Streamlit looks for its server below that page's address in vain at first.
     return message.type == "error" and "/_stcore/" not in message.location["url"]
+
+
+def _told(message: ConsoleMessage) -> str:
+    return f"{message.text} ({message.location['url']})"
 
 
 def visit(page: Page, app: App, name: str) -> None:
@@ -300,17 +305,13 @@ def test_a_dataset_is_drawn_with_one_click_and_looked_through(page, app):
 
 
 @pytest.mark.timeout(600)
-def test_a_network_is_trained_and_then_asked(page, app):
-    folder = app.home / "data" / "synthetic"
-    if not folder.exists():  # where this test runs alone
-        synthetic.write_dataset(folder)
+def test_a_network_is_trained_stopped_resumed_compared_and_asked(page, app):
+    synthetic.write_dataset(app.home / "data" / "little", counts={"train": 12, "val": 6, "test": 6}, size=128)
     visit(page, app, "train")
-    page.get_by_role("spinbutton", name="Epochs").fill("2")
-    page.keyboard.press("Enter")
-    page.get_by_role("spinbutton", name="Batch size").fill("1")  # many steps, to see them come
-    page.keyboard.press("Enter")
-    page.get_by_role("textbox", name="Name").fill("of_the_browser")
-    page.keyboard.press("Enter")
+    page.get_by_role("combobox", name="Dataset").fill("little")
+    page.get_by_role("option", name="little").click()
+    settled(page, "train")
+    fill(page, Epochs="40", **{"Batch size": "1"}, Name="of_the_browser")
     press(page, "Start training")
     progress = page.get_by_text(re.compile(r"^Step \d+ of \d+$"))
     expect(progress).to_be_visible(timeout=TRAINING)
@@ -319,15 +320,53 @@ def test_a_network_is_trained_and_then_asked(page, app):
     expect(progress).not_to_have_text(seen)
     page.reload()
     expect(progress).to_be_visible()
-    assert int(progress.inner_text().split()[1]) >= int(seen.split()[1])
+    assert step(progress) >= int(seen.split()[1])
     expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
-    expect(page.get_by_role("heading", name="The test")).to_be_visible(timeout=TRAINING)
-    expect(page.get_by_test_id("stMetric").filter(has_text="Epoch").first).to_contain_text("2 of 2")
+    press(page, "Stop")
+    expect(page.get_by_text("The run was stopped. Its best epoch so far is a model.")).to_be_visible()
+    stopped_at = step(progress)
+    press(page, "Resume")
+    expect(page.get_by_text(re.compile("Finished$"))).to_be_visible(timeout=TRAINING)
+    assert step(progress) > stopped_at
+    expect(page.get_by_test_id("stMetric").filter(has_text="Epoch").first).to_contain_text("40 of 40")
+
+    # A run like it, with another setting, without the minute that it would take.
+    again = shutil.copytree(app.home / "runs" / "of_the_browser", app.home / "runs" / "again")
+    config = json.loads((again / "config.json").read_text())
+    (again / "config.json").write_text(json.dumps(config | {"seed": 1}))
+    press(page, "New run")
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    table = page.get_by_test_id("stDataFrame").first
+    table.scroll_into_view_if_needed()
+    for row in (1, 2):  # drawn on a canvas: a click on the box at the left of a row chooses it
+        table.click(position={"x": 15, "y": 35 * row + 17})
+        settled(page, "train")
+    expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").last).to_be_visible()
+    press(page, "Delete")
+    expect(page.get_by_role("dialog")).to_contain_text("again")
+    expect(page.get_by_role("dialog")).to_contain_text("of_the_browser")
+    page.keyboard.press("Escape")
+
+    page.goto(f"{app.address}/train?run=of_the_browser")
+    settled(page, "train")
     press(page, "Try it on Predict")
     settled(page, "predict")
     expect(page.get_by_role("combobox", name="Model")).to_have_value("of_the_browser")
     page.get_by_test_id("stButtonGroup").get_by_text("Drawn, opacities").click()
     expect(page.get_by_text("The model says")).to_be_visible()
+
+
+def fill(page: Page, **fields: str) -> None:
+    for label, text in fields.items():
+        page.get_by_role("spinbutton", name=label).or_(page.get_by_role("textbox", name=label)).fill(text)
+        page.keyboard.press("Enter")
+        settled(page, "train")
+
+
+def step(progress: Locator) -> int:
+    """The number in ``Step 7 of 90``."""
+    return int(progress.inner_text().split()[1])
 
 
 def test_a_dragged_threshold_answers_in_the_browser_as_python_does(page, app):

@@ -1,11 +1,10 @@
 """The samples as cards with a picture, for those who would rather look than read."""
 
-import base64
 from typing import Literal
 
 import streamlit as st
 
-from covid_cnn import figures, imaging
+from covid_cnn import figures
 from covid_cnn.app import shared
 from covid_cnn.errors import CovidCnnError
 from covid_cnn.samples import SAMPLES
@@ -39,10 +38,9 @@ def _keep(state: str, key: str) -> None:
 
 @st.cache_data(show_spinner=False)
 def _thumbnail(key: str) -> str:
-    """A square of the sample as a data: address, which a browser need not fetch before the page may change."""
+    """A square of the sample."""
     pixels = figures.fit_within(SAMPLES[key].read().pixels, 320)
     side = min(pixels.shape)
     top = (pixels.shape[0] - side) // 4
     left = (pixels.shape[1] - side) // 2
-    png = imaging.to_png(pixels[top : top + side, left : left + side])
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+    return shared.address_of(pixels[top : top + side, left : left + side])

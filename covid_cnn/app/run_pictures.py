@@ -17,7 +17,7 @@ def draw(run: Run, live: bool) -> None:
         with st.expander("What the network is shown", icon=":material/photo_library:"):
             with st.container(horizontal=True):
                 for picture, label in zip(*kept, strict=True):
-                    st.image(picture, caption=plain(label), width=130)
+                    st.image(shared.address_of(picture), caption=plain(label), width=130)
             st.caption("Training images as the augmentation of an epoch makes them. The next epoch varies them anew.")
 
 
@@ -41,7 +41,8 @@ def _attention(run: Run, live: bool) -> None:
         ):
             told = ", ".join(f"{name} {p:.0%}" for name, p in zip(classes, probabilities, strict=False))
             heatmap = heatmaps[..., classes.index(label)]
-            st.image(figures.overlay(image, heatmap), caption=plain(f"{label}. It says: {told}"), width=WIDTH)
+            picture = shared.address_of(figures.overlay(image, heatmap))
+            st.image(picture, caption=plain(f"{label}. It says: {told}"), width=WIDTH)
     st.caption(
         f"The same {len(images)} validation images after epoch {epoch}. Grad-CAM marks what speaks for the true class, "
         "which the caption names first; then come the probabilities, before calibration."

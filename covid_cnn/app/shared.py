@@ -1,11 +1,13 @@
 """What several pages share: the notice, the loaded models, the way to another page."""
 
+import base64
 import re
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
 
-from covid_cnn import bundle, glossary, paths, report
+from covid_cnn import bundle, glossary, imaging, paths, report
 from covid_cnn.bundle import Bundle
 
 SYNTHETIC = ":violet-badge[:material/draw: Synthetic: drawn by the program, not taken of a person]"
@@ -19,6 +21,15 @@ def notice() -> None:
 def plain(text: str) -> str:
     """Markdown that shows the text as it is, for what comes from file names: ``st.caption(plain("a_b_c"))``."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+
+
+def address_of(pixels: np.ndarray) -> str:
+    """The picture, as ``imaging.to_png`` takes it, as a data: address.
+
+    A picture with an address of Streamlit's own is gone as soon as the page shows another in its place, which may be
+    before a browser has fetched it.
+    """
+    return f"data:image/png;base64,{base64.b64encode(imaging.to_png(pixels)).decode('ascii')}"
 
 
 def load_bundle(name: str) -> Bundle:
