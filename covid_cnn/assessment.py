@@ -6,7 +6,7 @@ that was stopped goes on where it was. Only numbers are kept, and no image.
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import compress
@@ -23,7 +23,7 @@ from covid_cnn.errors import CovidCnnError, DatasetError
 from covid_cnn.imaging import Radiograph
 from covid_cnn.store import Store
 
-AT_ONCE = 32  # images after which the answers are kept, so that a stop loses no more
+AT_ONCE = 64  # images after which the answers are kept, so that a crash loses no more
 FOREIGN = -1  # the label of an image whose class the bundle does not know
 
 # Words that collections use for the same class.
@@ -50,7 +50,7 @@ class Answers:
     labels, predicted : int ``[N]``, the true and the answered class, as indices into the bundle's classes; a true one
         that the bundle does not know is ``FOREIGN``
     probabilities : float32 ``[N, K]``, calibrated
-    embeddings : float32 ``[N, D]``, the image as the last layer but one sees it
+    embeddings : float32 ``[N, D]``, the image as the last layer but one sees it; ``[N, 0]`` where nobody wanted them
     flagged : bool ``[N]``, whether the image is unlike those the model learned from
     notes : a sentence for each group of images that was left out
     """
@@ -126,21 +126,27 @@ def ask_all(
     items: Sequence[Item],
     store: Store | None = None,
     progress: Callable[[float, str], None] | None = None,
+    embeddings: bool = False,
 ) -> Answers:
-    """Put ``items`` to a bundle, those of classes that it does not know too; as ``ask`` otherwise."""
+    """Put ``items`` to a bundle, those of classes that it does not know too; as ``ask`` otherwise.
+
+    Parameters
+    ----------
+    embeddings : whether the answers hold them. They take most of the room: some kilobytes an image.
+    """
+    k = len(bundle.classes)
     read: list[Item] = []
     told = []
     with closing(_told(bundle, [item.path for item in items], store)) as answers:
         for n, (item, answer) in enumerate(zip(items, answers, strict=True), 1):
             if answer is not None:
                 read.append(item)
-                told.append(answer)
+                told.append(answer if embeddings else answer[: k + 1].copy())
             if progress:
                 progress(n / len(items), f"Asked about {n} of {len(items)} images")
     if not read:
         raise DatasetError("There is no image here that can be read: choose another dataset or split.")
     unreadable = len(items) - len(read)
-    k = len(bundle.classes)
     table = np.stack(told)
     probabilities = table[:, :k]
     named = [bundles.decide(bundle.classes, row, bundle.positive, bundle.threshold) for row in probabilities]
@@ -159,40 +165,43 @@ def ask_all(
 def kept(bundle: Bundle, items: Sequence[Item], store: Store) -> int:
     """How many of the items have their answer in the store."""
     digests = store.file_digests([item.path for item in items])
-    found = store.get(_kind(bundle), sorted(set(digests.values())))
+    found = store.known(_kind(bundle), sorted(set(digests.values())))
     return sum(digests.get(item.path, "") in found for item in items)
 
 
 def _told(bundle: Bundle, files: Sequence[Path], store: Store | None) -> Generator[np.ndarray | None, None, None]:
-    """Probabilities, distance and embedding of each image, float32 ``[K + 1 + D]``; None for one that is unreadable."""
+    """Probabilities, distance and embedding of each image, float32 ``[K + 1 + D]``; None for one that is unreadable.
+
+    Few are held at a time, whatever their number.
+    """
     digests = store.file_digests(files) if store else {}
-    found = store.get(_kind(bundle), sorted(set(digests.values()))) if store else {}
+    for first in range(0, len(files), AT_ONCE):
+        yield from _some(bundle, files[first : first + AT_ONCE], digests, store)
+
+
+def _some(
+    bundle: Bundle, files: Sequence[Path], digests: Mapping[Path, str], store: Store | None
+) -> Generator[np.ndarray | None, None, None]:
+    found = store.get(_kind(bundle), sorted({digests[file] for file in files if file in digests})) if store else {}
     unknown = [file for file in files if digests.get(file) not in found]
-    fresh_answers = batch.predict(bundle, unknown, _numbers, imaging.read)
     fresh: dict[str, bytes] = {}
-
-    def keep() -> None:
-        if store:
-            store.put(_kind(bundle), fresh)
-        fresh.clear()
-
-    with closing(fresh_answers):
+    with closing(batch.predict(bundle, unknown, _numbers, imaging.read)) as answers:
         try:
             for file in files:
-                if (digest := digests.get(file)) in found:
-                    yield np.frombuffer(found[str(digest)], np.float32)
+                digest = digests.get(file, "")
+                if digest in found:
+                    yield np.frombuffer(found[digest], np.float32)
                     continue
-                _, told = next(fresh_answers)
+                _, told = next(answers)
                 if isinstance(told, CovidCnnError):
                     yield None
                     continue
                 if digest:
                     fresh[digest] = told.tobytes()
-                if len(fresh) >= AT_ONCE:
-                    keep()
                 yield told
         finally:
-            keep()
+            if store:
+                store.put(_kind(bundle), fresh)
 
 
 def _numbers(radiograph: Radiograph, prediction: Prediction) -> np.ndarray:

@@ -264,17 +264,21 @@ def evaluate(
     prevalence: Annotated[
         float | None, typer.Option(help="Also tell the predictive values where this share of people is positive.")
     ] = None,
+    unseen: Annotated[
+        bool, typer.Option("--unseen", help="Leave out what the model has learned from; its dataset must be here.")
+    ] = False,
     as_json: Json = False,
+    html: Annotated[Path | None, typer.Option(help="Write the report of a question as a page of HTML.")] = None,
     record: Annotated[str | None, typer.Option(metavar="TITLE", help="Keep the result in the model's card.")] = None,
 ) -> None:
     """Test a model on a dataset: metrics with 95 % intervals. The answers are kept; once stopped, it goes on."""
-    from covid_cnn import assessment, bundle, cards, datasets, evaluation, questions
+    from covid_cnn import assessment, bundle, cards, datasets, evaluation, evaluation_report, questions, seen
     from covid_cnn.store import Store
 
     if question not in ("classes", questions.POSITIVE, questions.ILL):
         raise typer.BadParameter("Ask one of classes, positive and ill.")
-    if question == "classes" and (threshold is not None or prevalence is not None):
-        raise typer.BadParameter("A threshold or a prevalence needs --question positive or --question ill.")
+    if question == "classes" and (threshold is not None or prevalence is not None or html is not None):
+        raise typer.BadParameter("A threshold, a prevalence or a report needs --question positive or --question ill.")
     if prevalence is not None and not 0 < prevalence < 1:
         raise typer.BadParameter("A prevalence is above 0 and below 1.")
     dataset = datasets.open(data)
@@ -284,6 +288,10 @@ def evaluate(
     items = dataset.items if whole else dataset.subset(split)
     if not items:
         raise CovidCnnError(f"{dataset.name} has no split {split}: it has {', '.join(dataset.splits)}, and all.")
+    where = f"{dataset.name}, {'all' if whole else split}"
+    if unseen:
+        items = seen.unseen(loaded, items, datasets.discover()[0], Store())
+        where += ", images it never saw"
     if question == "classes":
         report = assessment.assess(loaded, items, Store())
     else:
@@ -292,8 +300,10 @@ def evaluate(
         if prevalence is not None:
             report["at_prevalence"] = questions.at_prevalence(asked, prevalence)
     trained = loaded.info["training_data"]["fingerprint"] == datasets.fingerprint(dataset.items)
-    if trained and (whole or split != "test"):
+    if trained and not unseen and (whole or split != "test"):
         report["notes"].append("The model has learned from some of these images: this is no test.")
+    if html:
+        html.write_bytes(evaluation_report.page(loaded, where, asked, report, __version__))
     if record:
         other = loaded.info["metrics"].get("other", {}) | {record: report | {"dataset": dataset.name}}
         cards.write(loaded.folder, loaded.info | {"metrics": loaded.info["metrics"] | {"other": other}})

@@ -33,6 +33,22 @@ def place(embeddings: np.ndarray, method: str = "PCA") -> np.ndarray:
     return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(projected).astype(np.float32)
 
 
+def cosine(embeddings: np.ndarray, one: np.ndarray) -> np.ndarray:
+    """How alike a model sees each of some images and one: the cosine of the angle between the embeddings.
+
+    Parameters
+    ----------
+    embeddings : float ``[N, D]``
+    one : float ``[D]``
+
+    Returns
+    -------
+    float ``[N]``, -1..1; 0 beside an embedding of length 0.
+    """
+    norms = np.maximum(np.linalg.norm(embeddings, axis=1) * np.linalg.norm(one), 1e-12)
+    return embeddings @ one / norms
+
+
 def neighbours(embeddings: np.ndarray, index: int, count: int) -> list[int]:
     """The indices of the images that a model sees most like the one of this index, by cosine, the nearest first.
 
@@ -40,7 +56,6 @@ def neighbours(embeddings: np.ndarray, index: int, count: int) -> list[int]:
     ----------
     embeddings : float ``[N, D]``
     """
-    norms = np.maximum(np.linalg.norm(embeddings, axis=1), 1e-12)
-    alike = embeddings @ embeddings[index] / (norms * norms[index])
+    alike = cosine(embeddings, embeddings[index])
     alike[index] = -np.inf
     return np.argsort(-alike, kind="stable")[: min(count, len(embeddings) - 1)].tolist()

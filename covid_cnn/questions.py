@@ -56,6 +56,12 @@ class Verdicts:
     def right(self) -> np.ndarray:
         return self.predicted == self.labels
 
+    def worst(self) -> np.ndarray:
+        """The images that got a wrong answer, by their indices, the one that the model was surest of first."""
+        wrong = np.flatnonzero(~self.right)
+        doubt = np.where(self.labels, self.scores, 1 - self.scores)[wrong]
+        return wrong[np.argsort(doubt, kind="stable")]
+
     def of(self, chosen: Sequence[bool] | np.ndarray) -> "Verdicts":
         """The verdicts on the images that a mask ``[N]`` chooses."""
         mask = np.asarray(chosen, bool)

@@ -36,19 +36,26 @@ class Store:
 
     def get(self, kind: str, keys: Sequence[str]) -> dict[str, bytes]:
         """The blobs of those keys that are there, by key."""
-        if not self.file.is_file():
-            return {}
+        return dict(self._select("key, blob", kind, keys))
 
-        def read(connection: sqlite3.Connection) -> dict[str, bytes]:
-            found: dict[str, bytes] = {}
+    def known(self, kind: str, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that are there; their blobs are not read."""
+        return {key for (key,) in self._select("key", kind, keys)}
+
+    def _select(self, columns: str, kind: str, keys: Sequence[str]) -> list[tuple]:
+        if not self.file.is_file():
+            return []
+
+        def read(connection: sqlite3.Connection) -> list[tuple]:
+            found: list[tuple] = []
             for first in range(0, len(keys), AT_ONCE):
                 some = keys[first : first + AT_ONCE]
                 marks = ",".join("?" * len(some))
-                query = f"SELECT key, blob FROM blobs WHERE kind = ? AND key IN ({marks})"
-                found.update(connection.execute(query, (kind, *some)))
+                query = f"SELECT {columns} FROM blobs WHERE kind = ? AND key IN ({marks})"
+                found += connection.execute(query, (kind, *some))
             return found
 
-        return self._with_connection(read) or {}
+        return self._with_connection(read) or []
 
     def put(self, kind: str, blobs: Mapping[str, bytes]) -> None:
         """Keep blobs; what is there under the same keys is replaced."""

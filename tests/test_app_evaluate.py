@@ -8,7 +8,7 @@ from pages import press, settled
 from streamlit.testing.v1 import AppTest
 
 from covid_cnn import assessment, datasets, evaluation_report, questions
-from covid_cnn.app import evaluate
+from covid_cnn.app import working
 from covid_cnn.bundle import Bundle
 from covid_cnn.evaluation import rows
 from covid_cnn.report import NOTICE
@@ -33,7 +33,7 @@ def show() -> AppTest:
 
 
 def finished(app: AppTest) -> AppTest:
-    for job in evaluate._jobs().values():
+    for job in working._jobs().values():
         job.wait(60)
     return settled(app.run())
 
@@ -63,7 +63,7 @@ def test_answers_that_are_kept_are_shown_at_once(with_model):
 
     model = Bundle(with_model / "models" / "tiny")
     assessment.ask_all(model, datasets.open("drawn").subset("test"), Store())
-    evaluate._jobs().clear()
+    working._jobs().clear()
     app = finished(show())
     assert len(app.dataframe) == 1
 
@@ -71,7 +71,7 @@ def test_answers_that_are_kept_are_shown_at_once(with_model):
 def test_one_model_at_home_and_away(with_model):
     shutil.copytree(with_model / "models" / "tiny", with_model / "models" / "twin")
     app = show()
-    evaluate._jobs().clear()
+    working._jobs().clear()
     app.session_state["evaluate_tab"] = "Home and away"
     app = settled(app.run())
     assert app.multiselect(key="evaluate_models").value == ["tiny", "twin"]

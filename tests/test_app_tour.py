@@ -7,7 +7,7 @@ from pages import press, settled
 from streamlit.testing.v1 import AppTest
 
 from covid_cnn import planted
-from covid_cnn.app import evaluate, tour
+from covid_cnn.app import tour, tour_drawn, working
 from covid_cnn.report import NOTICE
 
 
@@ -21,9 +21,9 @@ def drawn(monkeypatch):
         lambda seed, count, marked, progress: draw(seed, min(count, 20) // 2 * 2, marked, 96, progress),
     )
     monkeypatch.setattr(planted, "SIZE", 96)
-    tour._hospitals.clear()
+    tour_drawn._hospitals.clear()
     yield
-    tour._hospitals.clear()
+    tour_drawn._hospitals.clear()
 
 
 def show() -> AppTest:
@@ -58,7 +58,7 @@ def test_without_a_dataset_the_tour_is_told_with_drawings(home, drawn):
 
 def test_with_the_dataset_of_a_shipped_model_the_tour_is_told_with_it(home, tiny_model, monkeypatch):
     monkeypatch.setattr(tour, "PERFECT", "tiny")
-    evaluate._jobs().clear()
+    working._jobs().clear()
     shutil.copytree(tiny_model.bundle, home / "models" / "tiny")
     (home / "data").mkdir()
     (home / "data" / "drawn").symlink_to(tiny_model.dataset.root)
@@ -69,7 +69,7 @@ def test_with_the_dataset_of_a_shipped_model_the_tour_is_told_with_it(home, tiny
         assert app.header[0].value == title
         while any(button.label == "Ask the model" for button in app.button):
             app = press(app, "Ask the model")
-            for job in evaluate._jobs().values():
+            for job in working._jobs().values():
                 job.wait(60)
             app = settled(app.run())
     assert not app.error

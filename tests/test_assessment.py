@@ -106,11 +106,12 @@ def test_without_a_known_class_there_is_nothing_to_assess(model, tiny_model):
 def test_answers_are_kept_and_not_asked_for_again(model, tiny_model, tmp_path, monkeypatch):
     items, store = tiny_model.dataset.subset("test"), Store(tmp_path / "kept.sqlite")
     assert assessment.kept(model, items, store) == 0
-    anew = assessment.ask(model, items)
-    first = assessment.ask(model, items, store)
+    anew = assessment.ask_all(model, items, embeddings=True)
+    first = assessment.ask_all(model, items, store, embeddings=True)
     assert assessment.kept(model, items, store) == 8
     monkeypatch.setattr(model, "predict", None)
-    second = assessment.ask(model, items, store)
+    second = assessment.ask_all(model, items, store, embeddings=True)
+    assert second.embeddings.shape[1] > 0 and assessment.ask_all(model, items, store).embeddings.shape == (8, 0)
     for name in ("labels", "predicted", "probabilities", "embeddings", "flagged"):
         np.testing.assert_array_equal(getattr(first, name), getattr(anew, name))
         np.testing.assert_array_equal(getattr(second, name), getattr(anew, name))

@@ -1,15 +1,11 @@
 """The dataset page: look through the datasets under data/, check them, and add others."""
 
-import os
-from pathlib import Path
-
 import streamlit as st
 
-from covid_cnn import datasets, paths
 from covid_cnn.app import dataset_adding as adding
 from covid_cnn.app import dataset_audit as audit
 from covid_cnn.app import dataset_images as gallery
-from covid_cnn.app import dataset_map
+from covid_cnn.app import dataset_map, indexed
 from covid_cnn.app import dataset_overview as overview
 from covid_cnn.app.shared import SYNTHETIC, plain
 from covid_cnn.datasets import Dataset
@@ -18,7 +14,7 @@ from covid_cnn.datasets import Dataset
 def page() -> None:
     """Show the page."""
     st.title("Dataset")
-    found, problems = _discover(paths.data_dir(), _stamp(paths.data_dir()))
+    found, problems = indexed.every()
     for problem in problems:
         st.warning(plain(problem), icon=":material/folder_off:")
     if not found:
@@ -50,23 +46,8 @@ def page() -> None:
     with plane:
         dataset_map.show(dataset)
     with checks:
-        audit.show(dataset, _stamp(dataset.root))
+        audit.show(dataset, indexed.stamp(dataset.root))
     gallery.opened(dataset)
-
-
-@st.cache_resource(max_entries=4, show_spinner="Looking through the datasets")
-def _discover(data_dir: Path, stamp: tuple) -> tuple[list[Dataset], list[str]]:
-    return datasets.discover(data_dir)
-
-
-def _stamp(folder: Path) -> tuple[tuple[str, int], ...]:
-    """Differs once images came or went or a metadata.csv was rewritten; a hundredth of the work of an index."""
-    stamp = []
-    for where, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]  # those are still being added
-        for path in [Path(where), *(Path(where, name) for name in files if name == datasets.METADATA)]:
-            stamp.append((str(path), path.stat().st_mtime_ns))
-    return tuple(sorted(stamp))
 
 
 def _summary(dataset: Dataset) -> str:

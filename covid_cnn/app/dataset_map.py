@@ -48,7 +48,7 @@ def show(dataset: Dataset) -> None:
 
 def _map(dataset: Dataset, name: str, method: str, tell: Progress) -> tuple[Answers, np.ndarray]:
     model = bundle.load(name)
-    answers = assessment.ask_all(model, dataset.items, Store(), lambda part, line: tell(0.9 * part, line))
+    answers = assessment.ask_all(model, dataset.items, Store(), lambda part, line: tell(0.9 * part, line), True)
     tell(0.9, "Placing the images")
     return answers, embedding_map.place(answers.embeddings, method)
 

@@ -11,6 +11,7 @@ from covid_cnn.jobs import Job, Work
 T = TypeVar("T")
 
 SOON = 0.4  # seconds in which short work may end, so that no progress flickers by
+MOST = 48  # results that are held, the latest
 
 
 @st.cache_resource(show_spinner=False)
@@ -24,21 +25,33 @@ def known(key: Hashable) -> bool:
     return key in _jobs()
 
 
-def result(key: Hashable, work: Work[T], start: str) -> T | None:
+def begin(key: Hashable, work: Work[T]) -> Job[T]:
+    """Start work under its key; the oldest results give way to it."""
+    jobs = _jobs()
+    ended = [other for other, job in jobs.items() if not job.running]
+    for other in [key, *ended[: max(0, len(jobs) - MOST + 1)]]:
+        jobs.pop(other, None)
+    job = jobs[key] = Job(work)
+    return job
+
+
+def result(key: Hashable, work: Work[T], start: str, at_once: bool = False) -> T | None:
     """What `work` returned; until then a button that starts it, or its progress, and None.
 
     Parameters
     ----------
     key : the same work has the same key, in all sessions.
     start : what the button says.
+    at_once : begin without a button, unless it was stopped or has failed.
     """
     job = _jobs().get(key)
     if job is None or (not job.running and job.result is None):
         if job:
             st.info(plain(job.problem), icon=":material/info:")
-        if not st.button(start, key=f"start_{hash(key)}", icon=":material/play_arrow:", type="primary"):
+        wanted = at_once and not job
+        if not wanted and not st.button(start, key=f"start_{hash(key)}", icon=":material/play_arrow:", type="primary"):
             return None
-        job = _jobs()[key] = Job(work)
+        job = begin(key, work)
         job.wait(SOON)
     if job.running:
         _watch(job, hash(key))

@@ -1,0 +1,135 @@
+"""Put a model to a dataset's images in the background, and know which of them it has learned from."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import streamlit as st
+
+from covid_cnn import assessment, bundle, seen
+from covid_cnn.app import indexed, working
+from covid_cnn.app.shared import plain
+from covid_cnn.assessment import Answers
+from covid_cnn.bundle import Bundle
+from covid_cnn.datasets import Dataset, Item
+from covid_cnn.jobs import Work
+from covid_cnn.store import Store
+
+SPLITS = {"train": "train", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Images to ask about: some of a dataset's, by what their choice is called.
+
+    Attributes
+    ----------
+    split : of the dataset; "all" for every image.
+    unseen : whether those that a model learned from are left out.
+    """
+
+    name: str
+    dataset: Dataset
+    split: str
+    items: tuple[Item, ...]
+    unseen: bool = False
+
+    @cached_property
+    def key(self) -> str:
+        """The same for the same images under the same classes."""
+        lines = (f"{item.path}|{item.label}|{item.patient}\n" for item in self.items)
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def without(self, known: Set[Path]) -> "Place":
+        """The images that a model has not learned from."""
+        items = tuple(item for item in self.items if item.path not in known)
+        return replace(self, name=f"{self.name}, {len(items)} it never saw", items=items, unseen=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model, the images, and its answers to them."""
+
+    model: Bundle
+    place: Place
+    answers: Answers
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """The same for the same answers."""
+        return _key(self.model, self.place)
+
+
+def places(found: Iterable[Dataset]) -> dict[str, Place]:
+    """What can be evaluated on, by name: the test splits first, since the others flatter a model."""
+    every = [place for dataset in found for place in _places(dataset)]
+    return {place.name: place for place in sorted(every, key=lambda place: place.split not in ("test", ""))}
+
+
+def _places(dataset: Dataset) -> Iterator[Place]:
+    for split in dataset.splits:
+        name = f"{dataset.name}, {SPLITS[split]}" if split else dataset.name
+        yield Place(name, dataset, split, dataset.subset(split))
+    if len(dataset.splits) > 1:
+        yield Place(f"{dataset.name}, all images", dataset, "all", dataset.items)
+
+
+def _key(model: Bundle, place: Place) -> tuple[str, int, str]:
+    """The same for the same answers."""
+    return str(model.folder), (model.folder / bundle.INFO).stat().st_mtime_ns, place.key
+
+
+def _work(model: Bundle, place: Place, embeddings: bool = False) -> Work[Answers]:
+    return lambda progress: assessment.ask_all(model, place.items, Store(), progress, embeddings)
+
+
+def answers(model: Bundle, place: Place, embeddings: bool = False) -> Answers | None:
+    """The answers of a model, perhaps with embeddings; None where there are none yet, and the way to them is drawn."""
+    key = *_key(model, place), embeddings
+    missing = 0 if working.known(key) else len(place.items) - assessment.kept(model, place.items, Store())
+    if missing:
+        st.write(
+            f"{plain(model.name)} has yet to be asked about {missing} of the {len(place.items)} images of "
+            f"{plain(place.name)}. Its answers are kept, so that this is done once."
+        )
+    return working.result(key, _work(model, place, embeddings), "Ask the model", at_once=not missing)
+
+
+def missing(pairs: Sequence[tuple[Bundle, Place]]) -> list[tuple[Bundle, Place]]:
+    """Those of the pairs of a model and images that nobody has asked yet."""
+    return [
+        (model, place)
+        for model, place in pairs
+        if not working.known((*_key(model, place), False))
+        and assessment.kept(model, place.items, Store()) < len(place.items)
+    ]
+
+
+def ask(pairs: Sequence[tuple[Bundle, Place]]) -> None:
+    """Ask all of these in the background."""
+    for model, place in pairs:
+        working.begin((*_key(model, place), False), _work(model, place))
+
+
+def learned(model: Bundle) -> Place | None:
+    """The images that a model has learned from; None where they are not under data/, or have changed."""
+    found = indexed.every()[0]
+    own = seen.learned_from(model, found)
+    name = model.info["training_data"]["name"]
+    if own is None:
+        return None
+    dataset = next(one for one in found if one.name == name)
+    return Place(f"{name}, which it learned from", dataset, "train", tuple(own))
+
+
+def known(model: Bundle, place: Place) -> frozenset[Path] | None:
+    """Which of the images a model has learned from; None where that cannot be told."""
+    own = learned(model)
+    return None if own is None else _known(place, own, (place.key, own.key))
+
+
+@st.cache_data(max_entries=64, show_spinner="Looking which images the model has learned from")
+def _known(_place: Place, _own: Place, key: tuple[str, str]) -> frozenset[Path]:
+    return seen.among(_place.items, _own.items, Store())

@@ -1,0 +1,43 @@
+"""All metrics with their intervals, the confusion of all classes, and the calibration."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from covid_cnn import assessment, evaluation, evaluation_report, figures, questions
+from covid_cnn.app.evaluate_asking import Asked
+from covid_cnn.evaluation import Interval
+from covid_cnn.questions import Verdicts
+
+
+@st.cache_data(max_entries=64, show_spinner="Resampling patients")
+def report(_verdicts: Verdicts, key: tuple) -> dict[str, Any]:
+    """The report of verdicts; the same key stands for the same verdicts."""
+    return questions.report(_verdicts)
+
+
+def show(asked: Asked, report: dict[str, Any], verdicts: Verdicts) -> None:
+    """Show them."""
+    table, pictures = st.columns([3, 2], gap="large")
+    with table:
+        st.caption(
+            f"{report['n']} images of {report['n_patients']} patients. Proportions carry Wilson's 95 % interval; the "
+            "others are bootstrapped over patients."
+        )
+        head, *rows = evaluation_report.metrics(report)
+        st.dataframe(pd.DataFrame(rows, columns=list(head)), hide_index=True, height="content")
+        st.caption(f"Flagged as unlike the training images: {Interval(**report['out_of_distribution'])}.")
+    with pictures:
+        known = asked.answers.of(asked.answers.labels != assessment.FOREIGN)
+        if len(asked.model.classes) > 2 and known.items:
+            counts = np.zeros((len(asked.model.classes),) * 2, int)
+            np.add.at(counts, (known.labels, known.predicted), 1)
+            st.caption("All classes, by the model's own decision")
+            st.pyplot(figures.confusion_matrix(counts, asked.model.classes), width="content")
+        bins = evaluation.reliability(
+            verdicts.labels.astype(int), np.stack([1 - verdicts.scores, verdicts.scores], axis=1)
+        )
+        st.caption("Calibration: is it right as often as it says?")
+        st.pyplot(figures.calibration_diagram(bins), width="content")

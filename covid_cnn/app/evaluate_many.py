@@ -1,0 +1,121 @@
+"""Home and away: one model on several datasets side by side, and several models on one."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from covid_cnn import evaluation, evaluation_report, home_and_away, questions, subgroups
+from covid_cnn.app import evaluate_asking, evaluate_groups, shared
+from covid_cnn.app.evaluate_asking import Asked, Place, places
+from covid_cnn.app.shared import plain
+from covid_cnn.bundle import Bundle
+from covid_cnn.datasets import Dataset
+from covid_cnn.errors import CovidCnnError
+from covid_cnn.evaluation import Interval
+from covid_cnn.questions import ILL, Verdicts
+
+MODELS = 3  # that are chosen to begin with
+DIFFERENCES = ("What", "Metric", "Difference", "Method")
+
+
+def show(models: Mapping[str, dict[str, Any]], found: list[Dataset]) -> None:
+    """Choose, ask, and compare."""
+    st.write(
+        "A model at home, on images from where it learned, and away, at other hospitals; or several models on the same "
+        "images. The question is one that all can be asked: ill or healthy. Images that a model has learned from are "
+        "left out for it."
+    )
+    choices = places(found)
+    left, right = st.columns(2)
+    names = left.multiselect("Models", list(models), default=list(models)[:MODELS], key="evaluate_models")
+    wheres = right.multiselect("Images", list(choices), default=_usual(models, choices), key="evaluate_places")
+    told: dict[tuple[str, str], Asked] = {}
+    try:
+        pairs = {(name, where): _unseen(shared.load_bundle(name), choices[where]) for name in names for where in wheres}
+        _ask_missing(list(pairs.values()))
+        for (name, where), (model, place) in pairs.items():
+            asked = _asked(model, place)
+            if asked is not None:
+                told[name, where] = asked
+        if told:
+            _compared(told)
+    except CovidCnnError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+
+
+def _usual(models: Mapping[str, dict[str, Any]], choices: Mapping[str, Place]) -> list[str]:
+    """What to begin with: test images from where most models learned, and another hospital's; else the first two."""
+    trained = [info["training_data"]["name"] for info in models.values()]
+    homes = [place for place in choices.values() if place.split == "test" and place.dataset.name in trained]
+    if not homes:
+        return list(choices)[:2]
+    home = max(homes, key=lambda place: trained.count(place.dataset.name))
+    away = home_and_away.another_hospital(home.dataset, [place.dataset for place in choices.values()])
+    first = next((name for name, place in choices.items() if place.dataset is away), None)
+    return [home.name, *([first] if first else [])]
+
+
+def _unseen(model: Bundle, place: Place) -> tuple[Bundle, Place]:
+    known = evaluate_asking.known(model, place)
+    # Where it has learned from all of them, there is nothing else to show, and the page says so.
+    return model, place.without(known) if known and len(known) < len(place.items) else place
+
+
+def _ask_missing(pairs: Sequence[tuple[Bundle, Place]]) -> None:
+    """One button for all that nobody has asked yet."""
+    missing = evaluate_asking.missing(pairs)
+    if not missing:
+        return
+    lines = "".join(f"\n- {plain(m.name)} on {plain(place.name)}: {len(place.items)} images" for m, place in missing)
+    st.markdown(f"Still to be asked; answers are kept, so that this is done once:\n{lines}")
+    if st.button("Ask all of these", type="primary", icon=":material/play_arrow:"):
+        evaluate_asking.ask(missing)
+        st.rerun()
+
+
+def _asked(model: Bundle, place: Place) -> Asked | None:
+    """The answers that are there, or their progress."""
+    if evaluate_asking.missing([(model, place)]):
+        return None
+    answers = evaluate_asking.answers(model, place)
+    return Asked(model, place, answers) if answers else None
+
+
+def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
+    """The chart, the tables, and their download."""
+    asked = {key: questions.verdicts(one.model, one.answers, ILL) for key, one in told.items()}
+    for (name, where), one in told.items():
+        known = evaluate_asking.known(one.model, one.place)
+        if known:
+            st.caption(f":material/info: {plain(name)} has learned from all {len(known)} images of {plain(where)}.")
+    lines = [subgroups.shares(f"{name} on {where}", verdicts) for (name, where), verdicts in asked.items()]
+    evaluate_groups.dots(lines)
+    table: list[Sequence[object]] = [("Model and images", *subgroups.COLUMNS, "AUROC")]
+    for line, verdicts, one in zip(lines, asked.values(), told.values(), strict=True):
+        table.append((*line.cells(), str(_auroc(verdicts, one.key) or "")))
+    st.dataframe(pd.DataFrame(table[1:], columns=[*map(str, table[0])]), hide_index=True)
+    differences = [*home_and_away.rivals(asked), *home_and_away.abroad(asked)]
+    if differences:
+        st.markdown("##### Differences")
+        st.dataframe(pd.DataFrame(differences, columns=[*DIFFERENCES]), hide_index=True)
+        st.caption(
+            "McNemar's and DeLong's p-values take the images for independent; where patients have several, trust the "
+            "bootstrapped intervals more. With many comparisons some differ by chance."
+        )
+        table += [DIFFERENCES, *differences]
+    st.download_button(
+        "These tables (CSV)",
+        partial(evaluation_report.csv, table),
+        "home_and_away.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+@st.cache_data(max_entries=64, show_spinner="Resampling patients")
+def _auroc(_verdicts: Verdicts, key: tuple) -> Interval | None:
+    return evaluation.bootstrap(evaluation.auroc, _verdicts.labels, _verdicts.scores, _verdicts.patients)

@@ -1,0 +1,123 @@
+"""One model on one dataset: the question, the threshold to drag, and everything that follows from them."""
+
+import streamlit as st
+
+from covid_cnn import questions
+from covid_cnn.app import (
+    evaluate_errors,
+    evaluate_export,
+    evaluate_figures,
+    evaluate_groups,
+    evaluate_threshold,
+    shared,
+)
+from covid_cnn.app.evaluate_asking import Asked, Place, answers, known, places
+from covid_cnn.app.shared import plain
+from covid_cnn.bundle import Bundle
+from covid_cnn.datasets import Dataset
+from covid_cnn.errors import CovidCnnError
+from covid_cnn.questions import Verdicts
+
+CHOSEN = "evaluate_threshold_of"  # the thresholds that were let go, by model and question
+
+
+def show(models: list[str], found: list[Dataset]) -> None:
+    """Choose, ask, and tell."""
+    choices = places(found)
+    left, right = st.columns(2)
+    name = left.selectbox("Model", models, key="evaluate_model", persist_state="session")
+    where = right.selectbox("Images", list(choices), key="evaluate_place", persist_state="session")
+    try:
+        model = shared.load_bundle(name)
+        place = _unseen(model, choices[where])
+        told = answers(model, place)
+        if told is None:
+            return
+        asked = Asked(model, place, told)
+        question = _question(model)
+        verdicts = questions.verdicts(model, told, question)
+    except CovidCnnError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return
+    for note in verdicts.notes:
+        st.caption(f":material/info: {plain(note)}")
+    _sections(asked, verdicts, question)
+
+
+def _unseen(model: Bundle, place: Place) -> Place:
+    """The images without those that the model has learned from, unless somebody wants them too."""
+    learned, count = known(model, place), len(place.items)
+    own = plain(model.info["training_data"]["name"])
+    if learned is None:
+        st.caption(
+            f":material/info: Which of these images {plain(model.name)} has learned from cannot be told: {own}, from "
+            "which it learned, is not under data/, or has changed."
+        )
+    elif len(learned) == count:
+        st.warning("The model has learned from all of these images: this is no test.", icon=":material/school:")
+    elif learned and st.toggle(
+        f"Leave out the {len(learned)} of these {count} images that {plain(model.name)} has learned from",
+        value=True,
+        key=f"evaluate_unseen_{model.name}_{place.name}",
+        help="Told by their content, whatever their names are. On images that it has learned from, a model looks "
+        "better than it is.",
+    ):
+        return place.without(learned)
+    return place
+
+
+def _question(model: Bundle) -> str:
+    asked = questions.questions(model)
+    if not asked:
+        raise CovidCnnError(f"Model {model.name} looks for no class and knows no healthy one: use the command line.")
+    return st.segmented_control(
+        "Question",
+        list(asked),
+        default=next(iter(asked)),
+        format_func=asked.__getitem__,
+        required=True,
+        key=f"evaluate_question_{model.name}",
+        help="The same answers, read as one question or the other. Images of classes that the model does not know "
+        "count as ill in the second, and are left out of the first.",
+    )
+
+
+@st.fragment
+def _sections(asked: Asked, verdicts: Verdicts, question: str) -> None:
+    """What is told of the answers; a fragment, so that a threshold let go draws this anew and no more."""
+    thresholds = st.session_state.setdefault(CHOSEN, {})
+    chosen = thresholds.get((asked.model.name, question))
+    if verdicts.labels.any() and not verdicts.labels.all():
+        chosen = thresholds[asked.model.name, question] = evaluate_threshold.drag(asked, verdicts, question)
+    else:
+        st.info(
+            f"All images here are {plain(verdicts.yes if verdicts.labels.any() else verdicts.no)}: there is a share of "
+            "right answers, and no curve.",
+            icon=":material/info:",
+        )
+    if chosen is not None:
+        verdicts = questions.verdicts(asked.model, asked.answers, question, chosen)
+        st.caption(f"What follows is told at the threshold {chosen:.3f}, in place of the model's own.")
+    report = evaluate_figures.report(verdicts, (*asked.key, question, chosen))
+    numbers, groups, errors, export = st.tabs(
+        [
+            ":material/table_chart: All figures",
+            ":material/groups: Subgroups",
+            ":material/error: Errors, worst first",
+            ":material/download: Take away",
+        ],
+        key="evaluate_section",
+        on_change="rerun",
+    )
+    if numbers.open:
+        with numbers:
+            evaluate_figures.show(asked, report, verdicts)
+    if groups.open:
+        with groups:
+            evaluate_groups.show(verdicts)
+    if errors.open:
+        with errors:
+            evaluate_errors.show(asked, verdicts)
+    if export.open:
+        with export:
+            evaluate_export.show(asked, verdicts, report, question)

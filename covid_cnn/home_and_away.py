@@ -1,0 +1,82 @@
+"""Several models on the same images, and one model on several: what differs, and by how much."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from covid_cnn import comparison, questions
+from covid_cnn.assessment import matching_class
+from covid_cnn.comparison import Difference
+from covid_cnn.datasets import Dataset
+from covid_cnn.questions import Verdicts
+
+Told = Mapping[tuple[str, str], Verdicts]  # by the names of the model and of the images
+
+
+class Line(NamedTuple):
+    """A difference: what minus what, in which metric, how much, and by which test."""
+
+    what: str
+    metric: str
+    difference: str
+    method: str
+
+
+def another_hospital(home: Dataset, others: Sequence[Dataset]) -> Dataset | None:
+    """The dataset that says most about false alarms away from home: with no source in common, and most healthy people.
+
+    None where no dataset has healthy people and only other sources.
+    """
+    sources = {item.source for item in home.items}
+
+    def healthy(one: Dataset) -> int:
+        return sum(matching_class(item.label, ["normal"]) is not None for item in one.items)
+
+    apart = [one for one in others if not one.synthetic and sources.isdisjoint(item.source for item in one.items)]
+    best = max(apart, key=healthy, default=None)
+    return best if best and healthy(best) else None
+
+
+def rivals(told: Told) -> Iterator[Line]:
+    """Each model against the first on the same images, by paired tests, on the images that both have answered."""
+    for where in dict.fromkeys(where for _, where in told):
+        (first, one), *others = [(name, asked) for (name, place), asked in told.items() if place == where]
+        for second, other in others:
+            common = {item.path for item in one.items} & {item.path for item in other.items}
+            a, b = (asked.of([item.path in common for item in asked.items]) for asked in (one, other))
+            what = f"{where}: {first} - {second}"
+            for metric, chosen in (
+                ("Accuracy", np.ones(len(a.labels), bool)),
+                ("Sensitivity", a.labels),
+                ("Specificity", ~a.labels),
+            ):
+                if chosen.any():
+                    difference = comparison.paired_share(a.right[chosen], b.right[chosen], a.of(chosen).patients)
+                    yield from _line(what, metric, difference)
+            yield from _line(what, "AUROC", comparison.paired_auroc(a.labels, a.scores, b.scores))
+
+
+def abroad(told: Told) -> Iterator[Line]:
+    """Each model on the first images against the same on others that share none, by unpaired tests."""
+    for name in dict.fromkeys(name for name, _ in told):
+        (home, one), *others = [(where, asked) for (model, where), asked in told.items() if model == name]
+        for away, other in others:
+            if {item.path for item in one.items} & {item.path for item in other.items}:
+                continue  # a part and its whole are not independent
+            what = f"{name}: {home} - {away}"
+            a, b = questions.counts(one), questions.counts(other)
+            for metric, right, wrong in (
+                ("Sensitivity", "hits", "misses"),
+                ("Specificity", "rejections", "false_alarms"),
+            ):
+                (k, n), (j, m) = ((of[right], of[right] + of[wrong]) for of in (a, b))
+                if n and m:
+                    yield from _line(what, metric, comparison.unpaired_share((k, n), (j, m)))
+            difference = comparison.unpaired_auroc(one.labels, one.scores, other.labels, other.scores)
+            yield from _line(what, "AUROC", difference)
+
+
+def _line(what: str, metric: str, difference: Difference | None) -> Iterator[Line]:
+    if difference:
+        yield Line(what, metric, str(difference), difference.method)
