@@ -1,32 +1,56 @@
 """Add a dataset to ``data/``: from a folder, a .zip, Kaggle, or drawn by the program.
 
-A .zip may come from anywhere, and is checked before anything of it is unpacked.
+A .zip may come from anywhere, and is checked before anything of it is unpacked. What is copied lies in a hidden folder
+until all of it is there, so that no half dataset is ever listed, and an import that was cut off goes on where it was.
 """
 
+import hashlib
 import os
 import re
 import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
-from covid_cnn import archives, datasets, paths, synthetic
+from covid_cnn import archives, datasets, limits, paths, synthetic
 from covid_cnn.datasets import Dataset
-from covid_cnn.errors import DatasetError
+from covid_cnn.errors import ArchiveError, DatasetError
+from covid_cnn.findings import Choice, Sheet
 from covid_cnn.imaging import IMAGE_SUFFIXES
 
 Progress = Callable[[float, str], None]
+Choose = Callable[[Sheet], Choice]
 
 KAGGLE_DEFAULT = "khoongweihao/covid19-xray-dataset-train-test-sets"
 KAGGLE_PATIENCE = 60  # seconds without one new byte, after which Kaggle counts as out of reach
+PIECE = 2**20  # bytes
+
+_UNFINISHED = re.compile(r"\.adding-(.+)-[0-9a-f]{16}")
+_under_way: set[Path] = set()  # of this process
+_under_way_lock = threading.Lock()
+
+
+class Added(NamedTuple):
+    """A dataset under ``data/``, and whether it is new there; it is not where the same was added before."""
+
+    dataset: Dataset
+    new: bool
 
 
 def add(
-    source: str | Path, data_dir: str | Path | None = None, name: str | None = None, progress: Progress | None = None
-) -> Dataset:
+    source: str | Path,
+    data_dir: str | Path | None = None,
+    name: str | None = None,
+    progress: Progress | None = None,
+    choose: Choose = Sheet.proposed,
+) -> Added:
     """Add a dataset to `data_dir`, whole or not at all; one that is already there is left as it is.
+
+    Cut off at any moment, the same call copies only what is lacking.
 
     Parameters
     ----------
@@ -34,6 +58,7 @@ def add(
     data_dir : the folder of the datasets; `paths.data_dir()` by default.
     name : what to call it; by default as its folder, file, or Kaggle page.
     progress : called with the part done (0..1) and a line about it.
+    choose : which images are taken, and as what, where a metadata.csv has findings that are no classes yet.
 
     Raises
     ------
@@ -45,54 +70,133 @@ def add(
     data_dir = Path(data_dir or paths.data_dir())
     text = str(source)
     if text == "synthetic":
-        return datasets.open(synthetic.write_dataset(data_dir / _name(name or text), progress=progress))
+        place = data_dir / _name(name or text)
+        new = not place.exists()
+        return Added(datasets.open(synthetic.write_dataset(place, progress=progress)), new)
     if text.startswith("kaggle:"):
         handle = text.removeprefix("kaggle:")
-        folder = _download(handle, progress or _silent)
-        return _add_folder(folder, _name(name or handle.split("/")[1]), data_dir, progress or _silent)
-    path = Path(source)
-    if path.is_dir():
-        return _add_folder(path, _name(name or path.resolve().name), data_dir, progress or _silent)
-    if path.is_file():
-        with path.open("rb") as file:
-            return add_zip(file, name or path.stem, data_dir, progress)
-    raise DatasetError(f"There is no folder or .zip file {source}; other sources are kaggle:owner/name and synthetic.")
+        source, name = _download(handle, progress or _silent), name or handle.split("/")[1]
+    with _open(Path(source)) as opened:
+        return _install(opened, _name(name or opened.name), data_dir, progress or _silent, choose)
 
 
-def add_zip(file: BinaryIO, name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> Dataset:
-    """Add a dataset from a .zip, as `add`; its images and metadata.csv are unpacked and nothing else.
+def add_zip(
+    file: BinaryIO,
+    name: str,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    choose: Choose = Sheet.proposed,
+) -> Added:
+    """Add a dataset from an open .zip, as `add`; its images and metadata.csv are unpacked and nothing else.
 
     The archive may come from anywhere; what is not safe to unpack is refused (see `archives.Archive`).
     """
-    name = _name(name)
-
-    def unpack(folder: Path) -> None:
-        with archives.Archive(file, name) as archive:
-            wanted = [member for member in archive.members if _belongs(PurePosixPath(member.filename))]
-            for n, member in enumerate(wanted, 1):
-                target = folder / member.filename
-                target.parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    with target.open("xb") as unpacked:
-                        unpacked.writelines(archive.pieces(member))
-                except FileExistsError as error:
-                    raise DatasetError(f"{name} holds two files of one name, and was not unpacked.") from error
-                (progress or _silent)(n / len(wanted), f"Unpacked {n} of {len(wanted)} files")
-
-    return _install(unpack, name, Path(data_dir or paths.data_dir()))
+    with closing(_Zip(file, name)) as opened:
+        return _install(opened, _name(name), Path(data_dir or paths.data_dir()), progress or _silent, choose)
 
 
-def _add_folder(source: Path, name: str, data_dir: Path, progress: Progress) -> Dataset:
-    wanted = [path for path in _files(source) if _belongs(path.relative_to(source))]
+def sheet(source: Path | BinaryIO, name: str = "") -> Sheet | None:
+    """The findings that a folder or a .zip has in a metadata.csv, None where there are none to choose from.
 
-    def copy(folder: Path) -> None:
-        for n, path in enumerate(wanted, 1):
-            target = folder / path.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-            progress(n / len(wanted), f"Copied {n} of {len(wanted)} files")
+    Raises
+    ------
+    DatasetError, ArchiveError
+        it cannot be read.
+    """
+    with _open(source) if isinstance(source, Path) else closing(_Zip(source, name)) as opened:
+        return _sheet(opened)[1]
 
-    return _install(copy, name, data_dir)
+
+def unfinished(data_dir: str | Path | None = None) -> list[str]:
+    """The names of the datasets whose import was cut off. To add one again is to go on with it."""
+    return sorted({name for name, _ in _cut_off(Path(data_dir or paths.data_dir()))})
+
+
+def discard(name: str, data_dir: str | Path | None = None) -> None:
+    """Delete what was copied of the dataset `name` by imports that were cut off."""
+    for one, folder in _cut_off(Path(data_dir or paths.data_dir())):
+        if one == name:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cut_off(data_dir: Path) -> list[tuple[str, Path]]:
+    found = [(match[1], path) for path in data_dir.glob(".adding-*") if (match := _UNFINISHED.fullmatch(path.name))]
+    return [(name, folder) for name, folder in found if folder not in _under_way]
+
+
+# Where files come from
+
+
+@dataclass(frozen=True)
+class _File:
+    size: int  # bytes
+    state: str  # another one where the content is another
+
+
+class _Source(Protocol):
+    """A folder or an archive: the images in it and the metadata.csv, by their places."""
+
+    name: str
+    files: Mapping[PurePosixPath, _File]
+
+    def pieces(self, place: PurePosixPath) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
+class _Folder:
+    def __init__(self, root: Path) -> None:
+        self.name, self._root = root.resolve().name, root
+        self.files: Mapping[PurePosixPath, _File] = dict(self._found())
+
+    def _found(self) -> Iterator[tuple[PurePosixPath, _File]]:
+        for path in _files(self._root):
+            if _belongs(place := PurePosixPath(path.relative_to(self._root).as_posix())):
+                facts = path.stat()
+                yield place, _File(facts.st_size, str(facts.st_mtime_ns))
+
+    def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
+        with (self._root / place).open("rb") as file:
+            while piece := file.read(PIECE):
+                yield piece
+
+    def close(self) -> None:
+        pass
+
+
+class _Zip:
+    def __init__(self, file: Path | BinaryIO, name: str) -> None:
+        self.name, self._archive = name, archives.Archive(file, name)
+        self._members: dict[PurePosixPath, zipfile.ZipInfo] = {}
+        for member in self._archive.members:
+            if _belongs(place := PurePosixPath(member.filename)):
+                if place in self._members:
+                    raise DatasetError(f"{name} holds two files of one name, and was not unpacked.")
+                self._members[place] = member
+        self.files: Mapping[PurePosixPath, _File] = {
+            place: _File(member.file_size, str(member.CRC)) for place, member in self._members.items()
+        }
+
+    def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
+        return self._archive.pieces(self._members[place])
+
+    def close(self) -> None:
+        self._archive.close()
+
+
+@contextmanager
+def _open(source: Path) -> Iterator[_Source]:
+    opened: _Source
+    if source.is_dir():
+        opened = _Folder(source)
+    elif source.is_file():
+        opened = _Zip(source, source.stem)
+    else:
+        raise DatasetError(
+            f"There is no folder or .zip file {source}; other sources are kaggle:owner/name and synthetic."
+        )
+    with closing(opened):
+        yield opened
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -100,36 +204,111 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (path for path in (Path(where) / name for name in names) if datasets.inside(path, folder))
 
 
-def _belongs(path: PurePosixPath | Path) -> bool:
+def _belongs(place: PurePosixPath) -> bool:
     """Whether a file, named inside its dataset, is an image or the metadata.csv."""
-    wanted = path.suffix.lower() in IMAGE_SUFFIXES or path.name == datasets.METADATA
-    return wanted and not any(map(datasets.hidden, path.parts))
+    wanted = place.suffix.lower() in IMAGE_SUFFIXES or place.name in (datasets.METADATA, datasets.NOTES)
+    return wanted and not any(map(datasets.hidden, place.parts))
 
 
-def _install(write: Callable[[Path], None], name: str, data_dir: Path) -> Dataset:
-    """Write a dataset into a temporary folder, check it, and rename it into its place."""
-    place = data_dir / name
+def _sheet(source: _Source) -> tuple[PurePosixPath, Sheet | None]:
+    """The folder of the metadata.csv, and what it tells; the folder means nothing where that is None."""
+    tables = [place for place in source.files if place.name == datasets.METADATA]
+    if not tables:
+        return PurePosixPath(), None
+    table = min(tables, key=lambda place: (len(place.parts), place))
+    if source.files[table].size > limits.MAX_FILE_BYTES:
+        raise DatasetError(f"The {datasets.METADATA} of {source.name} is far too large for a table of images.")
+    folder = table.parent
+    beside = {place.relative_to(folder) for place in source.files if place.is_relative_to(folder)}
+    return folder, Sheet.read(b"".join(source.pieces(table)), beside)
+
+
+# Copying
+
+
+def _install(source: _Source, name: str, data_dir: Path, progress: Progress, choose: Choose) -> Added:
+    """Copy a dataset into a hidden folder, check it, and rename it into its place."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=data_dir, prefix=".adding-") as temporary:
-            unfinished = Path(temporary) / name
-            unfinished.mkdir()
-            write(unfinished)
-            added = datasets.open(unfinished)
-            if not place.exists():
-                unfinished.rename(place)
-            elif not _same(place, added):
-                raise DatasetError(f"There is another dataset {name} already; give this one another name.")
+        copied, written = _plan(source, choose)
+        hidden = data_dir / f".adding-{name}-{_digest(source, copied, written)}"
+        with _alone(hidden, name):
+            try:
+                _copy(source, copied, hidden / name, progress)
+                for place, content in written.items():
+                    (hidden / name / place).write_bytes(content)
+                new = _put(hidden / name, data_dir / name)
+            except (DatasetError, ArchiveError):
+                shutil.rmtree(hidden, ignore_errors=True)  # there is nothing to go on with
+                raise
+            shutil.rmtree(hidden, ignore_errors=True)
+        discard(name, data_dir)  # what other imports of it left
     except OSError as error:
-        raise DatasetError(f"{name} cannot be added: {error.strerror or error}.") from error
-    return datasets.open(place)
+        raise DatasetError(
+            f"{name} cannot be added: {error.strerror or error}. What was copied is kept: add it again to go on."
+        ) from error
+    return Added(datasets.open(data_dir / name), new)
 
 
-def _same(place: Path, added: Dataset) -> bool:
+def _plan(source: _Source, choose: Choose) -> tuple[list[PurePosixPath], dict[PurePosixPath, bytes]]:
+    """The files to copy as they are, and those to write."""
+    folder, sheet = _sheet(source)
+    if sheet is None:
+        return list(source.files), {}
+    choice = choose(sheet)
+    taken = sheet.taken(choice)
+    if not taken:
+        raise DatasetError("No image would be left: give at least one finding a class, and choose its view.")
+    notes = "".join(f"{note}\n" for note in sheet.notes(choice))
+    written = {folder / datasets.METADATA: sheet.written(choice), folder / datasets.NOTES: notes.encode()}
+    return [folder / place for place in taken], written
+
+
+def _digest(source: _Source, copied: Iterable[PurePosixPath], written: Mapping[PurePosixPath, bytes]) -> str:
+    """Tells one import from another of the same name, so that none goes on with the files of another."""
+    told = hashlib.sha256()
+    for place in sorted(copied):
+        told.update(f"{place} {source.files[place]}\n".encode(errors="surrogatepass"))
+    for place, content in sorted(written.items()):
+        told.update(f"{place} ".encode() + content)
+    return told.hexdigest()[:16]
+
+
+def _copy(source: _Source, places: list[PurePosixPath], folder: Path, progress: Progress) -> None:
+    """Copy what is not there yet; a file has its name only once it is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for n, place in enumerate(places, 1):
+        target = folder / place
+        if not target.is_file() or target.stat().st_size != source.files[place].size:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f".{target.name}.part")
+            with part.open("wb") as file:
+                file.writelines(source.pieces(place))
+            part.replace(target)
+        progress(n / len(places), f"Copied {n} of {len(places)} files")
+
+
+def _put(finished: Path, place: Path) -> bool:
+    """Give a dataset its place, where that is free; whether it was, and not the same dataset there already."""
+    datasets.open(finished)
+    if not place.exists():
+        finished.rename(place)
+        return True
+    if not datasets.same(place, finished):
+        raise DatasetError(f"There is another dataset {place.name} already; give this one another name.")
+    return False
+
+
+@contextmanager
+def _alone(folder: Path, name: str) -> Iterator[None]:
+    """Nobody else in this process does the same."""
+    with _under_way_lock:
+        if folder in _under_way:
+            raise DatasetError(f"{name} is being added already; wait until that is done.")
+        _under_way.add(folder)
     try:
-        return datasets.fingerprint(datasets.open(place).items) == datasets.fingerprint(added.items)
-    except DatasetError:
-        return False
+        yield
+    finally:
+        _under_way.discard(folder)
 
 
 def _name(text: str) -> str:

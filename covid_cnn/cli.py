@@ -382,12 +382,46 @@ def data_list() -> None:
 @data_app.command("add")
 def data_add(
     source: Annotated[str, typer.Argument(help="A folder, a .zip, kaggle:owner/name, or synthetic.")],
+    name: Annotated[str | None, typer.Option(help="What to call it; by default as its folder or file.")] = None,
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="FINDING=CLASS",
+            help="What a finding of a metadata.csv is taken as; FINDING= leaves it out. May be given again and again.",
+        ),
+    ] = None,
+    views: Annotated[list[str] | None, typer.Option("--view", help="A view to take; by default all frontal.")] = None,
+    modalities: Annotated[
+        list[str] | None, typer.Option("--modality", help="A modality to take; by default all but CT.")
+    ] = None,
 ) -> None:
-    """Add a dataset to data/."""
-    from covid_cnn import adding
+    """Add a dataset to data/. The same again changes nothing; cut off, the same command goes on."""
+    from covid_cnn import adding, findings
 
-    dataset = adding.add(source, progress=lambda share, message: print(f"\r{share:4.0%} {message}".ljust(79), end=""))
-    print(f"\nAdded {dataset.name}: {len(dataset.items)} images of {len(dataset.classes)} classes.")
+    def choose(sheet: findings.Sheet) -> findings.Choice:
+        choice = sheet.chosen(dict(map(_mapping, mapped or [])), views, modalities)
+        for finding, n in sheet.findings().items():
+            print(f"    {n:5} {finding or 'no finding'}: {choice.classes[finding] or 'left out'}")
+        return choice
+
+    def show(share: float, message: str) -> None:
+        print(f"\r{share:4.0%} {message}".ljust(79), end="")
+
+    dataset, new = adding.add(source, name=name, progress=show, choose=choose)
+    if new:
+        print(f"\nAdded {dataset.name}: {len(dataset.items)} images of {len(dataset.classes)} classes.")
+    else:
+        print(f"\n{dataset.name} is here already, with the same {len(dataset.items)} images: nothing was changed.")
+    for note in dataset.notes:
+        print(note)
+
+
+def _mapping(text: str) -> tuple[str, str]:
+    finding, equals, label = text.rpartition("=")
+    if not equals:
+        raise typer.BadParameter(f"{text} is no FINDING=CLASS.", param_hint="--map")
+    return finding, label
 
 
 @data_app.command("gather")

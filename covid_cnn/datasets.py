@@ -9,9 +9,9 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
 
 from covid_cnn import paths, patients
@@ -21,6 +21,7 @@ from covid_cnn.imaging import IMAGE_SUFFIXES
 SPLITS = ("train", "val", "test", "")  # "" in a collection without splits
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 METADATA = "metadata.csv"
+NOTES = "NOTES.txt"  # beside it: what was left out when the dataset was made, a sentence a line
 FACTS = ("finding", "view", "modality", "date", "sex", "age", "location", "license", "url")  # columns worth showing
 LATERAL_VIEWS = {"l", "ll", "rl", "lateral"}
 NO_FINDING_GIVEN = {"", "todo", "unknown"}
@@ -231,7 +232,8 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 def _read_metadata(root: Path, name: str) -> tuple[list[Item], list[str]]:
     """A folder with a metadata.csv, as ieee8023/covid-chestxray-dataset (Cohen et al. 2020).
 
-    It may have columns ``class``, ``split`` and ``source`` besides, as the datasets that ``hospitals`` writes.
+    It may have columns ``class``, ``split`` and ``source`` besides, as the datasets that ``adding`` and ``hospitals``
+    write. A row with a class was chosen by somebody, so that it is taken whatever its view and modality.
     """
     items: list[Item] = []
     left_out: Counter[str] = Counter()
@@ -244,11 +246,12 @@ def _read_metadata(root: Path, name: str) -> tuple[list[Item], list[str]]:
         same_as.setdefault(row.get("patientid", ""), first_id.setdefault(image, row.get("patientid", "")))
     indexed = set()
     for row in rows:
-        if row.get("modality", "").upper() == "CT":
+        label = row.get("class", "")
+        if not label and row.get("modality", "").upper() == "CT":
             left_out["CT slices"] += 1
-        elif row.get("view", "").lower() in LATERAL_VIEWS:
+        elif not label and row.get("view", "").lower() in LATERAL_VIEWS:
             left_out["lateral views"] += 1
-        elif row["finding"].lower() in NO_FINDING_GIVEN:
+        elif not label and row["finding"].lower() in NO_FINDING_GIVEN:
             left_out["images without a finding"] += 1
         elif (path := _image_of(row, root)) is None:
             left_out["rows without their image file"] += 1
@@ -260,11 +263,12 @@ def _read_metadata(root: Path, name: str) -> tuple[list[Item], list[str]]:
             site = urlparse(row.get("url", "")).netloc.removeprefix("www.")
             source = row.get("source") or site or collection or name
             facts = {fact: row[fact] for fact in FACTS if row.get(fact)}
-            label = row.get("class") or _class_of(row["finding"])
+            label = label or _class_of(row["finding"])
             items.append(Item(path, SPLIT_FOLDERS.get(row.get("split", ""), ""), label, patient, source, facts))
     if not items:
         raise DatasetError(f"There are no frontal X-rays in {name} that its {METADATA} names.")
-    return items, [f"{n} {what} were left out." for what, n in sorted(left_out.items())]
+    notes = (root / NOTES).read_text(encoding="utf-8").splitlines() if (root / NOTES).is_file() else []
+    return items, notes + [f"{n} {what} were left out." for what, n in sorted(left_out.items())]
 
 
 def _class_of(finding: str) -> str:
@@ -272,10 +276,16 @@ def _class_of(finding: str) -> str:
     return finding.split(",")[0].split("/")[-1].strip()
 
 
-def _image_of(row: dict[str, str], root: Path) -> Path | None:
+def places_of(row: Mapping[str, str]) -> list[PurePosixPath]:
+    """Where the image of a row of metadata.csv may lie, relative to its folder, the likeliest first."""
+    folders = dict.fromkeys((row.get("folder") or "images", "images", ""))
+    return [PurePosixPath(folder) / row["filename"] for folder in folders]
+
+
+def _image_of(row: Mapping[str, str], root: Path) -> Path | None:
     """The image that a row of metadata.csv names, None unless it is there, inside the dataset."""
-    for folder in dict.fromkeys((row.get("folder") or "images", "images", "")):
-        path = root / folder / row["filename"]
+    for place in places_of(row):
+        path = root / place
         if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and inside(path, root):
             return path
     return None

@@ -19,11 +19,12 @@ from scipy.cluster.hierarchy import DisjointSet
 from covid_cnn import datasets, likeness, paths
 from covid_cnn.datasets import Dataset, Item
 from covid_cnn.errors import ImageError
+from covid_cnn.findings import CLASSES as CLASSES
+from covid_cnn.findings import COVID, NORMAL, OTHER
 from covid_cnn.patients import patient_of
 from covid_cnn.reading import read_ahead
 from covid_cnn.splits import split_by_patient
 
-NORMAL, OTHER, COVID = CLASSES = ("normal", "other pneumonia", "COVID-19")
 COHEN, NIH, NOTEBOOK = COLLECTIONS = ("covid-chestxray-dataset", "nih-chestxray8-subset", "xray_dataset_covid19")
 NOTEBOOK_TEST = "the notebook's test split"  # the source of its images here
 NAME = "three-collections"
@@ -104,11 +105,11 @@ def write(gathered: Gathered, name: str = NAME) -> Dataset:
             row = {"filename": filename, "class": item.label, "split": item.split, "patientid": item.patient}
             rows.append(item.facts | row | {"source": item.source})
         columns = list(dict.fromkeys(column for row in rows for column in row))
-        with (folder / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        with (folder / datasets.METADATA).open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(rows)
-        (folder / "NOTES.txt").write_text("\n".join(gathered.notes) + "\n", encoding="utf-8")
+        (folder / datasets.NOTES).write_text("\n".join(gathered.notes) + "\n", encoding="utf-8")
         target = paths.data_dir() / name
         if not datasets.same(target, folder):
             if target.exists():
@@ -178,7 +179,7 @@ def _case(item: Item) -> str:
 
 
 def _labelled(item: Item, original: Item, split: str) -> Item:
-    """``item`` under one of ``CLASSES``, told from the finding of the image that it is a copy of."""
+    """``item`` under one of ``findings.CLASSES``, told from the finding of the image that it is a copy of."""
     if original.label.lower() in ("normal", "no_findings", "no finding"):
         label = NORMAL
     else:

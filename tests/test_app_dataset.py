@@ -79,7 +79,7 @@ def test_drawing_shows_the_new_dataset_with_its_badge(home, monkeypatch):
         return draw(folder, 0, progress, {"train": 1, "test": 1}, 32)
 
     monkeypatch.setattr(synthetic, "write_dataset", draw_few_beside_others)
-    app = press(show(), "Draw synthetic radiographs")
+    app = finished(press(show(), "Draw synthetic radiographs"))
     assert app.selectbox(key="dataset_name").value == "synthetic"
     assert "synthetic" in app.toast[0].value
     assert any("**4** images" in text.value and "not taken of a person" in text.value for text in app.markdown)
@@ -95,7 +95,7 @@ def test_a_download_that_fails_is_told_in_a_sentence(home, monkeypatch):
     monkeypatch.setattr(adding, "add", offline)
     app = show()
     app.text_input[0].set_value("https://www.kaggle.com/datasets/some/thing")
-    app = press(app, "Download")
+    app = finished(press(app, "Download"))
     assert asked == ["kaggle:some/thing"]
     assert [error.value for error in app.error] == [r"Kaggle could not be reached\_\."]
 
@@ -108,7 +108,7 @@ def test_a_zip_can_be_added(home, tmp_path):
             archive.write(path, path.relative_to(chest))
     app = show()
     app.file_uploader[0].set_value(("packed.zip", packed.getvalue(), "application/zip"))
-    app = press(app, "Add")
+    app = finished(press(app, "Add"))
     assert app.selectbox(key="dataset_name").value == "packed"
 
 
@@ -116,9 +116,58 @@ def test_a_folder_can_be_added_under_another_name(home, tmp_path):
     app = show()
     app.text_input[-2].set_value(str(write_chest(tmp_path / "elsewhere")))
     app.text_input[-1].set_value("mine")
-    app = press(app, "Add")
+    app = finished(press(app, "Add"))
     assert app.selectbox(key="dataset_name").value == "mine"
     assert (home / "data" / "mine" / "train" / "NORMAL" / "N_00.png").is_file()
+
+
+def test_adding_the_same_again_says_that_nothing_changed(home, tmp_path, monkeypatch):
+    add = adding.add
+    monkeypatch.setattr(adding, "add", lambda source, **chosen: (add(source, **chosen), add(source, **chosen))[1])
+    app = show()
+    app.text_input[-2].set_value(str(write_chest(tmp_path / "elsewhere")))
+    app = finished(press(app, "Add"))
+    assert any("is here already, with the same 32 images" in info.value for info in app.info)
+
+
+def test_findings_become_classes_as_the_table_tells(home, tmp_path):
+    source = tmp_path / "cohen"
+    (source / "images").mkdir(parents=True)
+    rows = ["filename,finding,view,modality,license"]
+    told = ("COVID-19,PA,X-ray", "COVID-19,L,X-ray", "No Finding,AP,X-ray", "Tuberculosis,PA,X-ray", "SARS,Axial,CT")
+    for n, facts in enumerate(told):
+        synthetic.write_png(source / "images" / f"{n}.png", np.eye(16) * (n + 1) / 5)
+        rows.append(f"{n}.png,{facts},CC BY {n}")
+    (source / "metadata.csv").write_text("\n".join(rows))
+    app = show()
+    app.text_input[-2].set_value(str(source))
+    app = press(app, "Add")
+    table = app.dataframe[0].value
+    assert dict(zip(table["Finding"], table["Class"], strict=True)) == {
+        "COVID-19": "COVID-19",
+        "No Finding": "normal",
+        "Tuberculosis": "",
+        "SARS": "other pneumonia",
+    }
+    modality, view = app.get("button_group")
+    assert modality.value == ["X-ray"] and set(view.value) == {"PA", "AP"}
+    assert "1 Tuberculosis" in captions(app) and "1 image of the view L" in captions(app)
+    app = settled(view.set_value(["PA", "AP", "L"]).run())
+    app = finished(press(app, "Add these images"))
+    assert any("**3** images" in text.value for text in app.markdown)
+    assert any("1 Tuberculosis" in info.value for info in app.info)
+    assert {"CC BY 0", "CC BY 1", "CC BY 2"} <= set(captions(app).replace(":material/copyright: ", "").splitlines())
+
+
+def test_an_import_that_was_cut_off_is_told_and_can_be_discarded(home, tmp_path):
+    def cut_off(part, message):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adding.add(write_chest(tmp_path / "elsewhere"), progress=cut_off)
+    app = show()
+    assert "The import of elsewhere was cut off" in app.info[0].value
+    assert not press(app, "Discard").info
 
 
 def test_adding_nothing_asks_for_something(home):

@@ -377,6 +377,22 @@ def test_data_add_list_and_audit(run, home, tiny_model, tmp_path):
     assert {"kind", "severity", "sentence", "paths", "pairs"} == set(report["findings"][0])
 
 
+def test_data_add_maps_findings_to_classes(run, home, tmp_path):
+    rows = ["filename,finding,view,modality"]
+    for n, told in enumerate(("COVID-19,PA,X-ray", "SARS,L,X-ray", "No Finding,AP,X-ray", "Unknown,PA,X-ray")):
+        (tmp_path / "cohen" / "images").mkdir(parents=True, exist_ok=True)
+        synthetic.write_png(tmp_path / "cohen" / "images" / f"{n}.png", np.eye(16))
+        rows.append(f"{n}.png,{told}")
+    (tmp_path / "cohen" / "metadata.csv").write_text("\n".join(rows))
+    result = run("data", "add", "cohen", "--map", "No Finding=healthy", "--view", "PA", "--view", "L", "--view", "AP")
+    assert "SARS: other pneumonia" in result.out and "Unknown: left out" in result.out
+    assert "Added cohen: 3 images of 3 classes." in result.out and "1 Unknown" in result.out
+    again = run("data", "add", "cohen", "--map", "No Finding=healthy", "--view", "PA", "--view", "L", "--view", "AP")
+    assert "cohen is here already, with the same 3 images: nothing was changed." in again.out
+    assert "1 image of the view L" in run("data", "add", "cohen", "--name", "frontal").out
+    assert "No image has the view XX" in run("data", "add", "cohen", "--view", "XX").err
+
+
 def test_data_add_synthetic_draws_a_dataset(run, home, monkeypatch):
     small = partial(synthetic.write_dataset, counts={"train": 2, "test": 1}, size=32)
     monkeypatch.setattr(synthetic, "write_dataset", small)

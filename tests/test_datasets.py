@@ -316,24 +316,24 @@ def test_fingerprint_knows_content_and_label_but_no_place_or_order(tmp_path):
 def test_add_a_folder_once(tmp_path):
     source = make(tmp_path / "my set", "train/A/1.png", "train/B/2.png", "train/B/run.exe")
     progress = []
-    added = adding.add(source, tmp_path / "data", progress=lambda part, message: progress.append(part))
-    assert added.name == "my_set" and len(added.items) == 2
+    added, new = adding.add(source, tmp_path / "data", progress=lambda part, message: progress.append(part))
+    assert new and added.name == "my_set" and len(added.items) == 2
     assert not list(added.root.rglob("*.exe"))
     assert progress[-1] == 1
-    assert adding.add(source, tmp_path / "data") == added
+    assert adding.add(source, tmp_path / "data") == (added, False)
     make(source, "train/A/3.png")
     with pytest.raises(DatasetError, match="another name"):
         adding.add(source, tmp_path / "data")
-    assert len(adding.add(source, tmp_path / "data", name="other").items) == 3
+    assert len(adding.add(source, tmp_path / "data", name="other").dataset.items) == 3
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["my_set", "other"]
 
 
 def test_add_a_zip(tmp_path):
     (tmp_path / "set.zip").write_bytes(make_zip(GOOD_ZIP).getvalue())
-    added = adding.add(tmp_path / "set.zip", tmp_path / "data")
+    added, _ = adding.add(tmp_path / "set.zip", tmp_path / "data")
     assert added.name == "set"
     assert sorted(p.name for p in added.root.rglob("*") if p.is_file()) == ["1.png", "2.png"]
-    assert adding.add_zip(make_zip(GOOD_ZIP), "set", tmp_path / "data") == added
+    assert adding.add_zip(make_zip(GOOD_ZIP), "set", tmp_path / "data") == (added, False)
 
 
 def encrypted() -> io.BytesIO:
@@ -376,7 +376,7 @@ def linked() -> io.BytesIO:
 def test_a_bad_zip_leaves_nothing(tmp_path, file, sentence):
     with pytest.raises(CovidCnnError, match=sentence):
         adding.add_zip(file, "set", tmp_path / "data")
-    assert list((tmp_path / "data").iterdir()) == []
+    assert list(tmp_path.glob("data/*")) == []
     assert not list(tmp_path.rglob("evil.png"))
 
 
@@ -384,7 +384,7 @@ def test_add_from_kaggle(tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
     cache = make(tmp_path / "cache" / "versions" / "4", "xray/train/A/1.png", "xray/train/B/2.png")
     monkeypatch.setattr(kagglehub, "dataset_download", lambda handle: {"me/x-rays": str(cache)}[handle])
-    added = adding.add("kaggle:me/x-rays", tmp_path / "data")
+    added, _ = adding.add("kaggle:me/x-rays", tmp_path / "data")
     assert added.name == "x-rays" and added.classes == ("A", "B")
     with pytest.raises(DatasetError, match=r"could not be reached for me/other .*by hand"):
         adding.add("kaggle:me/other", tmp_path / "data")
@@ -410,8 +410,114 @@ def test_add_synthetic(tmp_path, monkeypatch):
         return make(folder, "train/NORMAL/synthetic_0.png", "train/PNEUMONIA/synthetic_1.png")
 
     monkeypatch.setattr("covid_cnn.synthetic.write_dataset", write)
-    added = adding.add("synthetic", tmp_path)
-    assert added.synthetic and added.root == tmp_path / "synthetic"
+    added, new = adding.add("synthetic", tmp_path)
+    assert new and added.synthetic and added.root == tmp_path / "synthetic"
+
+
+COVID_ROWS = [
+    {"filename": "a.png", "finding": "COVID-19", "view": "PA", "modality": "X-ray", "license": "CC0"},
+    {"filename": "b.png", "finding": "SARS", "view": "L", "modality": "X-ray", "license": "CC BY"},
+    {"filename": "c.png", "finding": "No Finding", "view": "AP", "modality": "X-ray", "license": ""},
+    {"filename": "d.png", "finding": "Tuberculosis", "view": "AP", "modality": "X-ray", "license": ""},
+]
+
+
+def test_findings_become_classes_when_they_are_added(tmp_path):
+    source = make_metadata(tmp_path / "findings", COVID_ROWS)
+    added, _ = adding.add(source, tmp_path / "data")
+    assert {item.path.name: item.label for item in added.items} == {"a.png": "COVID-19", "c.png": "normal"}
+    assert added.items[0].facts["license"] == "CC0"
+    assert "1 image of the view L" in added.notes[0] and "1 Tuberculosis" in added.notes[1]
+    assert adding.add(source, tmp_path / "data") == (added, False)
+
+    def lateral_too(sheet):
+        return sheet.chosen({"Tuberculosis": "other"}, ["PA", "AP", "L"])
+
+    with pytest.raises(DatasetError, match="another name"):
+        adding.add(source, tmp_path / "data", choose=lateral_too)
+    more, _ = adding.add(source, tmp_path / "data", name="more", choose=lateral_too)
+    assert [item.label for item in more.items] == ["COVID-19", "other pneumonia", "normal", "other"]
+    assert adding.add(more.root, tmp_path / "data", name="again").dataset.classes == more.classes
+
+
+def test_findings_of_a_zip_become_classes(tmp_path):
+    root = make_metadata(tmp_path / "findings", COVID_ROWS)
+    packed = {f"outer/{path.relative_to(root)}": path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    sheet = adding.sheet(make_zip(packed), "set")
+    assert sheet and sheet.findings() == {row["finding"]: 1 for row in COVID_ROWS}
+    added, _ = adding.add_zip(make_zip(packed), "set", tmp_path / "data")
+    assert added.classes == ("COVID-19", "normal")
+    assert adding.sheet(make(tmp_path / "plain", "A/1.png")) is None
+
+
+def test_findings_that_are_given_no_class_at_all(tmp_path):
+    source = make_metadata(tmp_path / "findings", COVID_ROWS)
+    with pytest.raises(DatasetError, match="No image would be left"):
+        adding.add(source, tmp_path / "data", choose=lambda sheet: sheet.chosen({"COVID-19": "", "No Finding": ""}))
+
+
+class Killed(BaseException):
+    """As the end of a process: nothing catches it."""
+
+
+def killed_after(files: int):
+    def progress(part, message):
+        if message.startswith(f"Copied {files} "):
+            raise Killed
+
+    return progress
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_import_that_is_cut_off_goes_on_where_it_was(tmp_path, monkeypatch, packed):
+    names = [f"{label}/{n}.png" for label in "AB" for n in range(5)]
+    root = make(tmp_path / "set", *names)
+    archive = make_zip({name: name.encode() for name in names})
+
+    def again(progress=None):
+        if packed:
+            return adding.add_zip(archive, "set", tmp_path / "data", progress)
+        return adding.add(root, tmp_path / "data", progress=progress)
+
+    with pytest.raises(Killed):
+        again(killed_after(6))
+    assert datasets.discover(tmp_path / "data") == ([], []), "half a dataset is none"
+    assert adding.unfinished(tmp_path / "data") == ["set"]
+
+    read = []
+    for source in (adding._Folder, adding._Zip):
+
+        def pieces(self, place, pieces=source.pieces):
+            read.append(place.as_posix())
+            return pieces(self, place)
+
+        monkeypatch.setattr(source, "pieces", pieces)
+    added, new = again()
+    assert new and len(added.items) == 10 and len(read) == 4
+    assert {item.path.relative_to(added.root).as_posix(): item.path.read_text() for item in added.items} == {
+        name: name for name in names
+    }
+    assert adding.unfinished(tmp_path / "data") == []
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["set"]
+
+
+def test_an_import_does_not_go_on_with_the_files_of_another(tmp_path):
+    source = make(tmp_path / "set", "A/1.png", "B/2.png")
+    with pytest.raises(Killed):
+        adding.add(source, tmp_path / "data", progress=killed_after(1))
+    for name in ("A/1.png", "B/2.png"):
+        (source / name).write_text(name[::-1])  # of the same size
+    added, _ = adding.add(source, tmp_path / "data")
+    assert {item.path.read_text() for item in added.items} == {"gnp.1/A", "gnp.2/B"}
+
+
+def test_what_was_cut_off_can_be_discarded(tmp_path):
+    with pytest.raises(Killed):
+        adding.add(make(tmp_path / "a-b", "A/1.png"), tmp_path / "data", progress=killed_after(1))
+    adding.discard("a", tmp_path / "data")
+    assert adding.unfinished(tmp_path / "data") == ["a-b"]
+    adding.discard("a-b", tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []
 
 
 def test_add_nothing(tmp_path):

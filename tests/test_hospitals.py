@@ -182,7 +182,7 @@ def test_what_is_written_is_what_was_gathered(folder, home):
     gathered = hospitals.gather(folder)
     dataset = hospitals.write(gathered)
     assert dataset.root == paths.data_dir() / hospitals.NAME
-    assert dataset.notes == ()
+    assert dataset.notes == gathered.notes
     written = {item.path.name: item for item in dataset.items}
     assert len(written) == len(dataset.items) == len(gathered.items)
     patients = {}

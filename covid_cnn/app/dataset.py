@@ -14,6 +14,7 @@ from covid_cnn.datasets import Dataset
 def page() -> None:
     """Show the page."""
     st.title("Dataset")
+    adding.under_way()
     found, problems = indexed.every()
     for problem in problems:
         st.warning(plain(problem), icon=":material/folder_off:")
@@ -21,9 +22,6 @@ def page() -> None:
         st.write("There is no dataset here yet. A first one is a click away:")
         adding.ways()
         return
-    if added := st.session_state.pop("dataset_added", ""):
-        st.session_state["dataset_name"] = added
-        st.toast(f"Added {plain(added)}", icon=":material/check:")
     by_name = {dataset.name: dataset for dataset in found}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Dataset", list(by_name), key="dataset_name", persist_state="session", width=420)

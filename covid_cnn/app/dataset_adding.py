@@ -1,16 +1,58 @@
 """Bring data in: drawn by the program, from Kaggle, or a person's own images."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
+import pandas as pd
 import streamlit as st
 
-from covid_cnn import adding
-from covid_cnn.adding import Progress
+from covid_cnn import adding, findings
+from covid_cnn.adding import Added, Choose, Progress
+from covid_cnn.app import working
 from covid_cnn.app.shared import plain
-from covid_cnn.datasets import Dataset
 from covid_cnn.errors import CovidCnnError
+from covid_cnn.findings import Choice, Sheet
+from covid_cnn.jobs import Job
+
+JOB = "dataset_adding"  # keys of the session: what is being added,
+CHOSEN = "dataset_chosen"  # and what will be, once its findings have their classes
+
+
+class _Chosen(NamedTuple):
+    """A source whose findings are to become classes."""
+
+    source: Path | BinaryIO
+    name: str
+    sheet: Sheet
+
+
+def under_way() -> None:
+    """What is being added, and what came of it; and the question which findings are which class."""
+    if CHOSEN in st.session_state:
+        _ask(st.session_state[CHOSEN])
+    job: Job[Added] | None = st.session_state.get(JOB)
+    if job is None:
+        return
+    if job.running:
+        working.watch(job, "dataset_adding")
+        return
+    del st.session_state[JOB]
+    if job.result is None:
+        st.error(plain(job.problem), icon=":material/error:")
+        return
+    dataset, new = job.result
+    st.session_state["dataset_name"] = dataset.name
+    if new:
+        st.toast(f"Added {plain(dataset.name)}", icon=":material/check:")
+        for note in dataset.notes:
+            st.info(plain(note), icon=":material/filter_alt:")
+    else:
+        st.info(
+            f"{plain(dataset.name)} is here already, with the same {len(dataset.items)} images: nothing was changed.",
+            icon=":material/check:",
+        )
 
 
 @st.dialog("Add a dataset", width="large", icon=":material/add:")
@@ -21,6 +63,15 @@ def dialog() -> None:
 
 def ways() -> None:
     """The ways to add a dataset, beside each other."""
+    for name in adding.unfinished():
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.info(
+                f"The import of {plain(name)} was cut off. Add it again, and it goes on where it was.",
+                icon=":material/resume:",
+            )
+            if st.button("Discard", key=f"dataset_discard_{name}", icon=":material/delete:"):
+                adding.discard(name)
+                st.rerun()
     drawn, kaggle, own = st.columns(3, border=True)
     with drawn:
         st.markdown("##### :material/draw: Synthetic radiographs")
@@ -29,7 +80,7 @@ def ways() -> None:
             "internet: made for trying everything out."
         )
         if st.button("Draw synthetic radiographs", type="primary", width="stretch"):
-            _add(lambda progress: adding.add("synthetic", progress=progress))
+            _begin(lambda progress: adding.add("synthetic", progress=progress))
     with kaggle:
         _kaggle()
     with own:
@@ -42,7 +93,7 @@ def _kaggle() -> None:
         handle = st.text_input("Owner/name", adding.KAGGLE_DEFAULT, help="As in the address of the dataset's page.")
         if st.form_submit_button("Download", width="stretch"):
             source = f"kaggle:{handle.strip().removeprefix('https://www.kaggle.com/datasets/')}"
-            _add(lambda progress: adding.add(source, progress=progress))
+            _begin(lambda progress: adding.add(source, progress=progress))
     st.caption(
         "The one that is filled in has 188 chest X-rays, collected by Jordan Micah Bennett. The licences are those of "
         "its sources: NORMAL is from Kermany et al. 2018, children of one to five years (CC BY 4.0); PNEUMONIA from "
@@ -59,38 +110,108 @@ def _own() -> None:
         name = st.text_input("Call it", placeholder="As its file or folder").strip()
         if st.form_submit_button("Add", width="stretch"):
             if upload:
-                _add(lambda progress: adding.add_zip(upload, name or Path(upload.name).stem, progress=progress))
+                _offer(upload, name or Path(upload.name).stem)
             elif folder.strip():
                 path = Path(folder.strip()).expanduser().absolute()
-                _add(lambda progress: adding.add(path, name=name or None, progress=progress))
+                _offer(path, name or (path.name if path.is_dir() else path.stem))
             else:
                 st.error("Choose a .zip file, or give the path of a folder.")
     st.caption(
         "Sorted into folders by class (`NORMAL/`, `PNEUMONIA/`), or by split and class (`train/NORMAL/`), or with a "
-        "`metadata.csv` that has the columns `filename` and `finding`. The images are copied and stay on this computer."
+        "`metadata.csv` that has the columns `filename` and `finding`: which finding is which class is asked next. "
+        "The images are copied and stay on this computer."
     )
 
 
-def _add(add: Callable[[Progress], Dataset]) -> None:
-    """Add a dataset with a progress bar, and show it; or say why it cannot be added."""
+def _offer(source: Path | BinaryIO, name: str) -> None:
+    """Add a source, or ask first which of its findings are which class."""
     try:
-        with _progress() as progress:
-            added = add(progress)
+        sheet = adding.sheet(source, name)
     except CovidCnnError as error:
         st.error(plain(str(error)))
         return
-    st.session_state["dataset_added"] = added.name
+    if sheet is None:
+        _begin(_work(source, name, Sheet.proposed))
+        return
+    st.session_state[CHOSEN] = _Chosen(source, name, sheet)
     st.rerun()
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    bar = st.progress(0.0, "Starting")
-    try:
+def _work(source: Path | BinaryIO, name: str, choose: Choose) -> Callable[[Progress], Added]:
+    def work(progress: Progress) -> Added:
+        if isinstance(source, Path):
+            return adding.add(source, name=name, progress=progress, choose=choose)
+        return adding.add_zip(source, name, progress=progress, choose=choose)
 
-        def show(part: float, message: str) -> None:
-            bar.progress(part, plain(message))
+    return work
 
-        yield show
-    finally:
-        bar.empty()
+
+def _begin(work: Callable[[Progress], Added]) -> None:
+    """Add a dataset in the background, whatever becomes of the page."""
+    job = st.session_state[JOB] = Job(work)
+    job.wait(working.SOON)
+    st.rerun()
+
+
+# Findings
+
+
+@st.dialog("Which finding is which class?", width="large", icon=":material/account_tree:", on_dismiss=lambda: _drop())
+def _ask(chosen: _Chosen) -> None:
+    sheet = chosen.sheet
+    st.write(
+        f"The metadata of **{plain(chosen.name)}** tell a finding of each image. Change the class of a finding by "
+        "clicking on it; findings without a class are left out."
+    )
+    with st.container(horizontal=True):
+        modalities = _pills("Modality", sheet.modalities(), findings.radiographs)
+        views = _pills("View", sheet.views(modalities), findings.frontal_views)
+    choice = Choice(_classes(sheet), views, modalities)
+    counted = Counter(sheet.taken(choice).values())
+    told = ", ".join(f"**{n}** {plain(label)}" for label, n in counted.most_common())
+    st.markdown(f"Taken: {told or 'no image'}.")
+    for note in sheet.notes(choice):
+        st.caption(plain(note))
+    with st.container(horizontal=True):
+        if st.button("Add these images", type="primary", icon=":material/add:", disabled=not counted):
+            _drop()
+            _begin(_work(chosen.source, chosen.name, lambda _: choice))
+        if st.button("Cancel"):
+            _drop()
+            st.rerun()
+
+
+def _drop() -> None:
+    st.session_state.pop(CHOSEN, None)
+
+
+def _pills(label: str, counted: dict[str, int], default: Callable[[list[str]], list[str]]) -> list[str]:
+    """Which of these to take; asked only where there is a choice."""
+    if len(counted) < 2:
+        return list(counted)
+    names = list(counted)
+    return st.pills(
+        label,
+        names,
+        selection_mode="multi",
+        default=default(names),
+        format_func=lambda name: f"{name} ({counted[name]})",
+        key=f"dataset_{label}_{'_'.join(names)}",
+    )
+
+
+def _classes(sheet: Sheet) -> dict[str, str]:
+    """The class of each finding, as a person edited it."""
+    counted = sheet.findings()
+    proposed = sheet.proposed().classes
+    rows = [
+        {"Finding": finding or "none given", "Images": n, "Class": proposed[finding]} for finding, n in counted.items()
+    ]
+    edited = st.data_editor(
+        pd.DataFrame(rows),
+        hide_index=True,
+        disabled=("Finding", "Images"),
+        column_config={"Class": st.column_config.TextColumn(help="Empty: left out", max_chars=60)},
+        key="dataset_findings",
+    )
+    return dict(zip(counted, edited["Class"].fillna("").astype(str), strict=True))

@@ -54,13 +54,14 @@ def result(key: Hashable, work: Work[T], start: str, at_once: bool = False) -> T
         job = begin(key, work)
         job.wait(SOON)
     if job.running:
-        _watch(job, hash(key))
+        watch(job, str(hash(key)))
         return None
     return cast("T | None", job.result)
 
 
 @st.fragment(run_every=1.0)
-def _watch(job: Job[Any], name: int) -> None:
+def watch(job: Job[Any], name: str) -> None:
+    """Its progress, with a button that stops it; the page runs anew once it has ended."""
     if not job.running:
         st.rerun()
     st.progress(min(max(job.part, 0.0), 1.0), plain(job.message))
