@@ -61,7 +61,8 @@ def test_without_a_model_a_sample_leads_to_the_training():
 
 
 def test_it_has_a_door_to_every_other_page():
-    assert [link.proto.label for link in start().get("page_link")] == ["Predict", "Train", "Dataset"]
+    doors = [link.proto.label for link in start().get("page_link")]
+    assert doors == ["Predict", "Train", "Dataset", "Evaluate", "Tour"]
 
 
 def test_without_the_real_samples_the_drawn_ones_remain(monkeypatch):

@@ -9,11 +9,12 @@ from covid_cnn.app import shared
 from covid_cnn.errors import CovidCnnError
 from covid_cnn.samples import SAMPLES
 
+SAMPLE = "predict_sample"  # in the session: the sample to ask about
 CARD = 200  # px wide
 
 
-def choose(state: str) -> bool:
-    """A card for each sample, whose button puts its key under ``state`` of the session; tells if one was pressed."""
+def choose() -> bool:
+    """A card for each sample, whose button puts its key under ``SAMPLE`` of the session; tells if one was pressed."""
     pressed = False
     with st.container(horizontal=True, gap="small"):
         for key, sample in SAMPLES.items():
@@ -27,13 +28,13 @@ def choose(state: str) -> bool:
                 st.caption(sample.story)
                 kind: Literal["primary", "secondary"] = "primary" if key == "chest" else "secondary"
                 pressed |= st.button(
-                    "Ask the model", key=f"try {key}", type=kind, on_click=_keep, args=(state, key), width="stretch"
+                    "Ask the model", key=f"try {key}", type=kind, on_click=_keep, args=(key,), width="stretch"
                 )
     return pressed
 
 
-def _keep(state: str, key: str) -> None:
-    st.session_state[state] = key
+def _keep(key: str) -> None:
+    st.session_state[SAMPLE] = key
 
 
 @st.cache_data(show_spinner=False)

@@ -1,5 +1,7 @@
 """The pages of the app, and the way from one to another."""
 
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,16 +14,19 @@ START, PREDICT, TRAIN, DATASET, EVALUATE, TOUR = "start", "predict", "train", "d
 
 def every() -> dict[str, StreamlitPage]:
     """All pages by name, in the order of the navigation; made anew, for a page object belongs to one run of the app."""
-    from covid_cnn.app import dataset, evaluate, home, predict, tour, train  # here, because they import this module
-
     return {
-        START: st.Page(home.page, title="Start", icon=":material/home:", default=True),
-        PREDICT: st.Page(predict.page, title="Predict", icon=":material/radiology:", url_path=PREDICT),
-        TRAIN: st.Page(train.page, title="Train", icon=":material/model_training:", url_path=TRAIN),
-        DATASET: st.Page(dataset.page, title="Dataset", icon=":material/photo_library:", url_path=DATASET),
-        EVALUATE: st.Page(evaluate.page, title="Evaluate", icon=":material/monitoring:", url_path=EVALUATE),
-        TOUR: st.Page(tour.page, title="Tour", icon=":material/tour:", url_path=TOUR),
+        START: st.Page(_drawn_by("home"), title="Start", icon=":material/home:", default=True),
+        PREDICT: st.Page(_drawn_by("predict"), title="Predict", icon=":material/radiology:", url_path=PREDICT),
+        TRAIN: st.Page(_drawn_by("train"), title="Train", icon=":material/model_training:", url_path=TRAIN),
+        DATASET: st.Page(_drawn_by("dataset"), title="Dataset", icon=":material/photo_library:", url_path=DATASET),
+        EVALUATE: st.Page(_drawn_by("evaluate"), title="Evaluate", icon=":material/monitoring:", url_path=EVALUATE),
+        TOUR: st.Page(_drawn_by("tour"), title="Tour", icon=":material/tour:", url_path=TOUR),
     }
+
+
+def _drawn_by(module: str) -> Callable[[], None]:
+    """What draws a page; it is imported when the page is opened, so that no page waits for the libraries of others."""
+    return lambda: import_module(f"covid_cnn.app.{module}").page()
 
 
 def switch(name: str) -> NoReturn:

@@ -20,7 +20,7 @@ from covid_cnn.imaging import Radiograph
 from covid_cnn.samples import SAMPLES, Sample
 
 # Keys of the session that other pages set before they switch to this one.
-MODEL, SAMPLE, PATH = "predict_model", "predict_sample", "predict_path"
+MODEL, PATH = "predict_model", "predict_path"
 
 
 def page() -> None:
@@ -37,7 +37,7 @@ def page() -> None:
         if not sources:
             model_picker.trust(model)
             st.info("Upload an X-ray, or try one of these.", icon=":material/upload:")
-            gallery.choose(SAMPLE)
+            gallery.choose()
         elif len(sources) == 1:
             folder.forget()
             (key,) = sources
@@ -79,7 +79,7 @@ def _choose_images() -> dict[str, Source]:
         "Or try a sample",
         list(SAMPLES),
         format_func=lambda key: SAMPLES[key].title,
-        key=SAMPLE,
+        key=gallery.SAMPLE,
         wrap=True,
         help="\n\n".join(f"**{sample.title}.** {sample.story}" for sample in SAMPLES.values()),
     )
@@ -87,7 +87,7 @@ def _choose_images() -> dict[str, Source]:
     images = [upload for upload in uploads if upload not in archives]
     chosen = {upload.file_id: Source(upload.name, partial(_read_upload, upload)) for upload in images}
     chosen |= folder.unpack(archives)
-    if not uploads and (sample := st.session_state.get(SAMPLE)):
+    if not uploads and (sample := st.session_state.get(gallery.SAMPLE)):
         chosen[f"sample {sample}"] = Source(SAMPLES[sample].title, partial(_read_sample, SAMPLES[sample]))
         st.caption(SAMPLES[sample].story)
     if not chosen and (path := st.session_state.get(PATH)):
