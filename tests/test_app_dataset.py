@@ -258,6 +258,27 @@ def test_an_image_shows_its_patients_others_and_its_licence(home):
     assert any(table.columns.tolist() == ["Finding", "Class", "Images"] for table in tables)
 
 
+def test_images_by_what_a_model_answers(chest, default_model):
+    (chest.parent.parent / "models").mkdir()
+    (chest.parent.parent / "models" / default_model.name).symlink_to(default_model)
+    app = show()
+    app = settled(app.selectbox(key="dataset_model_my_chest_x").set_value(default_model.name).run())
+    app = finished(press(app, "Ask the model"))
+    called = [line for line in captions(app).splitlines() if "called" in line]
+    assert called and "Page 1 of 2: images 1 to 24 of 32" in captions(app)
+    app = settled(app.selectbox(key="dataset_order_my_chest_x").set_value("Least sure").run())
+    shares = [float(line.split(", ")[-1]) for line in captions(app).splitlines() if "called" in line]
+    assert shares == sorted(shares) and len(shares) == 24
+    app = settled(app.selectbox(key="dataset_answer_my_chest_x").set_value("Wrong").run())
+    shown = [line for line in captions(app).splitlines() if "called" in line]
+    assert all(":material/close:" in line for line in shown)
+
+    app = settled(app.selectbox(key="dataset_answer_my_chest_x").set_value("Any").run())
+    app = settled(app.button(key="dataset_view_0").click().run())
+    app = finished(press(app, "Ask the model"))
+    assert app.button(key="dataset_alike_5") and not [b for b in app.button if b.key == "dataset_alike_6"]
+
+
 def test_the_map_shows_where_a_model_sees_the_images(chest, default_model):
     (chest.parent.parent / "models").mkdir()
     (chest.parent.parent / "models" / default_model.name).symlink_to(default_model)

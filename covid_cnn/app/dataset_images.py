@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,8 @@ import streamlit as st
 from PIL import Image, ImageOps
 
 from covid_cnn import imaging, looks
-from covid_cnn.app import pages, working
+from covid_cnn.app import dataset_answers, pages, working
+from covid_cnn.app.dataset_answers import Told
 from covid_cnn.app.shared import SYNTHETIC, plain
 from covid_cnn.datasets import Dataset, Item
 from covid_cnn.errors import ImageError
@@ -29,6 +30,11 @@ ORDERS: dict[str, Callable[[Look | None], float] | None] = {
     "Brightness": lambda look: look.brightness if look else math.inf,
     "Contrast": lambda look: look.contrast if look else math.inf,
 }
+# The same by what a model answers, once one is chosen.
+SURE: dict[str, Callable[[Told | None], float]] = {
+    "Least sure": lambda told: told.probability if told else math.inf,
+    "Most sure": lambda told: -told.probability if told else math.inf,
+}
 
 
 @st.fragment
@@ -46,8 +52,16 @@ def show(dataset: Dataset) -> None:
             icon=":material/search:",
             width=CARD,
         )
-        order = st.selectbox("Sort by", list(ORDERS), key=f"dataset_order_{dataset.name}", width=CARD)
+        model, kind = dataset_answers.choose(dataset, CARD)
+        orders = [*ORDERS, *(SURE if model != dataset_answers.NO_MODEL else ())]
+        order = st.selectbox("Sort by", orders, key=f"dataset_order_{dataset.name}", width=CARD)
         size = st.selectbox("Images a page", PAGE_SIZES, index=1, key="dataset_size", width=CARD)
+    told: dict[Path, Told] = {}
+    if model != dataset_answers.NO_MODEL:
+        answered = dataset_answers.of(dataset, model)
+        if answered is None:
+            return
+        told = answered
     items = [
         item
         for item in dataset.items
@@ -56,24 +70,27 @@ def show(dataset: Dataset) -> None:
         and (not sources or item.source in sources)
         and (not views or item.facts.get("view") in views)
         and words.strip().lower() in f"{item.path.name} {item.patient}".lower()
+        and dataset_answers.KINDS[kind](told.get(item.path))
     ]
     if not items:
         st.info("No image fits these filters.", icon=":material/filter_alt_off:")
         return
-    if (value := ORDERS[order]) is not None:
+    if order in SURE:
+        items.sort(key=lambda item: SURE[order](told.get(item.path)))
+    elif (value := ORDERS[order]) is not None:
         seen = working.result(("looks", dataset.root, len(items)), lambda tell: _looks(items, tell), "Read the images")
         if seen is None:
             return
         items.sort(key=lambda item: value(seen.get(item.path)))
     count = math.ceil(len(items) / size)
-    chosen = dataset.name, *splits, *labels, *sources, *views, words, order, size
+    chosen = dataset.name, *splits, *labels, *sources, *views, words, model, kind, order, size
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         place = st.empty()
         number = st.pagination(count, key=f"dataset_page_{hash(chosen)}")  # another choice starts at page 1
     first = size * (number - 1)
     last = min(first + size, len(items))
     place.caption(f"Page {number} of {count}: images {first + 1} to {last} of {len(items)}", width="content")
-    cards(items[first:last], [f"dataset_view_{n}" for n in range(first, last)])
+    cards(items[first:last], [f"dataset_view_{n}" for n in range(first, last)], told)
 
 
 def _filter(dataset: Dataset, label: str, options: Sequence[str], shown: Callable[[str], str] = str) -> list[str]:
@@ -95,15 +112,15 @@ def _looks(items: Sequence[Item], tell: Progress) -> dict[Path, Look]:
     return {item.path: look for item, look in zip(items, seen, strict=True) if isinstance(look, Look)}
 
 
-def cards(items: Sequence[Item], keys: Sequence[str]) -> None:
-    """Small images beside each other, each with a button that opens it."""
+def cards(items: Sequence[Item], keys: Sequence[str], told: Mapping[Path, Told] | None = None) -> None:
+    """Small images beside each other, each with a button that opens it, and with what a model answers to it."""
     small = looks.thumbnails([item.path for item in items])
     with st.container(horizontal=True):
         for item, jpeg, key in zip(items, small, keys, strict=True):
-            card(item, jpeg, key)
+            card(item, jpeg, key, (told or {}).get(item.path))
 
 
-def card(item: Item, jpeg: bytes | ImageError, key: str) -> None:
+def card(item: Item, jpeg: bytes | ImageError, key: str, told: Told | None = None) -> None:
     """A small image, or the reason why there is none, with its class and split and a button that opens it."""
     with st.container(border=True, width=CARD, gap="xsmall"):
         if isinstance(jpeg, ImageError):
@@ -115,6 +132,9 @@ def card(item: Item, jpeg: bytes | ImageError, key: str) -> None:
                 st.badge("Synthetic", icon=":material/draw:", color="violet")
         st.text(item.label)
         st.caption(SPLIT_NAMES[item.split] if item.split else plain(item.source))
+        if told:
+            icon = {None: "question_mark", True: "check", False: "close"}[told.right]
+            st.caption(f":material/{icon}: called {plain(told.label)}, {told.probability:.2f}")
         if licence := item.facts.get("license"):
             st.caption(f":material/copyright: {plain(licence)}")
         if st.button("View", key=key, icon=":material/zoom_in:", width="stretch"):
@@ -136,7 +156,11 @@ def opened(dataset: Dataset) -> None:
         _view(item, dataset)
 
 
-@st.dialog("Image", width="large", icon=":material/radiology:")
+def _closed() -> None:
+    st.session_state.pop(OPENED, None)
+
+
+@st.dialog("Image", width="large", icon=":material/radiology:", on_dismiss=_closed)
 def _view(item: Item, dataset: Dataset) -> None:
     picture, facts = st.columns([3, 2], gap="medium")
     try:
@@ -172,3 +196,8 @@ def _view(item: Item, dataset: Dataset) -> None:
     if others:
         st.markdown(f"**Of the same patient**, {len(others)}")
         cards(others[:SHOWN], [f"dataset_same_{n}" for n in range(min(SHOWN, len(others)))])
+    alike = dataset_answers.alike(dataset, item) if radiograph else ()
+    if alike is None:
+        st.session_state[OPENED] = item  # the page runs anew once the model has answered, and opens it again
+    elif alike:
+        cards(alike, [f"dataset_alike_{n}" for n in range(len(alike))])
