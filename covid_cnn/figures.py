@@ -166,11 +166,20 @@ def calibration_diagram(bins: Sequence[dict]) -> Figure:
     above = [accuracy["high"] - accuracy["value"] for _, accuracy in values]
     heights = [accuracy["value"] for _, accuracy in values]
     axes.plot((0, 1), (0, 1), color="gray", linestyle="--", linewidth=1, label="calibrated")
-    axes.errorbar([x for x, _ in values], heights, (below, above), fmt="o", color="#0072B2", capsize=3)
+    axes.errorbar(
+        [x for x, _ in values],
+        heights,
+        (below, above),
+        fmt="o",
+        color="#0072B2",
+        capsize=3,
+        label="measured, on so many images",
+    )
     for one in bins:
-        axes.annotate(f" n = {one['n']}", (one["confidence"], one["accuracy"]["value"]), fontsize=8)
+        place = one["confidence"], one["accuracy"]["low"]
+        axes.annotate(str(one["n"]), place, (0, -4), textcoords="offset points", ha="center", va="top", fontsize=8)
     axes.set(xlabel="Probability of the more probable answer", ylabel="Share that is right, with its 95 % interval")
-    axes.set(xlim=(0, 1.08), ylim=(-0.03, 1.03))
+    axes.set(xlim=(0, 1.03), ylim=(-0.06, 1.03))
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")
     return figure

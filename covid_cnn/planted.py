@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from covid_cnn import imaging, synthetic
+from covid_cnn.reading import ahead
 from covid_cnn.what_if import stamp
 
 SIZE = 160  # pixels of a drawn image
@@ -40,12 +41,16 @@ def hospital(
     count : of the images
     marked : whether an ill, or a healthy, patient's image carries the letter: this hospital's habit
     """
-    images = []
-    for i in range(count):
+
+    def draw(i: int) -> np.ndarray:
         pixels = synthetic.draw(seed * 1_000_000 + i, opacities=bool(i % 2), size=size)
-        images.append(stamp(pixels, *PLACE, HEIGHT) if marked(bool(i % 2)) else pixels)
+        return stamp(pixels, *PLACE, HEIGHT) if marked(bool(i % 2)) else pixels
+
+    images = []
+    for image in ahead(range(count), draw):
+        images.append(image)
         if progress:
-            progress((i + 1) / count)
+            progress(len(images) / count)
     return Hospital(np.stack(images), np.arange(count) % 2 == 1)
 
 

@@ -112,6 +112,15 @@ def verdicts(bundle: Bundle, answers: Answers, question: str, threshold: float |
     return Verdicts(yes, no, answers.items, labels, scores, threshold, answers.flagged, answers.notes)
 
 
+def telling(bundle: Bundle, answers: Answers, question: str) -> bool:
+    """Whether the images hold both answers to a question, so that it has a curve."""
+    try:
+        labels = verdicts(bundle, answers, question).labels
+    except DatasetError:
+        return False
+    return bool(labels.any() and not labels.all())
+
+
 def report(asked: Verdicts) -> dict[str, Any]:
     """The report of ``evaluation.evaluate`` on verdicts, with ``out_of_distribution``, ``threshold`` and ``notes``."""
     probabilities = np.stack([1 - asked.scores, asked.scores], axis=1)

@@ -1,17 +1,21 @@
 """The Evaluate page, without a browser: asking in the background, and what is told of the answers."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 from pages import press, settled
 from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
-from covid_cnn import assessment, datasets, evaluation_report, questions
+from covid_cnn import assessment, cli, datasets, evaluation_report, questions, seen
 from covid_cnn.app import working
 from covid_cnn.bundle import Bundle
+from covid_cnn.errors import DatasetError
 from covid_cnn.evaluation import rows
 from covid_cnn.report import NOTICE
+from covid_cnn.store import Store
 
 
 @pytest.fixture
@@ -49,18 +53,45 @@ def test_a_model_is_asked_and_its_figures_are_those_of_the_command_line(with_mod
     assert any(NOTICE in warning.value for warning in app.warning)
     assert app.selectbox(key="evaluate_place").value == "drawn, test"
     app = finished(press(app, "Ask the model"))
-    model, items = Bundle(with_model / "models" / "tiny"), datasets.open("drawn").subset("test")
-    asked = questions.verdicts(model, assessment.ask_all(model, items), questions.POSITIVE)
     shown = app.dataframe[0].value
-    expected = rows(questions.report(asked))
+    app.session_state["evaluate_section"] = ":material/download: Take away"
+    command = settled(app.run()).code[0].value
+    assert command.startswith("python -m covid_cnn evaluate --data drawn --split test --model tiny --question positive")
+    page = with_model / "report.html"
+    done = CliRunner().invoke(cli.app, [*command.split()[3:], "--json", "--html", str(page)])
+    assert done.exit_code == 0, done.output
+    expected = rows(json.loads(done.stdout))
     assert shown["Metric"].tolist() == [title for title, _ in expected]
-    told = [f"{interval.value:.3f}" if interval else "undefined" for _, interval in expected]
-    assert shown["Value"].tolist() == told
+    assert shown["Value"].tolist() == [f"{told.value:.3f}" if told else "undefined" for _, told in expected]
+    bounds = [f"{told.low:.3f} to {told.high:.3f}" if told else "" for _, told in expected]
+    assert shown["95 % interval"].tolist() == bounds
+    assert all(bound in page.read_text() for bound in bounds)
+
+
+def test_images_that_a_model_has_learned_from_are_left_out(with_model):
+    data = with_model / "data" / "renamed"
+    for n, split in enumerate(("train", "test")):
+        for item in datasets.open("drawn").subset(split):
+            (data / item.label).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(item.path, data / item.label / f"{n}_{item.path.name}")
+    app = show()
+    app = settled(app.selectbox(key="evaluate_place").set_value("renamed").run())
+    assert app.toggle[0].label == "Leave out the 16 of these 24 images that tiny has learned from"
+    assert "8 of the 8 images" in app.markdown[0].value
+    app = settled(app.toggle[0].set_value(False).run())
+    assert "24 of the 24 images" in app.markdown[0].value
+    app = settled(app.selectbox(key="evaluate_place").set_value("drawn, train").run())
+    assert any("learned from all of these images" in warning.value for warning in app.warning)
+
+    told = CliRunner().invoke(cli.app, ["evaluate", "--data", "renamed", "--model", "tiny", "--unseen", "--json"])
+    assert told.exit_code == 0 and json.loads(told.stdout)["n"] == 8
+    (with_model / "data" / "drawn").unlink()
+    with pytest.raises(DatasetError, match="learned from drawn, which is not under data"):
+        seen.unseen(Bundle(with_model / "models" / "tiny"), [], datasets.discover()[0], Store())
+    assert any("cannot be told" in caption.value for caption in show().caption)
 
 
 def test_answers_that_are_kept_are_shown_at_once(with_model):
-    from covid_cnn.store import Store
-
     model = Bundle(with_model / "models" / "tiny")
     assessment.ask_all(model, datasets.open("drawn").subset("test"), Store())
     working._jobs().clear()

@@ -10,7 +10,7 @@ from covid_cnn.questions import Verdicts
 from covid_cnn.subgroups import Shares
 
 METRICS = ("Sensitivity", "Specificity")
-STEP = 54  # pixels of a row
+STEP, ROUND = 54, 110  # pixels of a row, and of what stands round the rows
 COLOURS = ("#14a098", "#f2a541")  # seen on white and on black, and told apart by colour-blind eyes
 
 
@@ -53,9 +53,9 @@ def dots(rows: Sequence[Shares]) -> None:
         color=alt.Color("Metric:N", legend=legend, scale=alt.Scale(domain=METRICS, range=COLOURS)),
     )
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
-        x=alt.X("value:Q", scale=share, title="with its 95 % interval"),
+        x=alt.X("value:Q", scale=share, title="with its 95 % interval", axis=alt.Axis(tickCount=5)),
         shape=alt.Shape("Metric:N", legend=legend, scale=alt.Scale(domain=METRICS)),
         tooltip=["Of", "Metric", *(alt.Tooltip(f"{key}:Q", format=".3f") for key in ("value", "low", "high")), "n"],
     )
     lines = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=share), x2="high:Q")
-    st.altair_chart(alt.layer(lines, points).properties(height=80 + STEP * len(rows)))
+    st.altair_chart(alt.layer(lines, points).properties(height=ROUND + STEP * len(rows)))

@@ -34,7 +34,7 @@ def show(models: list[str], found: list[Dataset]) -> None:
         if told is None:
             return
         asked = Asked(model, place, told)
-        question = _question(model)
+        question = _question(asked)
         verdicts = questions.verdicts(model, told, question)
     except CovidCnnError as error:
         st.error(plain(str(error)), icon=":material/error:")
@@ -66,17 +66,20 @@ def _unseen(model: Bundle, place: Place) -> Place:
     return place
 
 
-def _question(model: Bundle) -> str:
-    asked = questions.questions(model)
-    if not asked:
+def _question(asked: Asked) -> str:
+    """What is asked; to begin with, the first question to which these images hold both answers."""
+    model = asked.model
+    choices = questions.questions(model)
+    if not choices:
         raise CovidCnnError(f"Model {model.name} looks for no class and knows no healthy one: use the command line.")
+    telling = (one for one in choices if questions.telling(model, asked.answers, one))
     return st.segmented_control(
         "Question",
-        list(asked),
-        default=next(iter(asked)),
-        format_func=asked.__getitem__,
+        list(choices),
+        default=next(telling, next(iter(choices))),
+        format_func=choices.__getitem__,
         required=True,
-        key=f"evaluate_question_{model.name}",
+        key=f"evaluate_question_{model.name}_{asked.place.name}",
         help="The same answers, read as one question or the other. Images of classes that the model does not know "
         "count as ill in the second, and are left out of the first.",
     )

@@ -13,17 +13,30 @@ from covid_cnn.questions import Verdicts
 
 SHOWN = 5  # images of each kind
 STAMPED = 8  # images that letters are tried on
+DRAWING = "Drawing radiographs"
 
 
 class DrawnStory:
     """Told with a classifier that learns on the spot."""
 
-    def __init__(self) -> None:
-        self.learned, self.tested, self.other, self.classifier = _hospitals()
+    @property
+    def learned(self) -> Hospital:
+        """To learn from."""
+        return _hospital(1, 30, True)
+
+    @property
+    def tested(self) -> Hospital:
+        """To test with: the letter stands on the ill, as on those to learn from."""
+        return _hospital(2, 20, True)
+
+    @property
+    def other(self) -> Hospital:
+        """Another one, where the letter stands on the healthy."""
+        return _hospital(3, 20, False)
 
     def _verdicts(self, of: Hospital) -> Verdicts:
         items: list[Any] = [_Drawn(f"patient {i}") for i in range(len(of.ill))]
-        scores, flagged = self.classifier.predict(of.images), np.zeros(len(of.ill), bool)
+        scores, flagged = _classifier().predict(of.images), np.zeros(len(of.ill), bool)
         return Verdicts("ill", "healthy", items, of.ill, scores, 0.5, flagged, [])
 
     def images(self) -> None:
@@ -73,7 +86,7 @@ class DrawnStory:
     def what_if(self) -> None:
         verdicts = self._verdicts(self.tested)
         pixels = list(self.tested.images[~self.tested.ill][:STAMPED])
-        flips = planted.flips(lambda image: float(self.classifier.predict(image[None])[0]), pixels)
+        flips = planted.flips(lambda image: float(_classifier().predict(image[None])[0]), pixels)
         tour_screens.stamped(tour_screens.tried(flips, pixels, verdicts.threshold), verdicts)
 
     def instead(self) -> None:
@@ -103,18 +116,18 @@ class _Drawn(NamedTuple):
 
 
 @st.cache_resource(show_spinner=False)
-def _hospitals() -> tuple[Hospital, Hospital, Hospital, ThumbnailClassifier]:
-    """To learn from, to test with, and another hospital, where the letter stands on the healthy; and who learned."""
-    bar = st.progress(0.0, "Drawing radiographs")
-    drawn = []
-    for n, (count, on_the_ill) in enumerate(((40, True), (20, True), (20, False))):
+def _hospital(seed: int, count: int, on_the_ill: bool) -> Hospital:
+    """Drawn when it is first looked at, with a bar."""
+    bar = st.progress(0.0, DRAWING)
 
-        def marked(ill: bool, on_the_ill: bool = on_the_ill) -> bool:
-            return ill == on_the_ill
+    def show(part: float) -> None:
+        bar.progress(part, DRAWING)
 
-        def show(part: float, n: int = n) -> None:
-            bar.progress((n + part) / 3, "Drawing radiographs")
-
-        drawn.append(planted.hospital(n + 1, count, marked, progress=show))
+    drawn = planted.hospital(seed, count, lambda ill: ill == on_the_ill, progress=show)
     bar.empty()
-    return drawn[0], drawn[1], drawn[2], ThumbnailClassifier(drawn[0])
+    return drawn
+
+
+@st.cache_resource(show_spinner="The classifier learns")
+def _classifier() -> ThumbnailClassifier:
+    return ThumbnailClassifier(DrawnStory().learned)

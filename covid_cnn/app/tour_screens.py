@@ -29,7 +29,11 @@ def score(verdicts: Verdicts, who: str) -> None:
     right = wilson(int(verdicts.right.sum()), len(verdicts.items))
     st.markdown(f"{plain(who)} is tested on {right.n} images that it never saw:")
     st.metric(
-        "Right answers", f"{right.value:.0%}", f"95 % interval {right.low:.1%} to {right.high:.1%}", delta_color="off"
+        "Right answers",
+        f"{right.value:.0%}",
+        f"95 % interval {right.low:.1%} to {right.high:.1%}",
+        delta_color="off",
+        delta_arrow="off",
     )
     st.markdown("Would you trust it?")
 
