@@ -1,12 +1,14 @@
 """How long the Dataset page waits: the first page of thumbnails, and the audit, as datasets grow; and their memory.
 
-    python -m benchmarks.dataset_speed [--small 200] [--large 10000]
+    python -m benchmarks.dataset_speed [--counts 200 --counts 10000]
 
-Images are drawn, a few dozen of them, and written again and again with other noise, so that every file is another.
-Cold means that nothing was worked out of them before; the files themselves are in the system's memory.
+Images are drawn, a few dozen of them, and each file is one of these with broad shades of its own over it, so that all
+differ. Cold means that nothing was worked out of them before; the files themselves are in the system's memory.
 """
 
+import math
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +17,7 @@ import typer
 
 from benchmarks import measure
 
-PAGE, DRAWN, SIDE = 24, 24, 512
+PAGE, DRAWN, SIDE = 24, 24, 256
 SCRIPT = """
 import sys, time
 from covid_cnn import audit, datasets, looks
@@ -31,12 +33,17 @@ print(indexed - began, time.perf_counter() - indexed, file=open(sys.argv[3], "w"
 
 
 def main(
-    small: Annotated[int, typer.Option(help="Images of the smaller dataset.")] = 200,
-    large: Annotated[int, typer.Option(help="Images of the larger one.")] = 10_000,
+    counts: Annotated[list[int], typer.Option(help="Images of a dataset; given again for another, a larger one.")] = [  # noqa: B006
+        200,
+        1000,
+        3000,
+        10_000,
+    ],
 ) -> None:
+    """Measure datasets of so many images."""
     with tempfile.TemporaryDirectory() as temporary:
-        times = {}
-        for count in (small, large):
+        taken = {}
+        for count in counts:
             folder = Path(temporary) / f"of_{count}"
             _write(folder, count)
             print(f"{count} images, {SIDE} px")
@@ -44,17 +51,30 @@ def main(
                 for state in ("cold", "warm"):
                     home = Path(temporary) / f"home_{count}_{what}"
                     index, seconds, peak = _run(folder, what, home)
-                    times[count, what, state] = index + seconds, peak
+                    taken[count, what, state] = index + seconds, peak
                     print(
                         f"  {what}, {state}: index {index:.2f} s, then {seconds:.2f} s; peak {peak:.0f} MB", flush=True
                     )
-        grown = times[large, "audit", "cold"][0] / times[small, "audit", "cold"][0]
-        more = times[large, "audit", "cold"][1] - times[small, "audit", "cold"][1]
-        print(f"  the audit of {large / small:.0f} times the images takes {grown:.1f} times as long")
-        print(f"  and {1000 * more / (large - small):.1f} kB of memory an image more")
+        for one, other in pairwise(counts):
+            (before, small), (after, large) = taken[one, "audit", "cold"], taken[other, "audit", "cold"]
+            power = math.log(after / before) / math.log(other / one)
+            print(f"from {one} to {other} images the audit's time grows with their number to the power {power:.2f},")
+            print(
+                f"  and its peak memory {large / small:.2f} times, {1000 * (large - small) / (other - one):.1f} kB each"
+            )
+        base = next((count for count in counts if count >= 1000), counts[0])
+        if counts[-1] > base:
+            ratio = taken[counts[-1], "audit", "cold"][1] / taken[base, "audit", "cold"][1]
+            measure.verdict(
+                f"peak memory of the audit, {counts[-1]} images against {base}", ratio, 1.25, at_least=False
+            )
+            ratio = taken[counts[-1], "page", "cold"][1] / taken[base, "page", "cold"][1]
+            measure.verdict(f"peak memory of a page, {counts[-1]} images against {base}", ratio, 1.25, at_least=False)
 
 
 def _write(folder: Path, count: int) -> None:
+    from PIL import Image
+
     from covid_cnn import synthetic
 
     drawn = [synthetic.draw(n, n % 2 == 1, SIDE) for n in range(DRAWN)]
@@ -62,8 +82,9 @@ def _write(folder: Path, count: int) -> None:
         (folder / label).mkdir(parents=True)
     rng = np.random.default_rng(0)
     for n in range(count):
-        pixels = np.roll(drawn[n % DRAWN], rng.integers(-20, 20, 2), (0, 1)).copy()
-        pixels[rng.integers(SIDE), rng.integers(SIDE)] = rng.uniform()
+        shades = Image.fromarray(rng.uniform(size=(8, 8)).astype(np.float32))
+        shade = np.asarray(shades.resize((SIDE, SIDE), Image.Resampling.BICUBIC)).clip(0, 1)
+        pixels = (drawn[n % DRAWN] + shade) / 2
         synthetic.write_png(folder / synthetic.CLASSES[n % 2] / f"{n:06}.png", pixels)
 
 

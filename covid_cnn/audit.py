@@ -6,15 +6,17 @@ reasons to look, not verdicts.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
+
+import numpy as np
 
 from covid_cnn import datasets, looks, patients, shortcuts
 from covid_cnn.datasets import Dataset, Item
 from covid_cnn.errors import ImageError
-from covid_cnn.likeness import Fingerprint, near_duplicates
+from covid_cnn.likeness import THUMBNAIL, Fingerprint, near_duplicates
 from covid_cnn.shortcuts import Shortcut
 
 SEVERITIES = ("serious", "warning", "note")
@@ -128,17 +130,15 @@ def audit(dataset: Dataset, progress: Callable[[float, str], None] | None = None
     """
     progress = progress or (lambda part, line: None)
     paths = [item.path.relative_to(dataset.root).as_posix() for item in dataset.items]
-    seen = looks.of([item.path for item in dataset.items], lambda part, line: progress(READING * part, line))
+    seen = looks.of(
+        [item.path for item in dataset.items], lambda part, line: progress(READING * part, line), thumbnails=False
+    )
     readable = [
         _Seen(item, path, look)
         for item, path, look in zip(dataset.items, paths, seen, strict=True)
         if not isinstance(look, ImageError)
     ]
-    measured = shortcuts.measure(
-        [one.item for one in readable],
-        [one.look for one in readable],
-        lambda part, line: progress(READING + (1 - READING) * part, line),
-    )
+    measured = _shortcuts(readable, lambda part, line: progress(READING + (1 - READING) * part, line))
     findings = [
         *_unreadable([path for path, look in zip(paths, seen, strict=True) if isinstance(look, ImageError)]),
         *_small(readable),
@@ -159,6 +159,15 @@ def audit(dataset: Dataset, progress: Callable[[float, str], None] | None = None
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     progress(1.0, f"Audited {len(dataset.items)} images")
     return Report(dataset.name, len(dataset.items), tuple(findings), tuple(measured))
+
+
+def _shortcuts(readable: list[_Seen], progress: Callable[[float, str], None]) -> list[Shortcut]:
+    """Measured on a sample where there are many images; `typical` counts among all of them."""
+    drawn = shortcuts.sample([one.item for one in readable])
+    seen = looks.of([readable[i].item.path for i in drawn])
+    still = [(i, look) for i, look in zip(drawn, seen, strict=True) if not isinstance(look, ImageError)]
+    measured = shortcuts.measure([readable[i].item for i, _ in still], [look for _, look in still], progress)
+    return [replace(one, typical=tuple(still[n][0] for n in one.typical)) for one in measured]
 
 
 def _unreadable(paths: list[str]) -> Iterator[Finding]:
@@ -200,7 +209,13 @@ def _duplicates(seen: list[_Seen]) -> Iterator[Finding]:
 
 def _near_duplicates(seen: list[_Seen]) -> Iterator[Finding]:
     """Pairs that differ in pixels, but look the same."""
-    pairs = [(seen[i], seen[j]) for i, j in near_duplicates([one.print for one in seen])]
+
+    def thumbnails(some: Sequence[int]) -> np.ndarray:
+        found = looks.of([seen[i].item.path for i in some])
+        return np.stack([blank if isinstance(look, ImageError) else look.print.thumbnail for look in found])
+
+    blank = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)  # of an image that is gone since it was looked at
+    pairs = [(seen[i], seen[j]) for i, j in near_duplicates([one.print for one in seen], thumbnails)]
     near = [(one, other) for one, other in pairs if one.print.digest != other.print.digest]
     yield from _pairs("near_duplicate", "nearly the same", near)
 

@@ -21,10 +21,13 @@ def place(embeddings: np.ndarray, method: str = "PCA") -> np.ndarray:
     -------
     float32 ``[N, 2]``
     """
-    centred = embeddings - embeddings.mean(axis=0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    projected = np.zeros((len(embeddings), max(2, min(FEW, len(axes)))), np.float32)
-    projected[:, : min(FEW, len(axes))] = centred @ axes[:FEW].T
+    from sklearn.decomposition import PCA  # here, as it takes a while
+
+    few = min(FEW, *embeddings.shape)
+    projected = np.zeros((len(embeddings), max(2, few)), np.float32)
+    if len(embeddings) > 1:
+        # Randomised (Halko et al. 2011): all axes of thousands of images would take minutes.
+        projected[:, :few] = PCA(few, svd_solver="randomized", random_state=0).fit_transform(embeddings)
     if method == "PCA" or len(embeddings) < 4:
         return projected[:, :2]
     from sklearn.manifold import TSNE

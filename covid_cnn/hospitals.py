@@ -143,7 +143,7 @@ def _compare(
         if progress:
             progress(n / len(items), f"Compared {n} of {len(items)} images")
     unread = len(items) - len(readable)
-    return readable, list(likeness.near_duplicates(prints)), [f"{unread} images could not be read."] if unread else []
+    return readable, likeness.near_duplicates(prints), [f"{unread} images could not be read."] if unread else []
 
 
 def _one_patient_one_key(items: Sequence[Item], pairs: Iterable[tuple[int, int]]) -> list[Item]:

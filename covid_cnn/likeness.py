@@ -5,12 +5,14 @@ the thumbnails (what a blur takes away) must confirm it.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 THUMBNAIL = 64  # pixels
 # Pairs with a close hash in NIH ChestX-ray8 and ieee8023/covid-chestxray-dataset correlate above 0.8 when one is a
@@ -20,7 +22,7 @@ BLUR = 2
 CORRELATION = 0.75
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What is kept of an image to compare it by.
 
@@ -29,21 +31,13 @@ class Fingerprint:
     size : width, height
     digest : of its pixels
     hash : perceptual (Zauner 2010), 64 bits
-    thumbnail : uint8 ``[THUMBNAIL, THUMBNAIL]``, the image stretched to a square
+    thumbnail : uint8 ``[THUMBNAIL, THUMBNAIL]``, the image stretched to a square; empty where there was no room for it
     """
 
     size: tuple[int, int]
     digest: str
     hash: int
     thumbnail: np.ndarray
-
-    @property
-    def detail(self) -> np.ndarray:
-        """The fine structure of the thumbnail: float32 ``[THUMBNAIL ** 2]``, mean 0, norm 1."""
-        thumbnail = self.thumbnail.astype(np.float32)
-        detail = (thumbnail - gaussian_filter(thumbnail, BLUR)).ravel()
-        detail -= detail.mean()
-        return detail / max(float(np.linalg.norm(detail)), 1e-6)
 
 
 def fingerprint(pixels: np.ndarray) -> Fingerprint:
@@ -57,12 +51,44 @@ def fingerprint(pixels: np.ndarray) -> Fingerprint:
     return Fingerprint((width, height), digest, int(str(imagehash.phash(image)), 16), thumbnail)
 
 
-def near_duplicates(fingerprints: Sequence[Fingerprint]) -> Iterator[tuple[int, int]]:
-    """The pairs of indices, the lower first, of images that look the same; identical ones are among them."""
-    hashes = np.array([one.hash for one in fingerprints], dtype=np.uint64)
-    for i, one in enumerate(fingerprints):
-        close = np.flatnonzero(np.bitwise_count(hashes[i + 1 :] ^ hashes[i]) <= HASH_BITS)
-        detail = one.detail if close.size else None
-        for j in (i + 1 + close).tolist():
-            if one.digest == fingerprints[j].digest or detail @ fingerprints[j].detail >= CORRELATION:
-                yield i, j
+def details(thumbnails: np.ndarray) -> np.ndarray:
+    """The fine structure of N thumbnails, ``[N, THUMBNAIL, THUMBNAIL]``: float32 ``[N, THUMBNAIL ** 2]``, each row of
+    mean 0 and norm 1."""
+    pixels = thumbnails.astype(np.float32)
+    rows = (pixels - gaussian_filter(pixels, (0, BLUR, BLUR))).reshape(len(pixels), -1)
+    rows -= rows.mean(axis=1, keepdims=True)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+
+
+def near_duplicates(
+    fingerprints: Sequence[Fingerprint], thumbnails: Callable[[Sequence[int]], np.ndarray] | None = None
+) -> list[tuple[int, int]]:
+    """The pairs of indices, the lower first, of images that look the same; identical ones are among them.
+
+    Parameters
+    ----------
+    thumbnails : the thumbnails of some indices, where the fingerprints hold none; it is asked for those alone whose
+        hash is close to another's.
+    """
+    thumbnails = thumbnails or (lambda some: np.stack([fingerprints[i].thumbnail for i in some]))
+    first, second = _close([one.hash for one in fingerprints])
+    links = csr_array((np.ones(len(first), bool), (first, second)), shape=(len(fingerprints),) * 2)
+    _, group_of = connected_components(links, directed=False)
+    found = []
+    order = np.argsort(group_of[first], kind="stable")
+    # One group after another, so that no more details are held than those of the largest.
+    for pairs in np.split(order, np.flatnonzero(np.diff(group_of[first[order]])) + 1) if len(order) else []:
+        members, places = np.unique([first[pairs], second[pairs]], return_inverse=True)
+        fine = details(thumbnails(members.tolist()))
+        for i, j, a, b in zip(first[pairs], second[pairs], *places.reshape(2, -1), strict=True):
+            if fingerprints[i].digest == fingerprints[j].digest or fine[a] @ fine[b] >= CORRELATION:
+                found.append((int(i), int(j)))
+    return sorted(found)
+
+
+def _close(hashes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs of indices, int ``[P]`` each, of hashes that differ in at most `HASH_BITS` bits."""
+    bits = np.array(hashes, dtype=np.uint64)
+    after = [i + 1 + np.flatnonzero(np.bitwise_count(bits[i + 1 :] ^ bits[i]) <= HASH_BITS) for i in range(len(bits))]
+    first = np.repeat(np.arange(len(bits)), [len(close) for close in after])
+    return first, np.concatenate([*after, np.empty(0, np.intp)]).astype(np.intp)

@@ -21,10 +21,11 @@ from covid_cnn.store import Store
 
 KIND, SMALL = "look 1", "thumbnail 1"  # what is kept; another number once a version keeps something else
 SMALL_SIDE = 160  # pixels, longest side of a thumbnail
+_NOTHING = np.empty((0, 0), np.uint8)
 AT_ONCE = 64  # images after which what was found is kept, so that a stop loses no more
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Look:
     """What is kept of an image.
 
@@ -53,7 +54,10 @@ class Look:
 
 
 def of(
-    files: Sequence[Path], progress: Callable[[float, str], None] | None = None, store: Store | None = None
+    files: Sequence[Path],
+    progress: Callable[[float, str], None] | None = None,
+    store: Store | None = None,
+    thumbnails: bool = True,
 ) -> list[Look | ImageError]:
     """A look at each image file, in order; for one that cannot be read, its error.
 
@@ -63,12 +67,13 @@ def of(
     progress : called with the part done (0..1) and a line about it; what it raises stops the work, and what was
         found until then is kept.
     store : where looks are kept; the program's own by default.
+    thumbnails : whether the fingerprints hold theirs. They are most of a look, and thousands of them are held.
     """
     store = store or Store()
     looks: list[Look | ImageError] = []
     for first in range(0, len(files), AT_ONCE):
         for look in _look_at(files[first : first + AT_ONCE], store):
-            looks.append(look)
+            looks.append(look if thumbnails or isinstance(look, ImageError) else _without_thumbnail(look))
             if progress:
                 progress(len(looks) / len(files), f"Read {len(looks)} of {len(files)} images")
     return looks
@@ -111,6 +116,10 @@ def _look_at(files: Sequence[Path], store: Store) -> Iterator[Look | ImageError]
         found.pop("", None)  # vanished between hashing and reading
         store.put(SMALL, {digest: small for digest, (_, small) in found.items()})
         store.put(KIND, {digest: _encoded(look) for digest, (look, _) in found.items()})
+
+
+def _without_thumbnail(look: Look) -> Look:
+    return replace(look, print=replace(look.print, thumbnail=_NOTHING))
 
 
 def _look(radiograph: Radiograph) -> tuple[Look, bytes]:

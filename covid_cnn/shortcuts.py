@@ -6,8 +6,10 @@ Maguolo and Nanni (2021).
 """
 
 import io
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from PIL import Image
@@ -21,6 +23,7 @@ from covid_cnn.looks import Look
 from covid_cnn.reading import ahead
 from covid_cnn.store import Store
 
+SAMPLE = 2000  # images that are enough for a narrow interval: with more of them, so many are drawn
 FOLDS = 5
 PATIENTS = 10  # that a class and the rest must have each, for its AUROC to mean something
 TREES = 50
@@ -109,6 +112,30 @@ def measure(
         measured.append(_measure(cue, cue.features(found, boxes), labels, classes, patients, folds))
     progress(1.0, "Measured the shortcuts")
     return measured
+
+
+def sample(items: Sequence[Item], most: int = SAMPLE) -> list[int]:
+    """The indices of about `most` of the items at random, whole patients, of each class as many as of another.
+
+    All of them where there are no more.
+    """
+    if len(items) <= most:
+        return list(range(len(items)))
+    images_of: dict[str, list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        images_of[item.patient].append(index)
+    patients = sorted(images_of)
+    np.random.default_rng(0).shuffle(patients)
+    waiting: dict[str, list[str]] = defaultdict(list)
+    for patient in patients:
+        waiting[items[images_of[patient][0]].label].append(patient)
+    drawn: list[int] = []
+    for turn in zip_longest(*waiting.values()):  # a patient of each class in every turn
+        if len(drawn) >= most:
+            break
+        for patient in filter(None, turn):
+            drawn += images_of[patient]
+    return sorted(drawn)
 
 
 def _enough(own: np.ndarray, patients: Sequence[str]) -> bool:

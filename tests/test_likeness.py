@@ -1,12 +1,13 @@
 """Copies of a radiograph are told from other radiographs, however the copy was made."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from covid_cnn.likeness import THUMBNAIL, fingerprint, near_duplicates
+from covid_cnn.likeness import THUMBNAIL, details, fingerprint, near_duplicates
 
 
 def picture(seed: int, fine_seed: int | None = None) -> np.ndarray:
@@ -26,16 +27,17 @@ def stored(pixels: np.ndarray, size: int, quality: int) -> np.ndarray:
 
 
 def pairs(*images: np.ndarray) -> list[tuple[int, int]]:
-    return list(near_duplicates([fingerprint(image) for image in images]))
+    return near_duplicates([fingerprint(image) for image in images])
 
 
 def test_a_fingerprint_keeps_what_it_says():
     one = fingerprint(picture(0)[:200])
     assert one.size == (256, 200)
     assert 0 <= one.hash < 2**64
-    assert one.detail.shape == (THUMBNAIL**2,) and one.detail.dtype == np.float32
-    assert one.detail.mean() == pytest.approx(0, abs=1e-6)
-    assert np.linalg.norm(one.detail) == pytest.approx(1, abs=1e-5)
+    (detail,) = details(one.thumbnail[None])
+    assert detail.shape == (THUMBNAIL**2,) and detail.dtype == np.float32
+    assert detail.mean() == pytest.approx(0, abs=1e-6)
+    assert np.linalg.norm(detail) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_digest_is_of_pixels_and_their_shape():
@@ -60,6 +62,19 @@ def test_identical_images_are_a_pair_even_without_any_structure():
 def test_every_pair_of_a_group_is_told_once_the_lower_index_first():
     one, other = picture(1), picture(2)
     assert pairs(one, other, one, one, other) == [(0, 2), (0, 3), (1, 4), (2, 3)]
+
+
+def test_thumbnails_are_asked_for_only_where_hashes_are_close():
+    prints = [fingerprint(picture(seed)) for seed in (1, 2, 3, 2)]
+    asked = []
+
+    def thumbnails(some):
+        asked.extend(some)
+        return np.stack([prints[i].thumbnail for i in some])
+
+    slim = [replace(one, thumbnail=np.empty((0, 0), np.uint8)) for one in prints]
+    assert near_duplicates(slim, thumbnails) == [(1, 3)]
+    assert asked == [1, 3]
 
 
 def test_a_close_hash_alone_is_no_copy():

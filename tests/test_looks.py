@@ -28,7 +28,7 @@ def test_a_look_tells_what_the_image_is(files):
     assert look.size == (100, 90) and look.format == "PNG" and look.synthetic
     assert look.brightness == pytest.approx(pixels.mean(), abs=1e-6)
     assert look.contrast == pytest.approx(pixels.std(), abs=1e-6)
-    assert np.array_equal(look.print.detail, likeness.fingerprint(pixels).detail)
+    assert np.array_equal(look.print.thumbnail, likeness.fingerprint(pixels).thumbnail)
 
 
 def test_nothing_is_decoded_twice_and_an_unreadable_one_is_told_each_time(files, monkeypatch):

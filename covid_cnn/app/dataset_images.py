@@ -108,7 +108,7 @@ def _filter(dataset: Dataset, label: str, options: Sequence[str], shown: Callabl
 
 
 def _looks(items: Sequence[Item], tell: Progress) -> dict[Path, Look]:
-    seen = looks.of([item.path for item in items], tell)
+    seen = looks.of([item.path for item in items], tell, thumbnails=False)
     return {item.path: look for item, look in zip(items, seen, strict=True) if isinstance(look, Look)}
 
 

@@ -84,7 +84,7 @@ def _difference(means: dict[str, np.ndarray]) -> None:
 
 
 def _looked(dataset: Dataset, tell: Progress) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    seen = looks.of([item.path for item in dataset.items], lambda part, line: tell(0.8 * part, line))
+    seen = looks.of([item.path for item in dataset.items], lambda part, line: tell(0.8 * part, line), thumbnails=False)
     means = overview.mean_images(dataset, lambda part, line: tell(0.8 + 0.2 * part, line))
     rows = []
     for label in means:

@@ -48,9 +48,13 @@ def result(key: Hashable, work: Work[T], start: str, at_once: bool = False) -> T
     if job is None or (not job.running and job.result is None):
         if job:
             st.info(plain(job.problem), icon=":material/info:")
+        place = st.empty()
         wanted = at_once and not job
-        if not wanted and not st.button(start, key=f"start_{hash(key)}", icon=":material/play_arrow:", type="primary"):
+        if not wanted and not place.button(
+            start, key=f"start_{hash(key)}", icon=":material/play_arrow:", type="primary"
+        ):
             return None
+        place.empty()
         job = begin(key, work)
         job.wait(SOON)
     if job.running:
