@@ -47,14 +47,11 @@ def main(
             folder = Path(temporary) / f"of_{count}"
             _write(folder, count)
             print(f"{count} images, {SIDE} px")
-            for what in ("page", "audit"):
-                for state in ("cold", "warm"):
-                    home = Path(temporary) / f"home_{count}_{what}"
-                    index, seconds, peak = _run(folder, what, home)
-                    taken[count, what, state] = index + seconds, peak
-                    print(
-                        f"  {what}, {state}: index {index:.2f} s, then {seconds:.2f} s; peak {peak:.0f} MB", flush=True
-                    )
+            for what, state in (("page", "cold"), ("page", "warm"), ("audit", "cold")):
+                home = Path(temporary) / f"home_{count}_{what}"
+                index, seconds, peak = _run(folder, what, home)
+                taken[count, what, state] = index + seconds, peak
+                print(f"  {what}, {state}: index {index:.2f} s, then {seconds:.2f} s; peak {peak:.0f} MB", flush=True)
         for one, other in pairwise(counts):
             (before, small), (after, large) = taken[one, "audit", "cold"], taken[other, "audit", "cold"]
             power = math.log(after / before) / math.log(other / one)

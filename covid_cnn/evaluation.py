@@ -524,13 +524,14 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     -------
     0..1, NaN where all are positive or none is.
     """
-    from scipy.stats import rankdata
-
     positives = int(labels.sum())
     negatives = len(labels) - positives
     if not positives or not negatives:
         return math.nan
-    return float((rankdata(scores)[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    # A thousand resamples ask for this: scipy's rankdata takes ten times as long for a few hundred scores.
+    others, own = np.sort(scores[~labels]), scores[labels]
+    below = np.searchsorted(others, own, "left").sum() + np.searchsorted(others, own, "right").sum()
+    return float(below / (2 * positives * negatives))
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 THUMBNAIL = 64  # pixels
+ENOUGH = 512  # pixels of the shorter side, several times those of whatever is made of it
 # Pairs with a close hash in NIH ChestX-ray8 and ieee8023/covid-chestxray-dataset correlate above 0.8 when one is a
 # copy of the other, and below 0.63 when they are two radiographs.
 HASH_BITS = 8
@@ -42,13 +43,29 @@ class Fingerprint:
 
 def fingerprint(pixels: np.ndarray) -> Fingerprint:
     """The fingerprint of a radiograph, float32 ``[height, width]``, 0..1."""
+    return fingerprint_of(grey(pixels))
+
+
+def grey(pixels: np.ndarray) -> Image.Image:
+    """A radiograph, float32 ``[height, width]``, 0..1, as an 8-bit greyscale picture."""
+    scaled = pixels * 255
+    return Image.fromarray(np.rint(scaled, out=scaled).astype(np.uint8))  # half the time of one more array
+
+
+def fingerprint_of(image: Image.Image) -> Fingerprint:
+    """The fingerprint of a radiograph that is an 8-bit greyscale picture already."""
     import imagehash
 
-    height, width = pixels.shape
-    image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
-    thumbnail = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
-    digest = hashlib.sha256(f"{width} {height} ".encode() + image.tobytes()).hexdigest()
-    return Fingerprint((width, height), digest, int(str(imagehash.phash(image)), 16), thumbnail)
+    coarse = reduced(image)
+    thumbnail = np.asarray(coarse.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+    digest = hashlib.sha256(f"{image.width} {image.height} ".encode() + image.tobytes()).hexdigest()
+    return Fingerprint(image.size, digest, int(str(imagehash.phash(coarse)), 16), thumbnail)
+
+
+def reduced(image: Image.Image) -> Image.Image:
+    """A large picture by a whole factor smaller, from which a small one is made in a fraction of the time."""
+    factor = min(image.size) // ENOUGH
+    return image.reduce(factor) if factor > 1 else image
 
 
 def details(thumbnails: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from covid_cnn.likeness import Fingerprint
 from covid_cnn.reading import read_ahead
 from covid_cnn.store import Store
 
-KIND, SMALL = "look 1", "thumbnail 1"  # what is kept; another number once a version keeps something else
+KIND, SMALL = "look 2", "thumbnail 2"  # what is kept; another number once a version keeps something else
 SMALL_SIDE = 160  # pixels, longest side of a thumbnail
 _NOTHING = np.empty((0, 0), np.uint8)
 AT_ONCE = 64  # images after which what was found is kept, so that a stop loses no more
@@ -85,7 +85,9 @@ def thumbnails(files: Sequence[Path], store: Store | None = None) -> list[bytes 
     looks = list(_look_at(files, store))
     kept = store.get(SMALL, [look.file for look in looks if isinstance(look, Look)])
     lost = [file for file, look in zip(files, looks, strict=True) if isinstance(look, Look) and look.file not in kept]
-    made = dict(zip(lost, read_ahead(lost, lambda radiograph: _thumbnail(_grey(radiograph))), strict=True))
+    made = dict(
+        zip(lost, read_ahead(lost, lambda radiograph: _thumbnail(likeness.grey(radiograph.pixels))), strict=True)
+    )
     return [
         look if isinstance(look, ImageError) else made[file] if file in made else kept[look.file]
         for file, look in zip(files, looks, strict=True)
@@ -123,26 +125,26 @@ def _without_thumbnail(look: Look) -> Look:
 
 
 def _look(radiograph: Radiograph) -> tuple[Look, bytes]:
-    pixels = radiograph.pixels
+    grey = likeness.grey(radiograph.pixels)
+    counts = np.array(grey.histogram())
+    values = np.arange(len(counts)) / 255
+    brightness = float(np.average(values, weights=counts))
     look = Look(
         file="",
-        print=likeness.fingerprint(pixels),
+        print=likeness.fingerprint_of(grey),
         format=radiograph.origin.split(",")[0],
-        brightness=round(float(pixels.mean()), 6),
-        contrast=round(float(pixels.std()), 6),
+        brightness=round(brightness, 6),
+        contrast=round(float(np.sqrt(np.average((values - brightness) ** 2, weights=counts))), 6),
         synthetic=radiograph.synthetic,
         warnings=radiograph.warnings,
     )
-    return look, _thumbnail(_grey(radiograph))
-
-
-def _grey(radiograph: Radiograph) -> Image.Image:
-    return Image.fromarray(np.rint(radiograph.pixels * 255).astype(np.uint8))
+    return look, _thumbnail(grey)
 
 
 def _thumbnail(image: Image.Image) -> bytes:
-    scale = SMALL_SIDE / max(image.size)
-    small = image.resize([max(1, round(scale * side)) for side in image.size], Image.Resampling.BILINEAR)
+    coarse = likeness.reduced(image)
+    scale = SMALL_SIDE / max(coarse.size)
+    small = coarse.resize([max(1, round(scale * side)) for side in coarse.size], Image.Resampling.BILINEAR)
     file = io.BytesIO()
     small.save(file, "JPEG", quality=88)
     return file.getvalue()

@@ -26,7 +26,7 @@ from covid_cnn.store import Store
 SAMPLE = 2000  # images that are enough for a narrow interval: with more of them, so many are drawn
 FOLDS = 5
 PATIENTS = 10  # that a class and the rest must have each, for its AUROC to mean something
-TREES = 50
+TREES = 30
 EXAMPLES = 12  # images of each side that show what a shortcut tells
 CORNER, BORDER, SMALL, DARK = 8, 2, 16, 32  # pixels: corner, border of the thumbnail; thumbnails to learn from
 
