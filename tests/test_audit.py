@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,32 @@ def test_what_is_planted_among_synthetic_radiographs_is_found(tmp_path, some_sho
     assert words in str(report)
 
 
+def test_of_many_images_a_sample_is_measured_with_as_many_of_each_class():
+    counts = {"A": 900, "B": 60, "C": 40}
+    items = [
+        datasets.Item(Path(f"{label}{n}.png"), "", label, f"{label}{n // 2}", "set")
+        for label, count in counts.items()
+        for n in range(count)
+    ]
+    drawn = shortcuts.sample(items, 200)
+    assert drawn == sorted(set(drawn)) and 200 <= len(drawn) <= 206
+    labels = Counter(items[i].label for i in drawn)
+    assert labels["C"] == 40 and labels["B"] == 60, "all of the rare ones"
+    patients = {items[i].patient for i in drawn}
+    assert sum(item.patient in patients for item in items) == len(drawn), "patients are whole"
+    assert shortcuts.sample(items, 1000) == list(range(1000))
+
+
+def test_the_audit_of_a_sample_points_at_the_images_of_the_whole(tmp_path, some_shortcuts, monkeypatch):
+    monkeypatch.setattr(audit.shortcuts, "sample", lambda items: list(range(10, len(items))))
+    for n in range(30):
+        write(tmp_path / "A" / f"{n:02}.png", seed=6000 + n, size=(300 + n, 256))
+        write(tmp_path / "B" / f"{n:02}.png", seed=7000 + n, size=(256, 300 + n))
+    (finding,) = findings(tmp_path, "size_shortcut")
+    assert "n = 50" in finding.sentence and {path[0] for path in finding.paths} == {"A", "B"}
+    assert all(path.startswith("A/") and path >= "A/10" for path in finding.paths if path[0] == "A")
+
+
 def test_views_that_are_not_frontal(root):
     write(root / "train" / "NORMAL" / "case-lateral.png", seed=9000)
     write(root / "train" / "NORMAL" / "case2-l.png", seed=9001)
@@ -187,9 +214,18 @@ def test_a_page_of_html_with_every_image_and_nothing_to_load(root):
     assert "in two splits" in page and "not verdicts" in page and "is damaged" in page
 
 
+@pytest.fixture(scope="session")
+def notebook(real_data, tmp_path_factory) -> audit.Report:
+    """The audit of the notebook's dataset, done once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COVID_CNN_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setattr(shortcuts, "CUES", CUES)
+        return audit.audit(datasets.open(real_data / "xray_dataset_covid19"))
+
+
 @pytest.mark.real_data
-def test_what_is_wrong_with_the_notebooks_dataset(real_data, all_shortcuts):
-    report = audit.audit(datasets.open(real_data / "xray_dataset_covid19"))
+def test_what_is_wrong_with_the_notebooks_dataset(notebook):
+    report = notebook
     told = {(finding.kind, finding.severity): finding for finding in report.findings}
     source = told["source_shortcut", "serious"].sentence
     assert "NORMAL from Kermany et al. 2018: children of one to five years" in source and "mostly adults" in source
