@@ -135,8 +135,8 @@ def card(item: Item, jpeg: bytes | ImageError, key: str, told: Told | None = Non
         if told:
             icon = {None: "question_mark", True: "check", False: "close"}[told.right]
             st.caption(f":material/{icon}: called {plain(told.label)}, {told.probability:.2f}")
-        if licence := item.facts.get("license"):
-            st.caption(f":material/copyright: {plain(licence)}")
+        if item.facts:  # of a collection that tells something of each image
+            st.caption(f":material/copyright: {plain(item.facts.get('license', 'not told'))}")
         if st.button("View", key=key, icon=":material/zoom_in:", width="stretch"):
             st.session_state[OPENED] = item
             st.rerun()  # a dialog must be opened by the page: this may be a dialog itself, or a part of the page
