@@ -21,6 +21,8 @@ about a person. It was never tested on the images of your hospital."""
 DIAGRAM = "reliability.png"
 DIAGRAM_LINK = f"![Reliability before and after the temperature]({DIAGRAM})"
 BARE_BAR = re.compile(r"(?<!\\)\|")
+# Settings that the command of a card names only where they are not the recipe's.
+SELDOM_CHANGED = ("patience", "schedule", "warm_up", "base_rate", "balance", "label_smoothing", "mixup")
 SPLITS = {"val": "validation images, which the temperature was fitted on", "test": "test images"}
 
 
@@ -126,7 +128,7 @@ def _recipe(info: dict[str, Any]) -> str:
     command = (
         f"python -m covid_cnn train --data {shlex.quote(recipe['data'])} --network {recipe['network']} "
         f"--epochs {recipe['epochs']} --batch-size {recipe['batch_size']} --learning-rate {recipe['learning_rate']} "
-        f"--augmentation {recipe['augmentation']} --seed {recipe['seed']} --name {info['name']}"
+        f"--augmentation {recipe['augmentation']} --seed {recipe['seed']}{_changed(info)} --name {info['name']}"
     )
     threshold = "" if decision["threshold"] is None else f" {decision['positive']} from {decision['threshold']:.3f} on;"
     return "\n".join(
@@ -141,6 +143,17 @@ def _recipe(info: dict[str, Any]) -> str:
             "training.",
         ]
     )
+
+
+def _changed(info: dict[str, Any]) -> str:
+    """The options of the command line for the other settings that are not those of the network's recipe."""
+    network, recipe = RECIPES.get(info["network"]), info["recipe"]
+    if network is None:
+        return ""
+    learns = recipe.get("learns", network.choices[0])
+    usual = {"learns": network.choices[0]} | {key: getattr(network.learning(learns), key) for key in SELDOM_CHANGED}
+    changed = {key: recipe[key] for key in usual if recipe.get(key, usual[key]) != usual[key]}
+    return "".join(f" --{key.replace('_', '-')} {value}" for key, value in changed.items())
 
 
 def _learning(info: dict[str, Any]) -> str:

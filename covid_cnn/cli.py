@@ -172,14 +172,34 @@ def _line(row: "Row", bundle: Bundle) -> str:
 def train(
     data: Annotated[str | None, typer.Option(help="Dataset: a folder, or the name of one under data/.")] = None,
     network: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "efficientnet_lite0",
+    learns: Annotated[
+        str | None,
+        typer.Option(help="What learns: last (the last layer), all (the whole network), scratch (all, from chance)."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="How often all images are seen.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam; the highest where it changes.")] = None,
+    base_rate: Annotated[
+        float | None, typer.Option(help="With --learns all: the share of the learning rate that the base gets.")
+    ] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Of the learning rate: constant, or cosine, which falls to 0.")
+    ] = None,
+    warm_up: Annotated[int | None, typer.Option(help="Epochs in which the learning rate rises first; 0: none.")] = None,
     augmentation: Annotated[str | None, typer.Option(help="none, mirror, notebook, radiograph or hospitals.")] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and splits.")] = 0,
+    mixup: Annotated[
+        float | None, typer.Option(help="Alpha, such as 0.2, of images laid over others; 0: none.")
+    ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Share of every target, such as 0.1, spread over all classes.")
+    ] = None,
+    balance: Annotated[
+        str | None, typer.Option(help="Classes of unequal size: none, weights (of the loss), or sampling.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation and splits.")] = None,
     patience: Annotated[
-        int, typer.Option(help="Epochs without a lower validation loss that end it early; 0: none.")
-    ] = 0,
+        int | None, typer.Option(help="Epochs without a lower validation loss that end it early; 0: none.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Of the run, and of the model it exports.")] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; log.txt of the run tells all.")] = False,
@@ -192,14 +212,27 @@ def train(
     if data is not None:
         datasets.open(data).check_trainable()
         chosen = {
+            "learns": learns,
             "epochs": epochs,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
+            "base_rate": base_rate,
+            "schedule": schedule,
+            "warm_up": warm_up,
             "augmentation": augmentation,
+            "mixup": mixup,
+            "label_smoothing": label_smoothing,
+            "balance": balance,
             "seed": seed,
             "patience": patience,
         }
-        run = runs.create(runs.TrainConfig.of(data, network, **chosen), name)
+        config = runs.TrainConfig.of(data, network, **chosen)
+        # What equals the recipe does no harm: commands of older model cards name every setting.
+        changed = [key for key, value in chosen.items() if value not in (None, getattr(config.recipe, key, value))]
+        without = [f"--{key.replace('_', '-')}" for key in changed if key not in config.telling]
+        if without:
+            raise RunError(f"{', '.join(without)} mean nothing for how {network} learns: leave them out.")
+        run = runs.create(config, name)
     else:
         run = runs.open(str(resume))
     if not quiet:

@@ -15,7 +15,7 @@ Event = dict[str, Any]
 
 # With these a process takes a run up; the time before them is a pause.
 TAKEN_UP = ("launched", "queued", "started")
-COLUMNS = ("step", "epoch", "loss", "accuracy", "time")
+COLUMNS = ("step", "epoch", "loss", "accuracy", "time", "learning_rate")
 
 
 class Journal:
@@ -109,6 +109,13 @@ class Journal:
         """The epoch of the last step."""
         with self._lock:
             return int(self._steps[-1][1]) if self._steps else 0
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The learning rate of the last step; None where it was not told."""
+        with self._lock:
+            rate = self._steps[-1][COLUMNS.index("learning_rate")] if self._steps else np.nan
+        return None if np.isnan(rate) else rate
 
     @property
     def best(self) -> Event | None:

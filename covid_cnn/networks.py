@@ -10,10 +10,12 @@ convolution's activations), ``embedding`` (the vector before the last layer) and
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import keras
-from keras import layers
+import numpy as np
+from keras import applications, layers
 
 from covid_cnn import lungs, torch_checkpoint
 from covid_cnn.errors import RunError
@@ -179,8 +181,50 @@ def lite0_weights_path() -> Path:
     return Path(package.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"
 
 
+def of_keras(name: str, classes: int, pretrained: bool = True) -> keras.Model:
+    """A network of ``keras.applications`` on 224 px, by its name there, without its own last layer.
+
+    With ``pretrained``, its ImageNet weights come by Keras's own loader: from the internet once, and from then on
+    from the folder ``models`` under KERAS_HOME, which is ``~/.keras`` unless it is set.
+
+    Raises
+    ------
+    RunError
+        The weights are neither kept nor within reach.
+    """
+    application, preprocess = KERAS_APPLICATIONS[name]
+    image = keras.Input((224, 224, 1), name="image")
+    x = layers.Concatenate(name="rgb")([image, image, image])
+    # What Keras does to the bytes of an image before this network is linear in each channel; here it is a layer.
+    black, white = (preprocess(np.full((1, 1, 3), grey, np.float32))[0, 0] for grey in (0, 255))
+    x = layers.Rescaling((white - black).tolist(), black.tolist(), name="normalise")(x)
+    try:
+        weights = "imagenet" if pretrained else None
+        base = application(include_top=False, weights=weights, input_tensor=x, input_shape=x.shape[1:])
+    except Exception as error:  # of a download Keras raises no less
+        if not pretrained:
+            raise
+        raise RunError(
+            f"The ImageNet weights of {name} cannot be fetched: connect this machine to the internet for the first run "
+            "with it, choose efficientnet_lite0, whose weights are installed with the program, or have the whole "
+            "network learn from scratch."
+        ) from error
+    x = layers.Activation("linear", name="feature_map")(base.output)
+    x = layers.GlobalAveragePooling2D(name="embedding")(x)
+    x = layers.Dropout(0.2)(x)
+    return keras.Model(image, logits_layer(classes)(x), name=name)
+
+
+KERAS_APPLICATIONS = {
+    "MobileNetV2": (applications.MobileNetV2, applications.mobilenet_v2.preprocess_input),
+    "EfficientNetV2B0": (applications.EfficientNetV2B0, applications.efficientnet_v2.preprocess_input),
+    "DenseNet121": (applications.DenseNet121, applications.densenet.preprocess_input),
+    "ResNet50": (applications.ResNet50, applications.resnet50.preprocess_input),
+}
+
 ARCHITECTURES: dict[str, Callable[[int, bool], keras.Model]] = {
     "notebook_cnn": notebook_cnn,
     "efficientnet_lite0": efficientnet_lite0,
     "lung_zones": lung_zones,
+    **{name: partial(of_keras, name) for name in KERAS_APPLICATIONS},
 }

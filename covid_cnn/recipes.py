@@ -1,6 +1,17 @@
 """What can be trained and how, by default: the networks' names and recipes, known without TensorFlow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from covid_cnn.errors import RunError
+
+# What learns of a network, and from what beginning.
+LEARNS = {
+    "last": "The last layer only",
+    "all": "The whole network",
+    "scratch": "The whole network, from scratch",
+}
+# Settings that need steps of gradient descent, and what only some of those who take them have.
+OF_STEPS = ("epochs", "batch_size", "learning_rate", "schedule", "warm_up", "patience", "label_smoothing", "mixup")
 
 
 @dataclass(frozen=True)
@@ -13,8 +24,11 @@ class Recipe:
     input_size : height and width in pixels
     frozen_base : only the last layer is trained, on embeddings that are computed once
     views : with a frozen base, how many variants of each training image (the plain one and augmented ones) are embedded
-    balanced : each class counts the same, however many images it has
     penalty : if above 0, the last layer is solved for by ``ridge`` with this penalty, in one epoch of no steps
+    balance : how classes of different numbers of images are made to count the same, a name in ``targets.BALANCES``
+    schedule, warm_up : how the learning rate changes, see ``schedules``; warm-up in epochs
+    base_rate : where a pretrained network learns as a whole, the share of the learning rate that its base gets
+    patience, label_smoothing, mixup : see ``runs.TrainConfig``
     """
 
     title: str
@@ -26,8 +40,50 @@ class Recipe:
     learning_rate: float
     augmentation: str
     views: int = 1
-    balanced: bool = False
     penalty: float = 0.0
+    balance: str = "none"
+    schedule: str = "constant"
+    warm_up: int = 0
+    base_rate: float = 1.0
+    patience: int = 0
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What can learn of the network, as keys of ``LEARNS``, the recipe's own first."""
+        if self.penalty:
+            return ("last",)
+        return ("last", "all", "scratch") if self.frozen_base else ("scratch",)
+
+    def learning(self, learns: str) -> "Recipe":
+        """The recipe with what learns chosen, one of ``choices``."""
+        if learns == self.choices[0]:
+            return self
+        whole = replace(self, frozen_base=False, views=1, batch_size=16, schedule="cosine", warm_up=1)
+        if learns == "all":
+            return replace(whole, epochs=10, learning_rate=1e-3, base_rate=0.1)
+        return replace(whole, epochs=30, learning_rate=1e-3)
+
+    def settings(self, learns: str) -> tuple[str, ...]:
+        """The fields of ``TrainConfig`` that mean something where ``learns`` is chosen, but for data and network."""
+        steps = () if self.penalty else OF_STEPS
+        base = ("base_rate",) if learns == "all" else ()
+        return ("learns", "augmentation", "seed", "balance", *steps, *base)
+
+
+def _of_keras(title: str, megabytes: int, description: str) -> Recipe:
+    return Recipe(
+        title=title,
+        description=f"Transfer learning, weights from the internet ({megabytes} MB, once). {description}",
+        input_size=(224, 224),
+        frozen_base=True,
+        epochs=40,
+        batch_size=16,
+        learning_rate=3e-3,
+        augmentation="radiograph",
+        views=4,
+    )
 
 
 RECIPES = {
@@ -54,7 +110,8 @@ RECIPES = {
     ),
     "lung_zones": Recipe(
         title="Lung zones",
-        description="Looks at the image and at three zones of the lungs it finds. Made to hold up at another hospital.",
+        description="The base of the default model, for any classes. It is used to X-rays in this: it finds the lungs, "
+        "and looks at their zones in one tone. What it sees there it knows from photographs (ImageNet).",
         input_size=(384, 384),
         frozen_base=True,
         epochs=1,
@@ -62,7 +119,19 @@ RECIPES = {
         learning_rate=1e-3,
         augmentation="mirror",
         views=2,
-        balanced=True,
         penalty=0.2,
+        balance="weights",
     ),
+    # Networks of keras.applications, under the names that they have there.
+    "MobileNetV2": _of_keras("MobileNetV2", 9, "Small and quick."),
+    "EfficientNetV2B0": _of_keras("EfficientNetV2-B0", 24, "Newer, slower than EfficientNet-Lite0."),
+    "DenseNet121": _of_keras("DenseNet-121", 29, "The one of CheXNet and most papers on chest X-rays."),
+    "ResNet50": _of_keras("ResNet-50", 95, "The classic; large."),
 }
+
+
+def find(network: str) -> Recipe:
+    """The recipe of a network; raises RunError if there is none."""
+    if network not in RECIPES:
+        raise RunError(f"There is no network called {network}; choose one of {', '.join(RECIPES)}.")
+    return RECIPES[network]

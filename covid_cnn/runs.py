@@ -16,9 +16,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ from typing import Any
 import psutil
 from filelock import FileLock
 
-from covid_cnn import durable, journal, paths
+from covid_cnn import durable, journal, paths, recipes
 from covid_cnn.augmentation import AUGMENTATIONS
 from covid_cnn.errors import RunError
 from covid_cnn.journal import TAKEN_UP, Event, Journal
-from covid_cnn.recipes import RECIPES
+from covid_cnn.recipes import Recipe
+from covid_cnn.schedules import SCHEDULES
+from covid_cnn.targets import BALANCES
 
 ACTIVE = ("starting", "waiting", "running", "stopping")
 # A run that no process has taken up this long after it was made will not be.
@@ -47,34 +49,47 @@ FULL_DISK = 2**20  # bytes; with less left, nothing of use can be written
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a training run.
+    """Everything that decides a training run. ``of`` makes one from the recipe of its network.
 
     Attributes
     ----------
     data : name or path of the dataset
     network : a key of ``recipes.RECIPES``
+    learns : what learns of it, one of its recipe's ``choices``
     epochs, batch_size : at least 1
-    learning_rate : of Adam, above 0
+    learning_rate : of Adam, above 0; the highest where it changes
     augmentation : a key of ``augmentation.AUGMENTATIONS``
     seed : of the weights, the order of the images, their augmentation and the splits that are made
     patience : epochs without a lower validation loss after which the training ends early; 0 for never
+    schedule, warm_up : how the learning rate changes, one of ``schedules.SCHEDULES``; epochs in which it rises first
+    base_rate : the share of the learning rate that a pretrained base gets, above 0 and at most 1
+    balance : how classes of different numbers of images are made to count the same, one of ``targets.BALANCES``
+    label_smoothing : the share of every target that is spread over all classes, 0 to below 1
+    mixup : the alpha of mixup (Zhang et al. 2018), 0 for none
     """
 
     data: str
     network: str
+    learns: str
     epochs: int
     batch_size: int
     learning_rate: float
     augmentation: str
-    seed: int = 0
-    patience: int = 0
+    seed: int
+    patience: int
+    schedule: str
+    warm_up: int
+    base_rate: float
+    balance: str
+    label_smoothing: float
+    mixup: float
 
     def __post_init__(self) -> None:
-        if self.network not in RECIPES:
-            raise RunError(f"There is no network called {self.network}; choose one of {', '.join(RECIPES)}.")
-        if self.augmentation not in AUGMENTATIONS:
-            choices = ", ".join(AUGMENTATIONS)
-            raise RunError(f"There is no augmentation called {self.augmentation}; choose one of {choices}.")
+        recipe = recipes.find(self.network)
+        _check_choice("way to learn", self.learns, recipe.choices)
+        _check_choice("augmentation", self.augmentation, AUGMENTATIONS)
+        _check_choice("schedule", self.schedule, SCHEDULES)
+        _check_choice("balance", self.balance, BALANCES)
         if self.patience < 0:
             raise RunError("The patience must be 0, for none, or a number of epochs.")
         if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < 10 or not 0 <= self.seed < 2**32:
@@ -82,15 +97,37 @@ class TrainConfig:
                 "Epochs and batch size must be at least 1, the learning rate above 0 and below 10, "
                 "the seed from 0 to 4294967295."
             )
+        if not 0 <= self.warm_up <= self.epochs or not 0 < self.base_rate <= 1:
+            raise RunError("The warm-up must be no longer than the training, the base's rate above 0 and at most 1.")
+        if not 0 <= self.label_smoothing < 1 or not 0 <= self.mixup <= 10:
+            raise RunError("The label smoothing must be from 0 to below 1, the alpha of mixup from 0, for none, to 10.")
 
     @classmethod
     def of(cls, data: str, network: str, **chosen: Any) -> "TrainConfig":
         """The recipe of ``network``, with what a person has ``chosen`` (None: not chosen) in place of its defaults."""
-        if network not in RECIPES:
-            raise RunError(f"There is no network called {network}; choose one of {', '.join(RECIPES)}.")
-        recipe = RECIPES[network]
-        defaults = {key: getattr(recipe, key) for key in ("epochs", "batch_size", "learning_rate", "augmentation")}
-        return cls(data, network, **(defaults | {key: value for key, value in chosen.items() if value is not None}))
+        given = {key: value for key, value in chosen.items() if value is not None}
+        recipe = recipes.find(network)
+        learns = given.setdefault("learns", recipe.choices[0])
+        _check_choice("way to learn", learns, recipe.choices)
+        defaults = {"seed": 0} | asdict(recipe.learning(learns))
+        names = {field.name for field in fields(cls)}
+        return cls(data, network, **({key: value for key, value in defaults.items() if key in names} | given))
+
+    @property
+    def recipe(self) -> Recipe:
+        """That of the network with what learns of it."""
+        return recipes.find(self.network).learning(self.learns)
+
+    @property
+    def telling(self) -> dict[str, Any]:
+        """The settings that mean something for the network."""
+        names = ("data", "network", *recipes.find(self.network).settings(self.learns))
+        return {name: getattr(self, name) for name in names}
+
+
+def _check_choice(what: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise RunError(f"There is no {what} called {value}; choose one of {', '.join(choices)}.")
 
 
 class Run:
@@ -104,7 +141,7 @@ class Run:
     @property
     def config(self) -> TrainConfig:
         try:
-            return TrainConfig(**json.loads((self.folder / "config.json").read_text(encoding="utf-8")))
+            return TrainConfig.of(**json.loads((self.folder / "config.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise RunError(f"The settings of run {self.name} cannot be read: delete its folder.") from error
 

@@ -28,10 +28,13 @@ from covid_cnn import (
     embeddings,
     evaluation,
     export,
+    fine_tuning,
     imaging,
     networks,
     pictures,
     ridge,
+    schedules,
+    targets,
 )
 from covid_cnn.audit import DISEASES, HEALTHY
 from covid_cnn.augmentation import AUGMENTATIONS, vary
@@ -39,7 +42,6 @@ from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Item
 from covid_cnn.errors import CovidCnnError, DatasetError, ImageError, RunError
 from covid_cnn.reading import read_ahead
-from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import Run, TrainConfig, interruptible
 from covid_cnn.splits import training_splits
 
@@ -98,14 +100,14 @@ class _Trainer:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.config: TrainConfig = run.config
-        self.recipe = RECIPES[self.config.network]
+        self.recipe = self.config.recipe
 
     def train(self) -> None:
         with interruptible(self.run):
             keras.utils.set_random_seed(self.config.seed)
             self._read_data()
             self.run.log("Building the network.")
-            self.network = networks.build(self.config.network, len(self.classes))
+            self.network = networks.build(self.config.network, len(self.classes), self.config.learns != "scratch")
             self._prepare_learning()
             self._keep_examples()
         stopped = self._learn()
@@ -162,33 +164,34 @@ class _Trainer:
             self.views = embedder.views(self.images, recipe.views)
             self.val_views = embedder.views(self.val_images, recipe.views if recipe.penalty else 1)
             if embedder.remembered:
-                told = f"{embedder.remembered} of {embedder.remembered + embedder.computed}"
-                self.run.log(f"{told} embeddings came from the cache of an earlier run.")
+                part = f"{embedder.remembered} of the" if embedder.computed else f"All {embedder.remembered}"
+                self.run.log(f"{part} embeddings came from the cache of an earlier run.")
             self.val_inputs = self.val_views[:, 0]
             self.learner = keras.Model(self.network.get_layer("embedding").output, self.network.output)
             # Each epoch shows every image in another view, and all views, so that epochs do not differ in difficulty.
             self.sample = lambda epoch, indices: self.views[indices, (epoch + indices) % recipe.views]
-        counts = np.bincount(self.labels, minlength=len(self.classes))
-        weights = len(self.labels) / (len(counts) * counts) if recipe.balanced else np.ones(len(counts))
-        self.weights = weights.astype(np.float32)
-        binary = len(self.classes) == 2
-        self.learner.compile(
-            optimizer=keras.optimizers.Adam(self.config.learning_rate),
-            loss=keras.losses.BinaryCrossentropy(from_logits=True)
-            if binary
-            else keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
-            if binary
-            else [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-            jit_compile=False,
-        )
+        self.weights = targets.class_weights(self.labels, len(self.classes), self.config.balance)
+        self.val_targets = targets.as_output(targets.of(self.val_labels, len(self.classes)))
+        base_rate = 1.0
+        if self.config.learns == "all":
+            fine_tuning.freeze_statistics(self.network)
+            base_rate = self.config.base_rate
+        fine_tuning.compile(self.learner, self.config.learning_rate, base_rate)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches of an epoch. They hang on seed and epoch alone, so that a resumed run has the same."""
-        order = np.random.default_rng((self.config.seed, epoch)).permutation(len(self.labels))
-        for first in range(0, len(order), self.config.batch_size):
-            indices = order[first : first + self.config.batch_size]
-            yield self.sample(epoch, indices), self.labels[indices]
+    def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Inputs, targets and weights of an epoch's batches.
+
+        They hang on seed and epoch alone, so that a resumed run has the same.
+        """
+        config, rng = self.config, np.random.default_rng((self.config.seed, epoch))
+        order = targets.order(self.labels, config.balance, rng)
+        for first in range(0, len(order), config.batch_size):
+            indices = order[first : first + config.batch_size]
+            labels = self.labels[indices]
+            wanted = targets.of(labels, len(self.classes), config.label_smoothing)
+            batch = self.sample(epoch, indices), wanted, self.weights[labels]
+            inputs, wanted, weights = targets.mix(*batch, config.mixup, rng) if config.mixup else batch
+            yield inputs, targets.as_output(wanted), weights
 
     def _learn(self) -> bool:
         """Train the epochs that are left; True if it was stopped, which takes at least one finished epoch."""
@@ -221,9 +224,10 @@ class _Trainer:
         """What one epoch is where the last layer is solved for: validated without the validation images."""
         began = time.monotonic()
         self._set_last_layer(ridge.solve(self.views, self.labels, self.weights, self.recipe.penalty))
+        wanted = targets.as_output(targets.of(self.labels, len(self.classes)))
         trained, validated = (
             self.learner.evaluate(inputs, labels, verbose=0, return_dict=True)
-            for inputs, labels in ((self.views[:, 0], self.labels), (self.val_inputs, self.val_labels))
+            for inputs, labels in ((self.views[:, 0], wanted), (self.val_inputs, self.val_targets))
         )
         self._save(1, validated["loss"])
         self._look(1)
@@ -239,16 +243,17 @@ class _Trainer:
         began = time.monotonic()
         _reseed_dropout(self.learner, self.config.seed, epoch)
         sums, seen = np.zeros(2), 0
-        for step, (inputs, labels) in enumerate(self._batches(epoch), start=1):
+        total = self.config.epochs * steps
+        for done, (inputs, wanted, weights) in enumerate(self._batches(epoch), start=(epoch - 1) * steps + 1):
+            rate = self._set_rate(done - 1, steps)
             self.learner.reset_metrics()
-            result = self.learner.train_on_batch(inputs, labels, self.weights[labels], return_dict=True)
+            result = self.learner.train_on_batch(inputs, wanted, weights, return_dict=True)
             loss, accuracy = float(result["loss"]), float(result["accuracy"])
             _check_finite(loss)
-            sums, seen = sums + np.array([loss, accuracy]) * len(labels), seen + len(labels)
-            done = (epoch - 1) * steps + step
-            total = self.config.epochs * steps
-            self.run.append("step", epoch=epoch, step=done, steps=total, loss=loss, accuracy=accuracy)
-        result = self.learner.evaluate(self.val_inputs, self.val_labels, verbose=0, return_dict=True)
+            sums, seen = sums + np.array([loss, accuracy]) * len(wanted), seen + len(wanted)
+            told = {"loss": loss, "accuracy": accuracy, "learning_rate": rate}
+            self.run.append("step", epoch=epoch, step=done, steps=total, **told)
+        result = self.learner.evaluate(self.val_inputs, self.val_targets, verbose=0, return_dict=True)
         _check_finite(result["loss"])
         loss, accuracy = sums / seen
         self._save(epoch, float(result["loss"]))
@@ -261,11 +266,19 @@ class _Trainer:
             accuracy=float(accuracy),
             val_loss=float(result["loss"]),
             val_accuracy=float(result["accuracy"]),
-            learning_rate=self.config.learning_rate,
+            learning_rate=rate,
             seconds=time.monotonic() - began,
             best=self.best[0],
         )
         self.epoch = epoch
+
+    def _set_rate(self, step: int, steps: int) -> float:
+        """Set and return the learning rate of a step, counted from 0; an epoch has so many ``steps``."""
+        config = self.config
+        warm_up, total = config.warm_up * steps, config.epochs * steps
+        rate = schedules.rate(config.learning_rate, step, total, warm_up, config.schedule)
+        self.learner.optimizer.learning_rate = rate
+        return rate
 
     # Pictures for people
 

@@ -135,8 +135,8 @@ def train(tmp_path_factory) -> Callable[..., Trained]:
 
         home, built = tmp_path_factory.mktemp("home"), []
 
-        def build(*arguments: Any) -> Any:
-            built.append(networks.ARCHITECTURES[arguments[0]](*arguments[1:], True))
+        def build(name: str, classes: int, pretrained: bool) -> Any:
+            built.append(networks.ARCHITECTURES[name](classes, pretrained))
             return built[-1]
 
         (home / "data").mkdir()

@@ -2,14 +2,15 @@
 
 import json
 import os
+import shlex
 
 import numpy as np
 import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from covid_cnn import pictures, report, runs, synthetic
-from covid_cnn.app import run_charts, run_view, train
+from covid_cnn import pictures, recipes, report, runs, schedules, synthetic, targets
+from covid_cnn.app import run_charts, run_view, train_settings
 from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import Run, TrainConfig
 
@@ -91,20 +92,61 @@ def test_the_fields_start_with_the_recipe_of_the_network(dataset):
     for network, recipe in RECIPES.items():
         app.radio(key="train_network").set_value(network).run()
         fields = {field.label: field.value for field in app.number_input}
-        assert fields["Epochs"] == recipe.epochs
-        assert fields["Batch size"] == recipe.batch_size
-        assert fields["Learning rate"] == recipe.learning_rate
-        assert app.radio(key=f"train_augmentation_{network}").value == recipe.augmentation
+        assert fields.get("Epochs") == (None if recipe.penalty else recipe.epochs)
+        assert fields.get("Batch size") == (None if recipe.penalty else recipe.batch_size)
+        assert fields.get("Learning rate") == (None if recipe.penalty else recipe.learning_rate)
+        assert app.radio(key=f"train_augmentation_{network}_{recipe.choices[0]}").value == recipe.augmentation
 
 
-def test_every_augmentation_is_explained():
-    assert train.AUGMENTATION_LINES.keys() == train.AUGMENTATIONS.keys()
+def test_every_choice_is_explained():
+    assert train_settings.AUGMENTATION_LINES.keys() == train_settings.AUGMENTATIONS.keys()
+    assert train_settings.LEARNS_LINES.keys() == recipes.LEARNS.keys()
+    assert set(train_settings.CHOICES["schedule"][1]) == set(schedules.SCHEDULES)
+    assert set(train_settings.CHOICES["balance"][1]) == set(targets.BALANCES)
+
+
+def test_every_setting_has_a_field_where_it_means_something_and_nowhere_else(dataset):
+    app = page()
+    titles = {key: told[0] for key, told in (train_settings.NUMBERS | train_settings.CHOICES).items()}
+    titles |= {"learns": "What learns", "augmentation": "Augmentation"}
+    for network, learns in (("efficientnet_lite0", "last"), ("efficientnet_lite0", "all"), ("lung_zones", "last")):
+        app.radio(key="train_network").set_value(network).run()
+        if len(RECIPES[network].choices) > 1:
+            app.radio(key=f"train_learns_{network}").set_value(learns).run()
+        shown = {field.label for field in (*app.number_input, *app.radio)} - {"Network", "What learns"}
+        assert shown == {titles[key] for key in RECIPES[network].settings(learns)} - {"What learns"}
+
+
+def test_more_settings_reach_the_run_and_come_back_to_be_changed(dataset, started):
+    app = page()
+    app.radio(key="train_learns_efficientnet_lite0").set_value("all").run()
+    chosen = {"base_rate": 0.5, "warm_up": 2, "mixup": 0.2, "label_smoothing": 0.1}
+    for field, value in chosen.items():
+        app.number_input(key=f"train_{field}_efficientnet_lite0_all").set_value(value)
+    chosen |= {"balance": "sampling", "schedule": "constant"}
+    for field in ("balance", "schedule"):
+        app.radio(key=f"train_{field}_efficientnet_lite0_all").set_value(chosen[field])
+    button(app, "Start training").click().run()
+    config = TrainConfig.of("drawn", "efficientnet_lite0", learns="all", **chosen)
+    assert started[0].config == config
+    options = shlex.split(run_view._command(config))
+    assert options[options.index("--learns") + 1] == "all" and options[options.index("--mixup") + 1] == "0.2"
+    button(app, "Train again with a change").click().run()
+    app.text_input(key="train_name").set_value("again").run()
+    button(app, "Start training").click().run()
+    assert not app.exception
+    assert started[1].config == config
+
+
+def test_what_means_nothing_to_a_network_is_not_in_its_command():
+    command = run_view._command(TrainConfig.of("drawn", "lung_zones"))
+    assert "--epochs" not in command and "--balance weights" in command
 
 
 def test_start_trains_what_was_chosen_and_shows_it(dataset, started):
     app = page()
     app.radio(key="train_network").set_value("notebook_cnn").run()
-    app.number_input(key="train_epochs_notebook_cnn").set_value(3)
+    app.number_input(key="train_epochs_notebook_cnn_scratch").set_value(3)
     app.text_input(key="train_name").set_value("mine").run()
     button(app, "Start training").click().run()
     assert not app.exception

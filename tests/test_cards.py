@@ -48,7 +48,9 @@ def test_real_data_are_not_called_synthetic(info):
 
 def test_the_command_of_the_card_makes_the_run_again(info, monkeypatch):
     # A name with a blank, a rate with many digits, and a network that is known here.
-    info["recipe"] |= {"data": "my x-rays", "learning_rate": 0.0012345678, "network": "notebook_cnn"}
+    chosen = {"learning_rate": 0.0012345678, "learns": "all", "mixup": 0.2, "schedule": "constant", "patience": 3}
+    config = runs.TrainConfig.of("my x-rays", "efficientnet_lite0", **chosen)
+    info |= {"network": config.network, "recipe": info["recipe"] | vars(config)}
     command = re.search(r"^    python -m covid_cnn (.+)$", cards.render(info), re.MULTILINE)
     assert command
     made = {}

@@ -1,7 +1,10 @@
-"""The two architectures: their published shapes, and EfficientNet-Lite0 against its reference implementation."""
+"""The architectures: their published shapes; EfficientNet-Lite0 against its reference; weights by Keras's loader."""
 
 from pathlib import Path
+from urllib.error import URLError
 
+import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -21,7 +24,7 @@ def test_notebook_cnn_is_the_published_one():
     assert model.get_layer("feature_map").output.shape == (None, 60, 60, 128)
 
 
-@pytest.mark.parametrize("name", networks.ARCHITECTURES)
+@pytest.mark.parametrize("name", sorted(networks.ARCHITECTURES.keys() - networks.KERAS_APPLICATIONS.keys()))
 def test_more_classes_have_a_logit_each(name):
     assert networks.build(name, classes=2, pretrained=False).output_shape == (None, 1)
     assert networks.build(name, classes=4, pretrained=False).output_shape == (None, 4)
@@ -39,3 +42,47 @@ def test_lite0_equals_the_reference_implementation():
 def test_an_unknown_network_is_told_in_a_sentence():
     with pytest.raises(RunError, match="There is no network called resnet999; choose one of"):
         networks.build("resnet999", classes=2)
+
+
+# The networks of keras.applications, without the internet
+
+
+@pytest.fixture(scope="module")
+def mobilenet() -> keras.Model:
+    return networks.build("MobileNetV2", classes=3, pretrained=False)
+
+
+def test_keras_own_preprocessing_is_in_the_graph(mobilenet):
+    image = np.random.default_rng(0).random((1, 224, 224, 1), np.float32)
+    seen = keras.Model(mobilenet.inputs, mobilenet.get_layer("normalise").output)(image)
+    _, preprocess = networks.KERAS_APPLICATIONS["MobileNetV2"]
+    np.testing.assert_allclose(seen, preprocess(255 * image.repeat(3, axis=-1)), atol=1e-4)
+
+
+def keep_weights(folder: Path, model: keras.Model) -> None:
+    """Put the weights of a network where Keras's own loader keeps what it has fetched."""
+    from keras.src.legacy.saving import legacy_h5_format
+
+    path = folder / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    path.parent.mkdir(parents=True)
+    with h5py.File(path, "w") as file:
+        base = keras.Model(model.inputs, model.get_layer("feature_map").output)
+        legacy_h5_format.save_weights_to_hdf5_group(file, base)
+
+
+def test_weights_that_keras_has_kept_are_used(mobilenet, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
+    keep_weights(tmp_path, mobilenet)
+    again = networks.build("MobileNetV2", classes=2)
+    kept, loaded = (model.get_layer("Conv_1").get_weights()[0] for model in (mobilenet, again))
+    np.testing.assert_array_equal(kept, loaded)
+
+
+def test_without_the_internet_a_sentence_says_what_there_is(tmp_path, monkeypatch):
+    def no_way(*_, **__):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
+    monkeypatch.setattr(keras.src.utils.file_utils, "urlretrieve", no_way)
+    with pytest.raises(RunError, match=r"connect this machine .*, choose efficientnet_lite0, .* from scratch\.$"):
+        networks.build("MobileNetV2", classes=2)

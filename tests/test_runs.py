@@ -57,12 +57,34 @@ def test_a_recipe_gives_what_a_person_does_not_choose():
         ({"learning_rate": 10.0}, "above 0 and below 10"),
         ({"learning_rate": float("nan")}, "the learning rate above 0"),
         ({"seed": -1}, "the seed from 0 to"),
+        ({"learns": "last"}, "no way to learn called last; choose one of scratch"),
+        ({"schedule": "steep"}, "no schedule called steep; choose one of constant, cosine"),
+        ({"balance": "fair"}, "no balance called fair; choose one of none, weights, sampling"),
+        ({"warm_up": 16}, "no longer than the training"),
+        ({"base_rate": 0.0}, "the base's rate above 0"),
+        ({"label_smoothing": 1.0}, "from 0 to below 1"),
+        ({"mixup": -0.1}, "alpha of mixup"),
         ({"seed": 2**32}, "the seed from 0 to"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(chosen, sentence):
     with pytest.raises(RunError, match=sentence):
         TrainConfig.of("data", **({"network": "notebook_cnn"} | chosen))
+
+
+def test_settings_of_an_older_version_take_the_recipe_for_what_they_do_not_tell(run):
+    older = {"data": "data", "network": "lung_zones", "epochs": 5, "batch_size": 32, "learning_rate": 1e-3}
+    (run.folder / "config.json").write_text(json.dumps(older | {"augmentation": "mirror", "seed": 3, "patience": 0}))
+    config = runs.open("run").config
+    assert (config.seed, config.balance, config.learns, config.mixup) == (3, "weights", "last", 0)
+
+
+def test_what_learns_has_a_recipe_of_its_own():
+    last, whole = (TrainConfig.of("data", "efficientnet_lite0", learns=learns) for learns in ("last", "all"))
+    assert last == CONFIG and last.recipe.frozen_base and not whole.recipe.frozen_base
+    assert (whole.schedule, whole.warm_up, whole.base_rate) == ("cosine", 1, 0.1)
+    assert "base_rate" in whole.telling and "base_rate" not in last.telling
+    assert "epochs" not in TrainConfig.of("data", "lung_zones").telling
 
 
 def test_settings_survive_in_the_folder(run):

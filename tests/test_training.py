@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from covid_cnn import (
     assessment,
@@ -95,6 +96,8 @@ def test_one_seed_gives_one_run_and_another_seed_another(synthetic_data, no_expo
         run = new_run(synthetic_data, network, name, seed=seed, epochs=2)
         training.fit(run)
         results.append(losses(run))
+        known = "All 42 embeddings came from the cache" in run.last_words()
+        assert known == (name == "b" and network == "tiny_pooled")
     first, again, other = results
     for epoch in (1, 2):
         assert again[epoch] == pytest.approx(first[epoch], abs=1e-6)
@@ -367,23 +370,24 @@ def test_balanced_classes_weigh_the_same_whatever_their_number(synthetic_data, t
     train_on_batch = keras.Model.train_on_batch
 
     def listen(model, inputs, labels, sample_weight, **options):
-        weights.extend(zip(labels.tolist(), sample_weight.tolist(), strict=True))
+        weights.extend(zip(labels[:, 0].tolist(), sample_weight.tolist(), strict=True))
         return train_on_batch(model, inputs, labels, sample_weight, **options)
 
     monkeypatch.setattr(keras.Model, "train_on_batch", listen)
-    for balanced in (False, True):
+    for balance in ("none", "weights"):
         weights.clear()
-        monkeypatch.setitem(RECIPES, "tiny_pooled", replace(RECIPES["tiny_pooled"], balanced=balanced))
-        training.fit(new_run(data, "tiny_pooled", name=f"balanced-{balanced}", epochs=1))
+        training.fit(new_run(data, "tiny_pooled", name=balance, balance=balance, epochs=1))
         total = [sum(weight for label, weight in weights if label == index) for index in (0, 1)]
-        assert total == pytest.approx([5, 5] if balanced else [2, 8])
+        assert total == pytest.approx([5, 5] if balance == "weights" else [2, 8])
 
 
 def test_a_last_layer_that_is_solved_for_learns_from_validation_and_is_told_by_folds(
     train, synthetic_data, monkeypatch
 ):
     """The finished layer has seen the validation images; threshold and figures come from layers that have not."""
-    monkeypatch.setitem(RECIPES, "tiny_pooled", replace(RECIPES["tiny_pooled"], penalty=0.1, views=2, balanced=True))
+    monkeypatch.setitem(
+        RECIPES, "tiny_pooled", replace(RECIPES["tiny_pooled"], penalty=0.1, views=2, balance="weights")
+    )
     asked = []
     solve, out_of_fold = ridge.solve, ridge.out_of_fold
     monkeypatch.setattr(ridge, "solve", lambda views, *rest: asked.append(len(views)) or solve(views, *rest))
@@ -412,3 +416,67 @@ def test_a_run_whose_settings_are_damaged_says_so(synthetic_data):
     with pytest.raises(RunError):
         training.fit(run)
     assert "resnet999" in of_type(run, "failed")[0]["message"]
+
+
+# Whatever learns, and however
+
+
+EVERY_SETTING = {"schedule": "cosine", "warm_up": 1, "mixup": 0.4, "label_smoothing": 0.1, "balance": "sampling"}
+
+
+@pytest.fixture(scope="session")
+def three_classes(tmp_path_factory, synthetic_data) -> Path:
+    """The drawn radiographs, with a third class: inverted ones of both others."""
+    data = Path(shutil.copytree(synthetic_data, tmp_path_factory.mktemp("data") / "three"))
+    for split in ("train", "val", "test"):
+        (data / split / "INVERTED").mkdir()
+        for path in sorted((data / split).glob("*/*.png"))[::2]:
+            inverted = 255 - np.asarray(Image.open(path))
+            Image.fromarray(inverted).save(data / split / "INVERTED" / f"inverted_{path.name}")
+    return data
+
+
+def test_a_fine_tuned_run_of_three_classes_resumes_with_every_setting(three_classes, monkeypatch):
+    """Stopped in its last epoch, it ends like an unbroken one, at the rates of its schedule."""
+    export_bundle = training._Trainer._export
+    monkeypatch.setattr(training._Trainer, "_export", lambda self: self.run.name == "broken" and export_bundle(self))
+    results = []
+    for name in ("unbroken", "broken"):
+        run = new_run(three_classes, "tiny_pooled", name, learns="all", epochs=3, patience=3, **EVERY_SETTING)
+        if name == "broken":
+            stop_in(run, epoch=3)
+            training.fit(run)
+            assert set(losses(run)) == {1, 2}
+            run.listener = None
+            run.forget_stop()
+        training.fit(run)
+        results.append(run)
+    unbroken, broken = results
+    for epoch in (1, 2, 3):
+        assert losses(broken)[epoch] == pytest.approx(losses(unbroken)[epoch], abs=1e-5)
+    steps = {event["step"]: event for event in of_type(broken, "step")}
+    an_epoch = len(steps) // 3
+    rates = [steps[step]["learning_rate"] for step in sorted(steps)]
+    assert rates[:an_epoch] == pytest.approx([1e-3 * step / an_epoch for step in range(1, an_epoch + 1)])
+    assert rates[2 * an_epoch] == pytest.approx(0.5e-3) and rates[-1] < rates[-2]
+    assert len(pictures.epochs(broken.folder)) == 3
+    model = Bundle(runs.paths.models_dir() / "broken")
+    assert model.info["recipe"]["learns"] == "all" and model.info["recipe"]["epochs_trained"] == 3
+    assert model.predict(synthetic.draw(1, opacities=True, size=64)).heatmaps.shape[-1] == 3
+
+
+def test_what_learns_is_what_changes(synthetic_data, no_export, monkeypatch):
+    changed, build = {}, networks.build
+
+    def remember(*arguments) -> keras.Model:
+        built.append(build(*arguments))
+        before.extend(built[-1].get_weights())
+        return built[-1]
+
+    monkeypatch.setattr(networks, "build", remember)
+    for learns in ("last", "all"):
+        built, before = [], []
+        training.fit(new_run(synthetic_data, "tiny_pooled", learns, learns=learns, epochs=1))
+        now = built[0].get_weights()
+        changed[learns] = [not np.array_equal(w, b) for w, b in zip(now, before, strict=True)]
+    assert changed == {"last": [False] * 4 + [True] * 2, "all": [True] * 6}

@@ -1,7 +1,6 @@
 """All runs in one table, with their settings and results: to open, compare, rename, annotate and delete."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -53,7 +52,7 @@ def draw(found: Sequence[Run]) -> None:
 
 def _row(run: Run) -> dict[str, Any]:
     journal = run.journal
-    settings = {key.replace("_", " ").capitalize(): value for key, value in asdict(run.config).items()}
+    settings = {key.replace("_", " ").capitalize(): value for key, value in run.config.telling.items()}
     best, test = journal.best or {}, journal.latest("test")
     started = (run.folder / "config.json").stat().st_mtime
     accuracy = test["metrics"].get("accuracy") if test else None
@@ -122,7 +121,7 @@ def _delete(chosen: list[Run]) -> None:
 
 def _compare(chosen: list[Run]) -> None:
     st.subheader("Side by side")
-    settings = pd.DataFrame({run.name: {k: str(v) for k, v in asdict(run.config).items()} for run in chosen})
+    settings = pd.DataFrame({run.name: {k: str(v) for k, v in run.config.telling.items()} for run in chosen})
     settings.index = [str(key).replace("_", " ").capitalize() for key in settings.index]
     differ = settings.nunique(axis=1) > 1
     settings.insert(0, "Differs", ["yes" if value else "" for value in differ])

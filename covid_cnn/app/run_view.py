@@ -16,7 +16,7 @@ import pandas as pd
 import streamlit as st
 
 from covid_cnn import bundle, evaluation, figures, paths, runs
-from covid_cnn.app import pages, run_charts, run_pictures
+from covid_cnn.app import pages, run_charts, run_pictures, train_settings
 from covid_cnn.app.shared import plain
 from covid_cnn.errors import CovidCnnError
 from covid_cnn.journal import Event, Journal
@@ -44,7 +44,7 @@ def show(run: Run) -> None:
     if not active:
         _end(run, config)
     with st.expander("Settings", icon=":material/tune:"):
-        settings = [(key.replace("_", " ").capitalize(), str(value)) for key, value in asdict(config).items()]
+        settings = [(key.replace("_", " ").capitalize(), str(value)) for key, value in config.telling.items()]
         st.dataframe(pd.DataFrame(settings, columns=["Setting", "Value"]), hide_index=True, width="content")
         st.caption("The command that trains it again:")
         st.code(_command(config), language="bash", wrap_lines=True)
@@ -65,10 +65,7 @@ def retrain(run: Run) -> None:
     """Fill the fields of a new run with the settings of this one."""
     config = run.config
     st.session_state["train_run"] = None
-    for field in ("data", "network", "seed", "patience"):
-        st.session_state[f"train_{field}"] = getattr(config, field)
-    for field in ("epochs", "batch_size", "learning_rate", "augmentation"):
-        st.session_state[f"train_{field}_{config.network}"] = getattr(config, field)
+    train_settings.fill(config)
 
 
 def _progress(run: Run, config: TrainConfig, active: bool) -> None:
@@ -113,7 +110,8 @@ def _figures(journal: Journal, config: TrainConfig, state: str) -> None:
             )
             st.metric("Its validation loss", f"{best['val_loss']:.4f}")
             st.metric("Its validation accuracy", f"{best['val_accuracy']:.1%}")
-        st.metric("Learning rate", f"{config.learning_rate:g}")
+        if "learning_rate" in config.telling:
+            st.metric("Learning rate", f"{journal.learning_rate or config.learning_rate:.3g}")
     if early := journal.latest("early"):
         st.info(plain(early["message"]), icon=":material/flag:")
 
@@ -241,5 +239,5 @@ def _loss_figure(epochs: list[Event], kind: str) -> bytes:
 
 def _command(config: TrainConfig) -> str:
     """The command line that trains a run of these settings."""
-    options = [text for key, value in asdict(config).items() for text in (f"--{key.replace('_', '-')}", str(value))]
+    options = [text for key, value in config.telling.items() for text in (f"--{key.replace('_', '-')}", str(value))]
     return shlex.join(["python", "-m", "covid_cnn", "train", *options])

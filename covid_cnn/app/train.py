@@ -8,22 +8,13 @@ import numpy as np
 import streamlit as st
 
 from covid_cnn import adding, datasets, imaging, runs
-from covid_cnn.app import pages, run_table, run_view
+from covid_cnn.app import pages, run_table, run_view, train_settings
 from covid_cnn.app.shared import plain
 from covid_cnn.augmentation import AUGMENTATIONS, augment
-from covid_cnn.datasets import Dataset
 from covid_cnn.errors import CovidCnnError
 from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import ACTIVE, TrainConfig
 from covid_cnn.splits import Splits, training_splits
-
-AUGMENTATION_LINES = {
-    "none": "Every epoch shows the same images.",
-    "mirror": "Left and right change places.",
-    "notebook": "Zoomed by up to a fifth, and mirrored half of the time, as in the student notebook.",
-    "radiograph": "Turned, moved, zoomed and exposed a little, as between two takes of one patient. Never mirrored.",
-    "hospitals": "The same, further, with blur, noise, compression and stamped letters, as between hospitals.",
-}
 
 
 def page() -> None:
@@ -92,7 +83,7 @@ def _new_run() -> None:
         return
     form, beside = st.columns([3, 2], gap="large")
     with form.container(border=True):
-        dataset, chosen, name = _settings({dataset.name: dataset for dataset in found})
+        dataset, chosen, name = train_settings.draw({dataset.name: dataset for dataset in found})
         try:
             splits = training_splits(dataset, chosen["seed"])
         except CovidCnnError as error:
@@ -133,95 +124,6 @@ def _no_dataset() -> None:
 
         adding.add("synthetic", progress=show)
         st.rerun()
-
-
-def _settings(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], str | None]:
-    """The fields: the dataset, the other settings by their names in TrainConfig, and the run's name if one is given."""
-    if st.session_state.get("train_data") not in found:  # of a run whose dataset is gone
-        st.session_state.pop("train_data", None)
-    data = st.selectbox(
-        "Dataset",
-        found,
-        format_func=lambda name: f"{name} ({len(found[name].items)} images, {len(found[name].classes)} classes)",
-        key="train_data",
-        help="The images to learn from. The Dataset page shows them and adds others.",
-    )
-    network = st.radio(
-        "Network",
-        RECIPES,
-        format_func=lambda key: RECIPES[key].title,
-        captions=[recipe.description for recipe in RECIPES.values()],
-        key="train_network",
-        help="What learns. The fields below take the settings that suit it.",
-    )
-    recipe = RECIPES[network]
-
-    # The network is part of the keys, so that another network brings its own defaults.
-    def number(label: str, field: str, least: float, most: float, **more: Any) -> Any:
-        return st.number_input(label, least, most, getattr(recipe, field), key=f"train_{field}_{network}", **more)
-
-    with st.container(horizontal=True):
-        epochs = number("Epochs", "epochs", 1, 1000, help="How many times the network sees all training images.")
-        batch_size = number(
-            "Batch size",
-            "batch_size",
-            1,
-            1024,
-            help="How many images it looks at before each small correction of its weights (a step). Larger is smoother "
-            "and needs more memory.",
-        )
-        learning_rate = number(
-            "Learning rate",
-            "learning_rate",
-            0.0,
-            10.0,
-            step=recipe.learning_rate / 10,
-            format="%.5f",
-            help="How large each correction is. Too small learns slowly; too large never settles.",
-        )
-        seed = st.number_input(
-            "Seed",
-            0,
-            2**31 - 1,
-            0,
-            key="train_seed",
-            help="Decides everything random: first weights, order, variations, splits. The same seed gives the same "
-            "run again.",
-        )
-        patience = st.number_input(
-            "Patience",
-            0,
-            1000,
-            0,
-            key="train_patience",
-            help="Early stopping: the training ends when the validation loss has not fallen for so many epochs. 0: it "
-            "never ends early.",
-        )
-    augmentation = st.radio(
-        "Augmentation",
-        AUGMENTATIONS,
-        index=list(AUGMENTATIONS).index(recipe.augmentation),
-        format_func=str.capitalize,
-        captions=[AUGMENTATION_LINES.get(key, "") for key in AUGMENTATIONS],
-        key=f"train_augmentation_{network}",
-        help="How training images are varied at random, so that the network cannot learn them by heart.",
-    )
-    name = st.text_input(
-        "Name (optional)",
-        key="train_name",
-        placeholder="made from network, dataset and time",
-        help="Of the run, and of the model that it makes: letters, digits, dots, dashes and underscores.",
-    )
-    chosen = {
-        "network": network,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "augmentation": augmentation,
-        "seed": seed,
-        "patience": patience,
-    }
-    return found[data], chosen, name.strip() or None
 
 
 def _split_line(splits: Splits) -> str:

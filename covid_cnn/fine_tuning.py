@@ -1,0 +1,63 @@
+"""How a network is set to learn: what it is scored by, and how a base that knows something is changed with care."""
+
+import keras
+
+LAST = "logits"
+
+
+@keras.saving.register_keras_serializable("covid_cnn")
+class GentleAdam(keras.optimizers.Adam):
+    """Adam (Kingma and Ba 2015) whose learning rate holds for the last layer; the base learns at a share of it.
+
+    The last layer starts from chance and has far to go. At its rate the first gradients, which are about nothing yet,
+    would wipe out what the base knows (Howard and Ruder 2018).
+
+    Parameters
+    ----------
+    base_rate : the share, 0..1
+    """
+
+    def __init__(self, learning_rate: float = 0.001, base_rate: float = 1.0, **options) -> None:
+        super().__init__(learning_rate, **options)
+        self.base_rate = base_rate
+
+    def build(self, variables) -> None:
+        super().build(variables)
+        self._shares = [1.0 if v.path.startswith(f"{LAST}/") else self.base_rate for v in variables]
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        share = self._shares[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * share)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"base_rate": self.base_rate}
+
+
+@keras.saving.register_keras_serializable("covid_cnn")
+def accuracy(targets, logits):
+    """The share of images whose strongest class is also that of their target, which may be soft."""
+    if logits.shape[-1] == 1:
+        return keras.ops.cast((targets > 0.5) == (logits > 0), "float32")[:, 0]
+    return keras.metrics.categorical_accuracy(targets, logits)
+
+
+def compile(model: keras.Model, learning_rate: float, base_rate: float = 1.0) -> None:
+    """Make a network that ends in logits ready to learn from targets (``targets.as_output``) by cross-entropy."""
+    binary = model.output_shape[-1] == 1
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate) if base_rate == 1 else GentleAdam(learning_rate, base_rate),
+        loss=(keras.losses.BinaryCrossentropy if binary else keras.losses.CategoricalCrossentropy)(from_logits=True),
+        metrics=[accuracy],
+        jit_compile=False,
+    )
+
+
+def freeze_statistics(network: keras.Model) -> None:
+    """Leave the batch normalisation of a pretrained network as it is.
+
+    Its means and variances were taken of a million photographs. Those of a batch of sixteen X-rays would be noise,
+    and would change under all the weights that were made for the old ones.
+    """
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
