@@ -231,7 +231,7 @@ def train(
         changed = [key for key, value in chosen.items() if value not in (None, getattr(config.recipe, key, value))]
         without = [f"--{key.replace('_', '-')}" for key in changed if key not in config.telling]
         if without:
-            raise RunError(f"{', '.join(without)} mean nothing for how {network} learns: leave them out.")
+            raise RunError(f"Leave out {', '.join(without)}: nothing in how {network} learns here hangs on that.")
         run = runs.create(config, name)
     else:
         run = runs.open(str(resume))

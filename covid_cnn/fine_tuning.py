@@ -52,12 +52,16 @@ def compile(model: keras.Model, learning_rate: float, base_rate: float = 1.0) ->
     )
 
 
-def freeze_statistics(network: keras.Model) -> None:
-    """Leave the batch normalisation of a pretrained network as it is.
+def prepare_statistics(network: keras.Model, pretrained: bool) -> None:
+    """Set how the means and variances of batch normalisation learn, where a whole network does.
 
-    Its means and variances were taken of a million photographs. Those of a batch of sixteen X-rays would be noise,
-    and would change under all the weights that were made for the old ones.
+    Those of a pretrained network stay. They were taken of a million photographs; those of a batch of sixteen X-rays
+    would be noise, and would change under all the weights that were made for the old ones. From scratch they have to
+    be found in few steps: at Keras's momentum of up to 0.999 they would need thousands.
     """
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = False
+            if pretrained:
+                layer.trainable = False
+            else:
+                layer.momentum = 0.9

@@ -172,11 +172,8 @@ class _Trainer:
             self.sample = lambda epoch, indices: self.views[indices, (epoch + indices) % recipe.views]
         self.weights = targets.class_weights(self.labels, len(self.classes), self.config.balance)
         self.val_targets = targets.as_output(targets.of(self.val_labels, len(self.classes)))
-        base_rate = 1.0
-        if self.config.learns == "all":
-            fine_tuning.freeze_statistics(self.network)
-            base_rate = self.config.base_rate
-        fine_tuning.compile(self.learner, self.config.learning_rate, base_rate)
+        fine_tuning.prepare_statistics(self.network, pretrained=self.config.learns != "scratch")
+        fine_tuning.compile(self.learner, self.config.learning_rate, self.config.base_rate)
 
     def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Inputs, targets and weights of an epoch's batches.

@@ -274,6 +274,12 @@ def test_names_that_are_no_unicode_are_no_problem(run, with_model, images, tmp_p
         (["evaluate", "--data", "drawn", "--model", "nothing"], "There is no model called nothing"),
         (["train", "--data", "drawn", "--network", "resnet999"], "There is no network called resnet999"),
         (["train", "--data", "drawn", "--augmentation", "wild"], "There is no augmentation called wild"),
+        (["train", "--data", "drawn", "--learns", "nothing"], "There is no way to learn called nothing"),
+        (["train", "--data", "drawn", "--base-rate", "0.5"], "Leave out --base-rate: nothing"),
+        (
+            ["train", "--data", "drawn", "--network", "lung_zones", "--epochs", "9", "--mixup", "1"],
+            "Leave out --epochs, --mixup:",
+        ),
         (["train", "--data", "drawn", "--epochs", "0"], "Epochs and batch size must be at least 1"),
         (["train", "--data", "drawn", "--name", "../out"], "../out cannot name a run"),
         (["train", "--data", "drawn", "--name", bundle.DEFAULT], "There is already a run or a model called"),
