@@ -1,4 +1,5 @@
-"""Images a second of an evaluation, from files to answers, against the network alone on images that are ready."""
+"""Images a second of an evaluation, from files to answers, against the network alone on images that are ready, and the
+memory of an evaluation of few images and of many."""
 
 import tempfile
 import time
@@ -7,36 +8,61 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import measure
-from covid_cnn import assessment, bundle, datasets, imaging, synthetic
+from covid_cnn import assessment, bundle, datasets, imaging, paths, synthetic
 from covid_cnn.bundle import Bundle
-from covid_cnn.datasets import Item
+from covid_cnn.datasets import Dataset, Item
 from covid_cnn.reading import ahead
 from covid_cnn.store import Store
 
 EACH = 32  # drawn images of each class
 
 
-def main(data: str | None = None, model: str = bundle.DEFAULT, rounds: int = 5) -> None:
-    """Measure on DATA (all its images), or on radiographs drawn for this."""
+def main(
+    data: str | None = None, model: str = bundle.DEFAULT, rounds: int = 5, few: int = 100, many: int = 2000
+) -> None:
+    """Measure on DATA (all its images), or on radiographs drawn for this; memory with MODEL on links to these."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         dataset = datasets.open(data or synthetic.write_dataset(root / "drawn", counts={"test": EACH}))
-        loaded = bundle.load(model)
-        images, store = list(dataset.items), Store(root / "kept.sqlite")
-        assessment.ask_all(loaded, images, store)
-        rivals = {
-            "network alone": alone(loaded, images),
-            "evaluation": measure.timed(lambda: assessment.ask_all(loaded, images)),
-            "evaluation, answers kept": measure.timed(lambda: assessment.ask_all(loaded, images, store)),
-        }
-        seconds = measure.rounds(rivals, rounds)
-        print(f"Evaluation of {model} on {len(images)} images of {dataset.name}, median of {rounds} rounds")
-        for title, values in seconds.items():
-            print(f"  {title:26} {len(images) / median(values):9.1f} images a second")
-        share = measure.ratio(seconds["network alone"], seconds["evaluation"])
-        print(f"  An evaluation goes at {share:.2f} of the speed of the network alone.")
-        gain = measure.ratio(seconds["evaluation"], seconds["evaluation, answers kept"])
-        print(f"  With the answers kept it is {gain:.1f} times as fast.")
+        # Whole processes first: what this one holds would count into the peaks that it measures.
+        peaks = {count: peak(dataset, root / str(count), count, model) for count in (few, many)}
+        for count, usage in peaks.items():
+            print(f"  {count:6} images by the command line: {usage.peak_mb:6.1f} MB at most, {usage.seconds:.1f} s")
+        memory = peaks[many].peak_mb / peaks[few].peak_mb
+        measure.verdict(f"memory of {many} images, against {few}", memory, 1.1, at_least=False)
+        speed(dataset, model, rounds, Store(root / "kept.sqlite"))
+
+
+def peak(dataset: Dataset, folder: Path, count: int, model: str) -> measure.Usage:
+    """An evaluation of so many images by the command line, in a home of its own, so that no answer is kept yet."""
+    for n in range(count):
+        item = dataset.items[n % len(dataset.items)]
+        copy = folder / "data" / "many" / "test" / item.label / f"{n:06}{item.path.suffix}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        # Other bytes after the image, or all copies of one would share its answer.
+        copy.write_bytes(item.path.read_bytes() + str(n).encode())
+    (folder / "models").symlink_to(paths.models_dir())
+    question = ("--question", "ill", "--json")
+    return measure.process("-m", "covid_cnn", "evaluate", "--data", "many", "--model", model, *question, home=folder)
+
+
+def speed(dataset: Dataset, model: str, rounds: int, store: Store) -> None:
+    """Print how fast an evaluation is against the network alone."""
+    loaded, images = bundle.load(model), list(dataset.items)
+    assessment.ask_all(loaded, images, store)
+    rivals = {
+        "network alone": alone(loaded, images),
+        "evaluation": measure.timed(lambda: assessment.ask_all(loaded, images)),
+        "evaluation, answers kept": measure.timed(lambda: assessment.ask_all(loaded, images, store)),
+    }
+    seconds = measure.rounds(rivals, rounds)
+    print(f"Evaluation of {model} on {len(images)} images of {dataset.name}, median of {rounds} rounds")
+    for title, values in seconds.items():
+        print(f"  {title:26} {len(images) / median(values):9.1f} images a second")
+    share = measure.ratio(seconds["network alone"], seconds["evaluation"])
+    print(f"  An evaluation goes at {share:.2f} of the speed of the network alone.")
+    gain = measure.ratio(seconds["evaluation"], seconds["evaluation, answers kept"])
+    print(f"  With the answers kept it is {gain:.1f} times as fast.")
 
 
 def alone(model: Bundle, images: list[Item]) -> Callable[[], float]:

@@ -20,7 +20,8 @@ from covid_cnn.errors import CovidCnnError
 
 STEP, PRESENTING = "tour_step", "tour_presenting"
 PERFECT = "efficientnet_lite0"  # of the shipped models, the one with the perfect score
-LARGE = "<style>[data-testid=stMarkdownContainer] p {font-size: 1.35rem; line-height: 1.5}</style>"
+LARGE = """<style>[data-testid=stMarkdownContainer] p:not([data-testid=stMetric] p) {
+font-size: 1.35rem; line-height: 1.5}</style>"""
 
 
 class Story(Protocol):
@@ -66,7 +67,15 @@ def page() -> None:
             args=(1,),
             disabled=last,
         )
-        large = st.toggle("Presenter", key=PRESENTING, help="Larger words. The arrow keys turn the pages.")
+        # A button, for while a switch has the focus the browser gives it the arrow keys.
+        large = st.session_state.get(PRESENTING, False)
+        st.button(
+            "Smaller words" if large else "Presenter",
+            icon=":material/close_fullscreen:" if large else ":material/present_to_all:",
+            help="Larger words. The arrow keys turn the pages.",
+            on_click=_present,
+            args=(not large,),
+        )
     if large:
         st.html(LARGE)
     st.header(titles[step])
@@ -78,6 +87,10 @@ def page() -> None:
 
 def _go(by: int) -> None:
     st.session_state[STEP] = st.session_state.get(STEP, 0) + by
+
+
+def _present(large: bool) -> None:
+    st.session_state[PRESENTING] = large
 
 
 def _story() -> Story:

@@ -99,14 +99,15 @@ class DrawnStory:
         )
         image = self.tested.images[0]
         stamped = what_if.stamp(image, *planted.PLACE, planted.HEIGHT)
-        for column, pixels in zip(st.columns(2), (image, stamped), strict=True):
-            told = model.predict(pixels)
-            column.image(pixels, width="stretch", clamp=True)
-            if told.in_distribution:
-                names = ", ".join(f"{name} {p:.3f}" for name, p in told.by_class().items())
-                column.markdown(plain(names))
-            else:
-                column.markdown("**Not sure.** " + plain(told.warning))
+        with st.container(horizontal=True, gap="large"):
+            for pixels in (image, stamped):
+                with st.container(width=tour_screens.LARGE):
+                    st.image(imaging.to_png(pixels), width="stretch")
+                    told = model.predict(pixels)
+                    if told.in_distribution:
+                        st.markdown(plain(", ".join(f"{name} {p:.3f}" for name, p in told.by_class().items())))
+                    else:
+                        st.markdown("**Not sure.** " + plain(told.warning))
 
 
 class _Drawn(NamedTuple):

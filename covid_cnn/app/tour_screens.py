@@ -13,7 +13,7 @@ from covid_cnn.bundle import Bundle
 from covid_cnn.evaluation import wilson
 from covid_cnn.questions import Verdicts
 
-SMALL = 200  # pixels of a picture in a row; two stand beside each other on a phone
+SMALL = 168  # pixels of a picture in a row; two stand beside each other on a phone
 LARGE = 320
 
 
