@@ -39,7 +39,7 @@ NUMBERS: dict[str, tuple[str, float, float, float | None, str | None, str]] = {
         0.0,
         10.0,
         1e-4,
-        "%.5f",
+        "%g",
         "How large each correction is. Too small learns slowly; too large never settles.",
     ),
     "seed": (
@@ -133,7 +133,7 @@ def draw(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], str | None
         format_func=lambda key: RECIPES[key].title,
         captions=[recipe.description for recipe in RECIPES.values()],
         key="train_network",
-        help="What learns. The fields below take the settings that suit it.",
+        help="The fields below take the settings that suit it.",
     )
     learns = _learns(network)
     recipe, offered = recipes.find(network).learning(learns), recipes.find(network).settings(learns)
