@@ -158,8 +158,8 @@ class Run:
     def _events_file(self) -> Path:
         return self.folder / "events.jsonl"
 
-    def append(self, type: str, **fields: Any) -> None:
-        """Add an event: one JSON object a line, in one write, of which a full disk leaves nothing."""
+    def append(self, type: str, **fields: Any) -> Event:
+        """Add and return an event: one JSON object a line, in one write, of which a full disk leaves nothing."""
         event = {"time": time.time(), "type": type, **fields}
         line = (json.dumps(event) + "\n").encode()
         with self._events_file.open("ab", buffering=0) as file:
@@ -168,6 +168,7 @@ class Run:
                 file.truncate(size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._events_file))
         self._notify(event)
+        return event
 
     def log(self, message: str) -> None:
         """Add a line to the log."""

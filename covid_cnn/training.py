@@ -43,6 +43,7 @@ from covid_cnn.datasets import Item
 from covid_cnn.errors import CovidCnnError, DatasetError, ImageError, RunError
 from covid_cnn.reading import read_ahead
 from covid_cnn.runs import Run, TrainConfig, interruptible
+from covid_cnn.scalars import Scalars
 from covid_cnn.splits import training_splits
 
 SPECIFICITY = 0.97  # of 100 healthy people, so many shall not be called ill where the threshold is chosen for it
@@ -194,6 +195,12 @@ class _Trainer:
         """Train the epochs that are left; True if it was stopped, which takes at least one finished epoch."""
         self.epoch, self.best = self._resume()
         if self.recipe.penalty:
+            self.epoch = 0  # solved for anew
+        with contextlib.closing(Scalars(self.run, self.epoch)) as self.scalars:
+            return self._learn_epochs()
+
+    def _learn_epochs(self) -> bool:
+        if self.recipe.penalty:
             self._solve()
             return False
         steps = -(-len(self.labels) // self.config.batch_size)
@@ -229,7 +236,8 @@ class _Trainer:
         self._save(1, validated["loss"])
         self._look(1)
         told = trained | {f"val_{name}": value for name, value in validated.items()}
-        self.run.append("epoch", epoch=1, step=1, **told, seconds=time.monotonic() - began, best=1)
+        ended = self.run.append("epoch", epoch=1, step=1, **told, seconds=time.monotonic() - began, best=1)
+        self.scalars.epoch(ended)
         self.epoch = 1
 
     def _set_last_layer(self, solution: tuple[np.ndarray, np.ndarray]) -> None:
@@ -249,13 +257,13 @@ class _Trainer:
             _check_finite(loss)
             sums, seen = sums + np.array([loss, accuracy]) * len(wanted), seen + len(wanted)
             told = {"loss": loss, "accuracy": accuracy, "learning_rate": rate}
-            self.run.append("step", epoch=epoch, step=done, steps=total, **told)
+            self.scalars.step(self.run.append("step", epoch=epoch, step=done, steps=total, **told))
         result = self.learner.evaluate(self.val_inputs, self.val_targets, verbose=0, return_dict=True)
         _check_finite(result["loss"])
         loss, accuracy = sums / seen
         self._save(epoch, float(result["loss"]))
         self._look(epoch)
-        self.run.append(
+        ended = self.run.append(
             "epoch",
             epoch=epoch,
             step=epoch * steps,
@@ -267,6 +275,7 @@ class _Trainer:
             seconds=time.monotonic() - began,
             best=self.best[0],
         )
+        self.scalars.epoch(ended)
         self.epoch = epoch
 
     def _set_rate(self, step: int, steps: int) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from covid_cnn import (
     assessment,
@@ -47,6 +48,23 @@ def of_type(run: Run, kind: str) -> list[dict]:
 def losses(run: Run) -> dict[int, tuple[float, float]]:
     """The losses of each epoch, the last time that it was trained."""
     return {event["epoch"]: (event["loss"], event["val_loss"]) for event in of_type(run, "epoch")}
+
+
+def check_tensorboard(run: Run) -> None:
+    """TensorBoard shows each step and epoch once, as the events tell it."""
+    told = {}
+    for part in ("training", "validation"):
+        shown = EventAccumulator(str(run.folder / "tensorboard" / part)).Reload()
+        told[part] = {tag: [(s.step, s.value) for s in shown.Scalars(tag)] for tag in shown.Tags()["scalars"]}
+    steps = run.journal.steps()
+    for tag, column in (("step/loss", "loss"), ("step/accuracy", "accuracy"), ("learning rate", "learning_rate")):
+        assert told["training"][tag] == [
+            (n, pytest.approx(v)) for n, v in zip(steps["step"], steps[column], strict=True)
+        ]
+    for part, prefix in (("training", ""), ("validation", "val_")):
+        for name in ("loss", "accuracy"):
+            expected = [(e["epoch"], pytest.approx(e[prefix + name])) for e in run.journal.epochs]
+            assert told[part][f"epoch/{name}"] == expected
 
 
 def stop_in(run: Run, epoch: int) -> None:
@@ -124,6 +142,7 @@ def test_a_resumed_run_ends_like_an_unbroken_one(synthetic_data, network):
     assert set(losses(broken)) == {1, 2, 3, 4}
     for epoch in range(1, 5):
         assert losses(broken)[epoch] == pytest.approx(losses(unbroken)[epoch], abs=1e-5)
+    check_tensorboard(broken)
     models = [Bundle(runs.paths.models_dir() / name) for name in ("unbroken", "broken")]
     pixels = synthetic.draw(3, opacities=True, size=64)
     answers = [model.predict(pixels).probabilities for model in models]

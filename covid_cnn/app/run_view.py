@@ -48,6 +48,8 @@ def show(run: Run) -> None:
         st.dataframe(pd.DataFrame(settings, columns=["Setting", "Value"]), hide_index=True, width="content")
         st.caption("The command that trains it again:")
         st.code(_command(config), language="bash", wrap_lines=True)
+        st.caption("Its curves beside those of all other runs in TensorBoard:")
+        st.code(shlex.join(["tensorboard", "--logdir", str(paths.runs_dir())]), language="bash", wrap_lines=True)
         with st.container(horizontal=True):
             st.download_button(
                 "Settings (JSON)",
