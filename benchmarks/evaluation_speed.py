@@ -18,7 +18,7 @@ EACH = 32  # drawn images of each class
 
 
 def main(
-    data: str | None = None, model: str = bundle.DEFAULT, rounds: int = 5, few: int = 100, many: int = 2000
+    data: str | None = None, model: str = bundle.DEFAULT, rounds: int = 5, few: int = 100, many: int = 1000
 ) -> None:
     """Measure on DATA (all its images), or on radiographs drawn for this; memory with MODEL on links to these."""
     with tempfile.TemporaryDirectory() as folder:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.special import softmax
 from sklearn import metrics
 from statsmodels.stats.proportion import proportion_confint
@@ -12,6 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from covid_cnn.errors import BundleError, DatasetError
 from covid_cnn.evaluation import (
     Interval,
+    auroc,
     average_precision,
     bootstrap,
     calibration,
@@ -101,6 +103,30 @@ def test_bootstrap_resamples_patients_and_not_images():
     patients = bootstrap(mean_score, labels, scores, np.repeat(one_each(20), 10))
     # Ten equal images a patient hold the information of one: the interval is about sqrt(10) times as wide.
     assert 2.4 < (patients.high - patients.low) / (images.high - images.low) < 4
+
+
+def test_the_interval_of_the_bootstrap_is_that_of_scipy():
+    labels, probabilities = noisy_set(120, 2)
+    scores = probabilities[:, 1]
+    found = bootstrap(lambda y, p: auroc(y == 1, p), labels, scores, one_each(120), repeats=3000)
+    expected = stats.bootstrap(
+        (labels, scores),
+        lambda y, p: auroc(y == 1, p),
+        paired=True,
+        vectorized=False,
+        n_resamples=3000,
+        method="percentile",
+        random_state=1,
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.01)
+
+
+def test_auroc_and_correlation_are_those_of_scipy():
+    labels, probabilities = noisy_set(60, 2)
+    scores, predicted = probabilities[:, 1].round(1), probabilities.argmax(axis=1)
+    u = stats.mannwhitneyu(scores[labels == 1], scores[labels == 0]).statistic
+    assert auroc(labels == 1, scores) == pytest.approx(u / ((labels == 1).sum() * (labels == 0).sum()))
+    assert matthews(labels, predicted, 2) == pytest.approx(stats.pearsonr(labels, predicted).statistic)
 
 
 def test_bootstrap_is_reproducible_and_skips_undefined_resamples():
