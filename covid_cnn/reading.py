@@ -16,18 +16,25 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def ahead(items: Iterable[S], work: Callable[[S], T]) -> Generator[T, None, None]:
+def ahead(items: Iterable[S], work: Callable[[S], T], most: int | None = None) -> Generator[T, None, None]:
     """``work(item)`` for each item, in order, a few of them ahead in other threads, whatever their number.
 
     When the iterator is closed, what has not begun is dropped.
+
+    Parameters
+    ----------
+    items : taken in order, in the thread that iterates
+    work : done in the other threads
+    most : how many are ahead, by default twice the cores
     """
     workers = os.cpu_count() or 1
+    most = most or 2 * workers
     pending: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(min(workers, most)) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(work, item))
-                if len(pending) > 2 * workers:
+                if len(pending) > most:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

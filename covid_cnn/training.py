@@ -12,6 +12,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from covid_cnn import (
 )
 from covid_cnn.audit import DISEASES, HEALTHY
 from covid_cnn.augmentation import AUGMENTATIONS, vary
+from covid_cnn.batches import Feed
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Item
 from covid_cnn.errors import CovidCnnError, DatasetError, ImageError, RunError
@@ -52,6 +54,8 @@ SET_LEVEL = 0.9  # of 100 images, so many have their true class in the predictio
 
 # Images [N, H, W, 1] or embeddings [N, D] of the training items, as they are in one epoch.
 Sample = Callable[[int, np.ndarray], np.ndarray]
+# The inputs, targets and weights of one.
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def fit(run: Run) -> None:
@@ -176,20 +180,24 @@ class _Trainer:
         fine_tuning.prepare_statistics(self.network, pretrained=self.config.learns != "scratch")
         fine_tuning.compile(self.learner, self.config.learning_rate, self.config.base_rate)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Inputs, targets and weights of an epoch's batches.
+    def _plan(self, epoch: int) -> Iterator[tuple[np.ndarray, np.random.Generator]]:
+        """Which images each batch of an epoch has, and what decides on its mixture.
 
-        They hang on seed and epoch alone, so that a resumed run has the same.
+        It hangs on seed and epoch alone, so that a resumed run has the same batches.
         """
         config, rng = self.config, np.random.default_rng((self.config.seed, epoch))
         order = targets.order(self.labels, config.balance, rng)
         for first in range(0, len(order), config.batch_size):
-            indices = order[first : first + config.batch_size]
-            labels = self.labels[indices]
-            wanted = targets.of(labels, len(self.classes), config.label_smoothing)
-            batch = self.sample(epoch, indices), wanted, self.weights[labels]
-            inputs, wanted, weights = targets.mix(*batch, config.mixup, rng) if config.mixup else batch
-            yield inputs, targets.as_output(wanted), weights
+            yield order[first : first + config.batch_size], rng.spawn(1)[0]
+
+    def _batch(self, epoch: int, part: tuple[np.ndarray, np.random.Generator]) -> Batch:
+        """Inputs, targets and weights of a part of the plan."""
+        (indices, rng), config = part, self.config
+        labels = self.labels[indices]
+        wanted = targets.of(labels, len(self.classes), config.label_smoothing)
+        batch = self.sample(epoch, indices), wanted, self.weights[labels]
+        inputs, wanted, weights = targets.mix(*batch, config.mixup, rng) if config.mixup else batch
+        return inputs, targets.as_output(wanted), weights
 
     def _learn(self) -> bool:
         """Train the epochs that are left; True if it was stopped, which takes at least one finished epoch."""
@@ -205,6 +213,7 @@ class _Trainer:
             return False
         steps = -(-len(self.labels) // self.config.batch_size)
         self.run.log(f"Training {self.config.epochs} epochs of {steps} steps.")
+        self.waited = np.zeros(2)  # seconds for the next batch, and in all
         try:
             with interruptible(self.run):
                 while self.epoch < self.config.epochs and not self._has_waited_enough():
@@ -213,6 +222,9 @@ class _Trainer:
             if self.epoch == 0:
                 raise
             return True
+        finally:
+            if self.waited.any():
+                self.run.log(f"It waited for images for {self.waited[0] / self.waited[1]:.1%} of the time.")
         return False
 
     def _has_waited_enough(self) -> bool:
@@ -249,20 +261,23 @@ class _Trainer:
         _reseed_dropout(self.learner, self.config.seed, epoch)
         sums, seen = np.zeros(2), 0
         total = self.config.epochs * steps
-        for done, (inputs, wanted, weights) in enumerate(self._batches(epoch), start=(epoch - 1) * steps + 1):
-            rate = self._set_rate(done - 1, steps)
-            self.learner.reset_metrics()
-            result = self.learner.train_on_batch(inputs, wanted, weights, return_dict=True)
-            loss, accuracy = float(result["loss"]), float(result["accuracy"])
-            _check_finite(loss)
-            sums, seen = sums + np.array([loss, accuracy]) * len(wanted), seen + len(wanted)
-            told = {"loss": loss, "accuracy": accuracy, "learning_rate": rate}
-            self.scalars.step(self.run.append("step", epoch=epoch, step=done, steps=total, **told))
+        with Feed(self._plan(epoch), partial(self._batch, epoch)) as feed:
+            for done, (inputs, wanted, weights) in enumerate(feed, start=(epoch - 1) * steps + 1):
+                rate = self._set_rate(done - 1, steps)
+                self.learner.reset_metrics()
+                result = self.learner.train_on_batch(inputs, wanted, weights, return_dict=True)
+                loss, accuracy = float(result["loss"]), float(result["accuracy"])
+                _check_finite(loss)
+                sums, seen = sums + np.array([loss, accuracy]) * len(wanted), seen + len(wanted)
+                told = {"loss": loss, "accuracy": accuracy, "learning_rate": rate}
+                self.scalars.step(self.run.append("step", epoch=epoch, step=done, steps=total, **told))
         result = self.learner.evaluate(self.val_inputs, self.val_targets, verbose=0, return_dict=True)
         _check_finite(result["loss"])
         loss, accuracy = sums / seen
         self._save(epoch, float(result["loss"]))
         self._look(epoch)
+        seconds = time.monotonic() - began
+        self.waited += np.array([feed.waited, seconds])
         ended = self.run.append(
             "epoch",
             epoch=epoch,
@@ -272,7 +287,8 @@ class _Trainer:
             val_loss=float(result["loss"]),
             val_accuracy=float(result["accuracy"]),
             learning_rate=rate,
-            seconds=time.monotonic() - began,
+            seconds=seconds,
+            waited=feed.waited / seconds,
             best=self.best[0],
         )
         self.scalars.epoch(ended)

@@ -97,6 +97,8 @@ def test_a_run_tells_what_happens_and_leaves_a_model(synthetic_data, network):
     assert types == ["started", "read", *["step"] * 4, "epoch", *["step"] * 4, "epoch", "test", "exported"]
     assert [event["step"] for event in of_type(run, "step")] == list(range(1, 9))
     assert all(event["steps"] == 8 and event["loss"] > 0 for event in of_type(run, "step"))
+    assert all(0 < event["waited"] < 1 for event in of_type(run, "epoch"))
+    assert "It waited for images for " in run.last_words()
     assert [event for event in heard if event["type"] != "log"] == run.events()
     assert of_type(run, "test")[0]["metrics"]["n"] == 8
     info = Bundle(runs.paths.models_dir() / "run").info

@@ -1,0 +1,63 @@
+"""The batches of an epoch: in order, made ahead, honest about waiting, and gone with the epoch."""
+
+import threading
+import time
+
+import pytest
+
+from covid_cnn.batches import AHEAD, Feed
+
+
+def test_batches_come_in_order():
+    with Feed(range(20), lambda part: part * part) as feed:
+        assert list(feed) == [part * part for part in range(20)]
+
+
+def test_batches_are_made_while_one_is_used():
+    made = threading.Semaphore(0)
+    with Feed(range(20), lambda part: made.release() or part) as feed:
+        assert next(iter(feed)) == 0
+        assert all(made.acquire(timeout=5) for _ in range(AHEAD + 1))  # without any other being asked for
+        assert not made.acquire(timeout=0.05)
+
+
+def test_waiting_is_what_it_took_to_get_a_batch():
+    ready = threading.Event()
+    with Feed(range(1), lambda part: ready.wait(5)) as feed:
+        threading.Timer(0.1, ready.set).start()
+        assert list(feed) == [True]
+        assert 0.09 < feed.waited < 4
+
+
+def test_using_a_batch_is_no_waiting():
+    with Feed(range(3), lambda part: part) as feed:
+        for _ in feed:
+            time.sleep(0.05)
+        assert feed.waited < 0.1
+
+
+def test_an_interrupt_ends_the_threads_and_drops_what_has_not_begun():
+    before, begun = threading.active_count(), []
+
+    def make(part: int) -> int:
+        begun.append(part)
+        return part
+
+    with pytest.raises(KeyboardInterrupt), Feed(range(1000), make) as feed:
+        for _ in feed:
+            raise KeyboardInterrupt
+    assert threading.active_count() == before
+    assert len(begun) <= AHEAD + 1
+
+
+def test_what_cannot_be_made_is_told_where_it_is_wanted():
+    def make(part: int) -> int:
+        if part == 2:
+            raise MemoryError
+        return part
+
+    got = []
+    with pytest.raises(MemoryError), Feed(range(5), make) as feed:
+        for batch in feed:
+            got.append(batch)
+    assert got == [0, 1]
