@@ -1,6 +1,6 @@
 """How long the Dataset page waits: the first page of thumbnails, and the audit, as datasets grow; and their memory.
 
-    python -m benchmarks.dataset_speed [--counts 200 --counts 10000]
+    python -m benchmarks.dataset_speed [--counts 200 --counts 10000] [--drawn FOLDER]
 
 Images are drawn, a few dozen of them, and each file is one of these with broad shades of its own over it, so that all
 differ. Cold means that nothing was worked out of them before; the files themselves are in the system's memory.
@@ -39,13 +39,15 @@ def main(
         3000,
         10_000,
     ],
+    drawn: Annotated[Path | None, typer.Option(help="Keep the drawn images here, and find them again.")] = None,
 ) -> None:
     """Measure datasets of so many images."""
     with tempfile.TemporaryDirectory() as temporary:
         taken = {}
         for count in counts:
-            folder = Path(temporary) / f"of_{count}"
-            _write(folder, count)
+            folder = (drawn or Path(temporary)) / f"of_{count}"
+            if not folder.is_dir():
+                _write(folder, count)
             print(f"{count} images, {SIDE} px")
             for what, state in (("page", "cold"), ("page", "warm"), ("audit", "cold")):
                 home = Path(temporary) / f"home_{count}_{what}"

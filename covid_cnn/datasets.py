@@ -305,7 +305,8 @@ def _images(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not hidden(name))
         for name in sorted(files):
             path = Path(where) / name
-            if path.suffix.lower() in IMAGE_SUFFIXES and not hidden(name) and inside(path, folder):
+            wanted = path.suffix.lower() in IMAGE_SUFFIXES and not hidden(name)
+            if wanted and (not path.is_symlink() or inside(path, folder)):  # to resolve every path takes long
                 yield path
 
 

@@ -13,7 +13,9 @@ from covid_cnn.jobs import Progress
 from covid_cnn.store import Store
 
 NEIGHBOURS = 6
-SOURCES = 7  # as many as there are colours that can be told apart; the others are one
+# Okabe and Ito's, made lighter or darker until they are seen on white and on black.
+COLOURS = ["#2e8fd6", "#d98e04", "#14a078", "#c86f9f", "#d55e00", "#8f7fd6", "#8a8f94", "#9a9a1f"]
+SOURCES = len(COLOURS) - 1  # the others are one
 
 
 @st.fragment
@@ -71,7 +73,9 @@ def _chart(answers: Answers, points: np.ndarray, colour: str) -> int | None:
         .encode(
             x=alt.X("x:Q", axis=None, scale=alt.Scale(zero=False)),
             y=alt.Y("y:Q", axis=None, scale=alt.Scale(zero=False)),
-            color=alt.Color(f"{colour}:N", legend=alt.Legend(orient="top", title=None, columns=2)),
+            color=alt.Color(
+                f"{colour}:N", scale=alt.Scale(range=COLOURS), legend=alt.Legend(orient="top", title=None, columns=2)
+            ),
             size=alt.condition(clicked, alt.value(60), alt.value(25)),
             tooltip=["Name", "Class", "Source", "Split"],
         )
