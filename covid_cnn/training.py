@@ -39,7 +39,7 @@ from covid_cnn import (
 )
 from covid_cnn.audit import DISEASES, HEALTHY
 from covid_cnn.augmentation import AUGMENTATIONS, vary
-from covid_cnn.batches import Feed
+from covid_cnn.batches import Feed, gather
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Item
 from covid_cnn.errors import CovidCnnError, DatasetError, ImageError, RunError
@@ -138,19 +138,24 @@ class _Trainer:
 
     def _read(self, items: Sequence[Item]) -> tuple[list[Item], np.ndarray, np.ndarray]:
         """The readable items, their images ``[N, H, W, 1]`` and labels ``[N]``."""
-        readable, images = [], []
-        read = read_ahead([item.path for item in items], lambda r: imaging.prepare(r.pixels, self.recipe.input_size))
-        for item, image in zip(items, read, strict=True):
-            if isinstance(image, ImageError):
+        readable: list[Item] = []
+
+        def images() -> Iterator[np.ndarray]:
+            read = read_ahead([item.path for item in items], lambda r: imaging.prepare(r.pixels, size))
+            for item, image in zip(items, read, strict=True):
+                if not isinstance(image, ImageError):
+                    readable.append(item)
+                    yield image
+                    continue
                 if not item.path.exists():
                     raise DatasetError(f"{item.path.name} is gone: bring {self.dataset.name} back, and resume the run.")
                 self.notes.append(f"Left out: {image}")
                 self.run.log(self.notes[-1])
-            else:
-                images.append(image)
-                readable.append(item)
+
+        size = self.recipe.input_size
+        together = gather(images(), (len(items), *size, 1), self.run.folder)
         labels = np.array([self.classes.index(item.label) for item in readable], np.int64)
-        return readable, np.array(images, np.float32).reshape(-1, *self.recipe.input_size, 1), labels
+        return readable, together, labels
 
     # Learning
 
@@ -271,7 +276,7 @@ class _Trainer:
                 sums, seen = sums + np.array([loss, accuracy]) * len(wanted), seen + len(wanted)
                 told = {"loss": loss, "accuracy": accuracy, "learning_rate": rate}
                 self.scalars.step(self.run.append("step", epoch=epoch, step=done, steps=total, **told))
-        result = self.learner.evaluate(self.val_inputs, self.val_targets, verbose=0, return_dict=True)
+        result = self.learner.evaluate(_InTurn(self.val_inputs, self.val_targets), verbose=0, return_dict=True)
         _check_finite(result["loss"])
         loss, accuracy = sums / seen
         self._save(epoch, float(result["loss"]))
@@ -501,7 +506,23 @@ def _check_finite(loss: float) -> None:
 
 
 def _predict(model: keras.Model, inputs: np.ndarray) -> Any:
-    return model.predict(inputs, batch_size=32, verbose=0)
+    return model.predict(_InTurn(inputs), verbose=0)
+
+
+class _InTurn(keras.utils.PyDataset):
+    """Arrays in batches, so that images that are kept on disk are never in memory all together."""
+
+    BATCH = 32
+
+    def __init__(self, *arrays: np.ndarray) -> None:
+        super().__init__()
+        self.arrays = arrays
+
+    def __len__(self) -> int:
+        return -(-len(self.arrays[0]) // self.BATCH)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        return tuple(array[index * self.BATCH : (index + 1) * self.BATCH] for array in self.arrays)
 
 
 def _reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:

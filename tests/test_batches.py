@@ -1,11 +1,14 @@
-"""The batches of an epoch: in order, made ahead, honest about waiting, and gone with the epoch."""
+"""Images kept in memory or on disk alike; batches in order, made ahead, honest about waiting, gone with the epoch."""
 
 import threading
 import time
 
+import numpy as np
 import pytest
 
-from covid_cnn.batches import AHEAD, Feed
+from covid_cnn import batches
+from covid_cnn.augmentation import AUGMENTATIONS, vary
+from covid_cnn.batches import AHEAD, Feed, gather
 
 
 def test_batches_come_in_order():
@@ -61,3 +64,25 @@ def test_what_cannot_be_made_is_told_where_it_is_wanted():
         for batch in feed:
             got.append(batch)
     assert got == [0, 1]
+
+
+def test_images_on_disk_make_the_same_batches_and_leave_no_file(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).random((7, 16, 12, 1), np.float32)
+    in_memory = gather(iter(images), (9, 16, 12, 1), tmp_path)  # two could not be read
+    monkeypatch.setattr(batches, "IN_MEMORY", images.nbytes)
+    on_disk = gather(iter(images), (9, 16, 12, 1), tmp_path)
+    assert isinstance(on_disk.base, np.memmap) and not isinstance(in_memory.base, np.memmap)
+    np.testing.assert_array_equal(in_memory, images)
+    np.testing.assert_array_equal(on_disk, images)
+    indices = np.array([5, 0, 6])
+    of_memory, of_disk = (
+        vary([kept[i] for i in indices], indices, AUGMENTATIONS["hospitals"], 3, 2) for kept in (in_memory, on_disk)
+    )
+    np.testing.assert_array_equal(of_memory, of_disk)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [0, 2**30])
+def test_no_readable_image_is_no_error(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(batches, "IN_MEMORY", limit)
+    assert gather(iter([]), (3, 8, 8, 1), tmp_path).shape == (0, 8, 8, 1)
