@@ -197,7 +197,13 @@ def test_an_uploaded_x_ray_is_answered_beside_a_file_that_is_none(page, app, rea
         page.get_by_text("What the model would answer anyway").click()
     expect_drawn(page)
     expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
+    press(page.get_by_test_id("stPopover").last, "Download")
+    with page.expect_download() as download:
+        press(page, "Report (PDF)")
+    assert download.value.suggested_filename
     assert files(app.home) == before
+    log = (app.home / "server.log").read_text()
+    assert xray.name not in log and fake.name not in log
 
 
 def test_a_file_name_is_shown_as_text(page, app, tmp_path):

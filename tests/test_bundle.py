@@ -8,8 +8,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from covid_cnn import bundle, imaging, synthetic
 from covid_cnn.bundle import Bundle, Prediction
@@ -44,6 +46,22 @@ def replace_graph(folder: Path, graph: bytes) -> None:
     edit(folder, sha256=hashlib.sha256(graph).hexdigest())
 
 
+def foreign_operator(folder: Path) -> None:
+    """Make the graph's first operator one that LiteRT does not bring along."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs((folder / bundle.GRAPH).read_bytes()))
+    operator = model.operatorCodes[0]
+    operator.builtinCode = operator.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    operator.customCode = b"Foreign"
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    replace_graph(folder, bytes(builder.Output()))
+
+
+def halve_graph(folder: Path) -> None:
+    graph = (folder / bundle.GRAPH).read_bytes()
+    replace_graph(folder, graph[: len(graph) // 2])
+
+
 DAMAGE = {
     "no folder": (lambda f: shutil.rmtree(f), "There is no model called tiny"),
     "no info": (lambda f: (f / bundle.INFO).unlink(), "There is no model called tiny"),
@@ -60,6 +78,8 @@ DAMAGE = {
     "another digest": (lambda f: edit(f, sha256="0" * 64), "not the one its model.json describes"),
     "graph cut off": (lambda f: (f / bundle.GRAPH).write_bytes(b"TFL3"), "not the one its model.json describes"),
     "graph no graph": (lambda f: replace_graph(f, b"no graph at all" * 9), "cannot be loaded"),
+    "graph half": (halve_graph, "cannot be loaded"),
+    "graph of a foreign operator": (foreign_operator, "cannot be loaded"),
     "graph empty": (lambda f: replace_graph(f, b""), "cannot be loaded"),
     "a class too many": (
         lambda f: edit(
