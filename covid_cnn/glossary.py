@@ -29,8 +29,8 @@ TERMS = {
         "Of 100 images like those the model was tuned on to which it gives 0.70, it is right in about 70. At another "
         "hospital that need not hold.",
         "The network's scores $z$, divided by one temperature $T$ before the softmax. $T$ is the value that makes the "
-        "true classes of the validation images, smoothed after Platt (1999), most likely; it changes how sure the "
-        "network is, and hardly ever its answer.",
+        "true classes, smoothed after Platt (1999), most likely, of images that the network had not learned from when "
+        "it scored them; it changes how sure the network is, and hardly ever its answer.",
         r"p_k = \frac{\exp(z_k / T)}{\sum_j \exp(z_j / T)}",
         "Guo, Pleiss, Sun, Weinberger (2017): On Calibration of Modern Neural Networks. ICML.",
     ),
@@ -48,8 +48,8 @@ TERMS = {
         "All classes that cannot be ruled out. Two or three names mean that the model does not know, and that is an "
         "honest answer.",
         r"Conformal prediction, class by class: a class is in the set where its probability reaches $q_k$, which all "
-        r"but a share $\alpha$ of the validation images of that class reach. The promise holds for images of the same "
-        "kind as those, and for no others.",
+        r"but a share $\alpha$ of the images of that class reach that the network had not learned from. The promise "
+        "holds for images of the same kind as those, and for no others.",
         r"C(x) = \{k : p_k(x) \ge q_k\}, \qquad P(y \in C(x) \mid y = k) \ge 1 - \alpha",
         "Vovk (2012): Conditional validity of inductive conformal predictors. ACML; Angelopoulos, Bates (2021): A "
         "Gentle Introduction to Conformal Prediction.",
