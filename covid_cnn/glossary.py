@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 
+# Those of an evaluation, in the order of its table.
+FIGURES = (
+    *("sensitivity", "specificity", "auroc", "accuracy", "balanced_accuracy", "predictive_values", "likelihood_ratio"),
+    *("f1", "average_precision", "mcc", "brier", "ece"),
+)
+
 
 @dataclass(frozen=True)
 class Term:
@@ -49,7 +55,8 @@ TERMS = {
         "honest answer.",
         r"Conformal prediction, class by class: a class is in the set where its probability reaches $q_k$, which all "
         r"but a share $\alpha$ of the images of that class reach that the network had not learned from. The promise "
-        "holds for images of the same kind as those, and for no others.",
+        "holds for images of the same kind as those, and for no others; where networks of parts of the data scored "
+        "them, it is not proven, only tested.",
         r"C(x) = \{k : p_k(x) \ge q_k\}, \qquad P(y \in C(x) \mid y = k) \ge 1 - \alpha",
         "Vovk (2012): Conditional validity of inductive conformal predictors. ACML; Angelopoulos, Bates (2021): A "
         "Gentle Introduction to Conformal Prediction.",
@@ -139,6 +146,14 @@ TERMS = {
         "The harmonic mean of precision (PPV) and recall (sensitivity).",
         r"\frac{2\,TP}{2\,TP + FP + FN}",
         "van Rijsbergen (1979): Information Retrieval. Butterworths.",
+    ),
+    "average_precision": Term(
+        "Average precision",
+        "How often it is right when it says ill (PPV), averaged over finding few to all of the ill. Guessing scores "
+        "the share of the ill among the images.",
+        "The area under the curve of precision $P$ against recall $R$, as a sum of steps over the thresholds $n$.",
+        r"\sum_n (R_n - R_{n-1}) P_n",
+        "Davis, Goadrich (2006): The relationship between Precision-Recall and ROC curves. ICML.",
     ),
     "mcc": Term(
         "MCC",

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from covid_cnn import assessment, evaluation, evaluation_report, figures, questions
+from covid_cnn import assessment, evaluation, evaluation_report, figures, glossary, questions
+from covid_cnn.app import shared
 from covid_cnn.app.evaluate_asking import Asked
 from covid_cnn.evaluation import Interval
 from covid_cnn.questions import Verdicts
@@ -29,6 +30,9 @@ def show(asked: Asked, report: dict[str, Any], verdicts: Verdicts) -> None:
         head, *rows = evaluation_report.metrics(report)
         st.dataframe(pd.DataFrame(rows, columns=list(head)), hide_index=True, height="content")
         st.caption(f"Flagged as unlike the training images: {Interval(**report['out_of_distribution'])}.")
+        with st.expander("What each figure means", icon=":material/menu_book:"):
+            for name in glossary.FIGURES:
+                shared.term(name)
     with pictures:
         known = asked.answers.of(asked.answers.labels != assessment.FOREIGN)
         if len(asked.model.classes) > 2 and known.items:
