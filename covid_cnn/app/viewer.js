@@ -1,7 +1,10 @@
 // The viewer of one X-ray and its heatmaps. All it needs comes with `data` (made by viewer.py) and is drawn here, so
 // that no control waits for the server. Names of classes and models are only ever set as text, never as markup.
 
-const START = { show: "colours", opacity: 0.5, swipe: 1, width: 1, level: 0.5, zoom: 1, x: 0.5, y: 0.5, invert: false };
+// What belongs to an image, and what to the person who looks: the latter goes along to the next image and viewer.
+const START = { width: 1, level: 0.5, zoom: 1, x: 0.5, y: 0.5, swipe: 1, invert: false };
+const HABITS = { show: null, opacity: 0.5, colours: null, drag: "move" };
+const habits = { ...HABITS };
 const MOST_ZOOM = 8;
 const HOTTEST = 0.1; // the share of the image inside the contour
 const CONTOUR = [255, 176, 0];
@@ -18,11 +21,14 @@ class Viewer {
     this.root = root;
     this.controls = Object.fromEntries([...root.querySelectorAll("[name]")].map((one) => [one.name, one]));
     this.panes = [...root.querySelectorAll("figure")].map((figure) => new Pane(figure));
-    this.state = { ...START, colours: null, drag: "move", first: "0", second: ALONE };
+    this.state = { ...START, ...HABITS, first: "0", second: ALONE };
     this.pointers = new Map();
     root.querySelector("details").open = matchMedia("(min-width: 800px)").matches;
     root.addEventListener("input", (event) => this.changed(event.target));
-    this.controls.reset.onclick = () => this.set({ ...START, show: this.data.show });
+    this.controls.reset.onclick = () => {
+      Object.assign(habits, HABITS);
+      this.set({ ...START, ...this.shownAs() });
+    };
     this.controls.large.onclick = () =>
       document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen();
     this.controls.large.hidden = !document.fullscreenEnabled;
@@ -52,11 +58,17 @@ class Viewer {
     const settings = {
       first: kept(this.state.first) ?? String(data.first),
       second: data.second !== null && before?.second !== data.second ? String(data.second) : kept(this.state.second) ?? ALONE,
-      colours: this.state.colours ?? Object.keys(data.palettes)[0],
     };
     const fresh = before?.pixels !== data.pixels;
-    this.set(fresh ? { ...START, show: data.show, ...settings } : settings);
+    this.set(fresh ? { ...START, ...this.shownAs(), ...settings } : settings);
     this.say("");
+  }
+
+  // How heat is shown: as the person likes it. Of an image that the model does not know it begins hidden, whatever
+  // they chose before.
+  shownAs() {
+    const show = this.data.show === "off" ? "off" : habits.show ?? this.data.show;
+    return { ...habits, show, colours: habits.colours ?? Object.keys(this.palettes)[0] };
   }
 
   fill(select, names, none) {
@@ -68,6 +80,7 @@ class Viewer {
 
   changed(control) {
     const value = control.type === "checkbox" ? control.checked : control.type === "range" ? +control.value : control.value;
+    if (control.name in habits) habits[control.name] = value;
     this.set({ [control.name]: value });
     if (control.name === "first") this.tell(this.data.maps[+value]);
   }
