@@ -267,7 +267,10 @@ class _Progress:
         print(f"Run {name}")
 
     def __call__(self, event: dict[str, Any]) -> None:
-        if event["type"] == "step":
+        if event["type"] == "progress":
+            end = "\n" if event["done"] == event["total"] else ""
+            print(f"\r{event['what']}: {event['done']} of {event['total']}", end=end, flush=True)
+        elif event["type"] == "step":
             share = event["step"] / event["steps"]
             bar = "#" * round(30 * share)
             text = f"\r[{bar:<30}] {share:4.0%} step {event['step']} of {event['steps']}, loss {event['loss']:.4f} "

@@ -66,13 +66,16 @@ class Embedder:
     def _embed(self) -> Embed:
         return embedder(self._network)  # takes seconds, and nothing where the cache has all
 
-    def views(self, images: np.ndarray, views: int) -> np.ndarray:
-        """Embeddings ``[N, views, D]`` of images ``[N, H, W, 1]``, the plain one and ``views - 1`` variations."""
-        embedded = [self._some(images, first, views) for first in range(0, len(images), AT_ONCE)]
+    def views(self, images: np.ndarray, views: int, tell: Callable[[int], None] = lambda done: None) -> np.ndarray:
+        """Embeddings ``[N, views, D]`` of images ``[N, H, W, 1]``, the plain one and ``views - 1`` variations.
+
+        After each image ``tell`` gets to know how many are done.
+        """
+        embedded = [self._some(images, first, views, tell) for first in range(0, len(images), AT_ONCE)]
         self._store.trim(MOST_BYTES)
         return np.concatenate(embedded)
 
-    def _some(self, images: np.ndarray, first: int, views: int) -> np.ndarray:
+    def _some(self, images: np.ndarray, first: int, views: int, tell: Callable[[int], None]) -> np.ndarray:
         indices = range(first, min(first + AT_ONCE, len(images)))
         keys = {index: self._key(images[index], index, views) for index in indices}
         found = self._store.get(self._kind, list(keys.values()))
@@ -84,6 +87,7 @@ class Embedder:
                 known = embed_views(self._embed, images[index], index, self._augmentation, views, self._seed)
                 fresh[key] = _pack(known)
             embedded.append(known)
+            tell(index + 1)
         self._store.put(self._kind, fresh)
         self.computed += views * len(fresh)
         self.remembered += views * (len(embedded) - len(fresh))

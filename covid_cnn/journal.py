@@ -25,7 +25,7 @@ class Journal:
 
     Attributes
     ----------
-    marks : the events that are neither of a step nor of an epoch
+    marks : the events that are neither of a step, nor of an epoch, nor of the progress before these
     epochs : the events of the epochs
     last : the last event; None where there is none
     total : number of steps that the run has in all, 0 while it is not known
@@ -88,7 +88,7 @@ class Journal:
             self.total = event.get("steps", self.total)
         elif kind == "epoch":
             self.epochs.append(event)
-        else:
+        elif kind != "progress":  # of which only the last tells anything
             self.marks.append(event)
         self.last = event
 
@@ -116,6 +116,11 @@ class Journal:
         with self._lock:
             rate = self._steps[-1][COLUMNS.index("learning_rate")] if self._steps else np.nan
         return None if np.isnan(rate) else rate
+
+    @property
+    def progress(self) -> Event | None:
+        """What is being done before the first step, ``what``, and of it ``done`` of ``total``; None if nothing is."""
+        return self.last if self.last and self.last["type"] == "progress" else None
 
     @property
     def best(self) -> Event | None:

@@ -49,6 +49,7 @@ from covid_cnn.scalars import Scalars
 from covid_cnn.splits import training_splits
 
 SPECIFICITY = 0.97  # of 100 healthy people, so many shall not be called ill where the threshold is chosen for it
+TELL_EVERY = 0.3  # seconds
 WATCHED = 4  # validation images in which one sees where the network looks, while it learns
 SET_LEVEL = 0.9  # of 100 images, so many have their true class in the prediction set
 
@@ -106,6 +107,7 @@ class _Trainer:
         self.run = run
         self.config: TrainConfig = run.config
         self.recipe = self.config.recipe
+        self.told = 0.0  # when progress was told last
 
     def train(self) -> None:
         with interruptible(self.run):
@@ -142,7 +144,8 @@ class _Trainer:
 
         def images() -> Iterator[np.ndarray]:
             read = read_ahead([item.path for item in items], lambda r: imaging.prepare(r.pixels, size))
-            for item, image in zip(items, read, strict=True):
+            for done, (item, image) in enumerate(zip(items, read, strict=True), start=1):
+                self._tell("Reading images", len(items), done)
                 if not isinstance(image, ImageError):
                     readable.append(item)
                     yield image
@@ -156,6 +159,12 @@ class _Trainer:
         together = gather(images(), (len(items), *size, 1), self.run.folder)
         labels = np.array([self.classes.index(item.label) for item in readable], np.int64)
         return readable, together, labels
+
+    def _tell(self, what: str, total: int, done: int) -> None:
+        """Tell a few times a second how much is done of what comes before the first step."""
+        if done == total or time.monotonic() - self.told > TELL_EVERY:
+            self.told = time.monotonic()
+            self.run.append("progress", what=what, done=done, total=total)
 
     # Learning
 
@@ -171,8 +180,11 @@ class _Trainer:
         else:
             self.run.log(f"Computing the embeddings of {recipe.views} views of each image, once for all epochs.")
             embedder = embeddings.Embedder(self.network, augmentation, self.config.seed)
-            self.views = embedder.views(self.images, recipe.views)
-            self.val_views = embedder.views(self.val_images, recipe.views if recipe.penalty else 1)
+            val_views = recipe.views if recipe.penalty else 1
+            tell = partial(self._tell, "Computing embeddings of training images", len(self.images))
+            self.views = embedder.views(self.images, recipe.views, tell)
+            tell = partial(self._tell, "Computing embeddings of validation images", len(self.val_images))
+            self.val_views = embedder.views(self.val_images, val_views, tell)
             if embedder.remembered:
                 part = f"{embedder.remembered} of the" if embedder.computed else f"All {embedder.remembered}"
                 self.run.log(f"{part} embeddings came from the cache of an earlier run.")

@@ -306,6 +306,16 @@ def test_what_a_run_is_doing_is_told_by_its_own_sentences():
     assert run_view._doing(run, "starting", run.journal) == "Starting Python."
 
 
+def test_what_comes_before_the_first_step_is_counted():
+    run = make_run()
+    begin(run, alive=True)
+    run.append("progress", what="Reading images", done=60, total=148)
+    bar = page().get("progress")[0].proto
+    assert (bar.text, bar.value) == ("Reading images: 60 of 148", 40)
+    run.append("step", epoch=1, step=1, steps=3, loss=0.5, accuracy=0.5)
+    assert page().get("progress")[0].proto.text == "Step 1 of 3"
+
+
 def test_a_model_that_is_gone_is_a_sentence():
     run = make_run(epochs=1)
     begin(run, alive=False)

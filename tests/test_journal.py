@@ -68,6 +68,17 @@ def test_a_line_that_is_being_written_is_taken_when_it_is_whole(journal, tell):
     assert [event["type"] for event in journal.read().marks] == ["started", "stopped"]
 
 
+def test_progress_is_known_until_something_else_is_told(journal, tell):
+    tell("started")
+    tell("progress", what="Reading images", done=2, total=9)
+    tell("progress", what="Reading images", done=5, total=9)
+    progress = journal.read().progress
+    assert progress and (progress["done"], progress["total"]) == (5, 9)
+    assert [mark["type"] for mark in journal.marks] == ["started"]
+    tell("read")
+    assert journal.read().progress is None
+
+
 def test_damaged_lines_are_passed_over(journal, tell):
     tell("started")
     with tell.file.open("ab") as opened:

@@ -93,7 +93,10 @@ def test_a_run_tells_what_happens_and_leaves_a_model(synthetic_data, network):
     run.listener = heard.append
     run.begin()
     training.fit(run)
-    types = [event["type"] for event in run.events()]
+    types = [event["type"] for event in run.events() if event["type"] != "progress"]
+    progress = {event["what"]: (event["done"], event["total"]) for event in of_type(run, "progress")}
+    assert progress.pop("Reading images") == (10, 10)
+    assert set(progress.values()) == ({(16, 16), (10, 10)} if RECIPES[network].frozen_base else set())
     assert types == ["started", "read", *["step"] * 4, "epoch", *["step"] * 4, "epoch", "test", "exported"]
     assert [event["step"] for event in of_type(run, "step")] == list(range(1, 9))
     assert all(event["steps"] == 8 and event["loss"] > 0 for event in of_type(run, "step"))

@@ -88,7 +88,11 @@ def _progress(run: Run, config: TrainConfig, active: bool) -> None:
                 help="Ends the run within a step, and keeps its best epoch.",
             )
     done, total = journal.done, journal.total
-    st.progress(min(1.0, done / total) if total else 0.0, text=f"Step {done} of {total}" if total else "No step yet")
+    if active and (told := journal.progress):
+        st.progress(told["done"] / told["total"], text=f"{told['what']}: {told['done']} of {told['total']}")
+    else:
+        step = f"Step {done} of {total}" if total else "No step yet"
+        st.progress(min(1.0, done / total) if total else 0.0, text=step)
     _figures(journal, config, state)
     if done:
         logarithmic = st.toggle("Loss on a log scale", key="train_log_scale", persist_state="session")
