@@ -2,6 +2,7 @@
 with COVID_CNN_NO_SKIPS set (as CI does): there a skip is a failure, so that nothing goes untested unseen."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,9 +171,9 @@ def trained(request, train, synthetic_data, tmp_path_factory) -> Trained:
 def _every_third(data: Path, folder: Path) -> Path:
     """A dataset of every third image of ``data``, to train on in a third of the time."""
     for file in sorted(data.rglob("*.*"))[::3]:
-        link = folder / file.relative_to(data)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(file)
+        copy = folder / file.relative_to(data)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
     return folder
 
 
