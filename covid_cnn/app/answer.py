@@ -86,5 +86,5 @@ def seen(prediction: Prediction) -> None:
     """What the network was really given to see."""
     height, width = prediction.seen.shape
     with st.popover("What the network sees", icon=":material/visibility:", width="stretch"):
-        st.image(prediction.seen, width=width, clamp=True)
+        st.image(shared.address_of(prediction.seen), width=width)
         st.caption(f"{width} x {height} px, grey, stretched to a square: all that the answer rests on.")

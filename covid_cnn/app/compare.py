@@ -55,4 +55,4 @@ def _details(radiograph: Radiograph, prediction: Prediction) -> None:
     heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
     overlay = figures.overlay(figures.fit_within(radiograph.pixels, 512), heatmap)
     told = "what speaks for" if heatmap.any() else "nothing here speaks for"
-    st.image(overlay, caption=f"Grad-CAM: {told} {shared.plain(prediction.label)}", width="stretch")
+    st.image(shared.address_of(overlay), caption=f"Grad-CAM: {told} {shared.plain(prediction.label)}", width="stretch")

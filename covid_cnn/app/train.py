@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from covid_cnn import adding, datasets, imaging, runs
-from covid_cnn.app import pages, run_table, run_view, train_settings
+from covid_cnn.app import pages, run_table, run_view, shared, train_settings
 from covid_cnn.app.shared import plain
 from covid_cnn.augmentation import AUGMENTATIONS, augment
 from covid_cnn.errors import CovidCnnError
@@ -140,14 +140,14 @@ def _preview(splits: Splits, chosen: dict[str, Any]) -> None:
     pictures = _variants(path, path.stat().st_mtime_ns, size, chosen["augmentation"], chosen["seed"])
     with st.container(horizontal=True):
         for number, picture in enumerate(pictures):
-            st.image(picture, caption=f"Variant {number}" if number else "As it is", width=130)
+            st.image(shared.address_of(picture), caption=f"Variant {number}" if number else "As it is", width=130)
     st.caption(f"A training image at the network's {size[1]} x {size[0]} pixels, and five random variants of it.")
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _variants(path: Path, changed: int, size: tuple[int, int], augmentation: str, seed: int) -> list[np.ndarray]:
     """The image as the network takes it and five augmented ones, each float32 ``[H, W]`` 0..1."""
-    plain = imaging.prepare(imaging.read(path).pixels, size)
+    image = imaging.prepare(imaging.read(path).pixels, size)
     generators = [np.random.default_rng((seed, variant)) for variant in range(5)]
-    varied = [augment(plain, AUGMENTATIONS[augmentation], generator) for generator in generators]
-    return [image[..., 0] for image in (plain, *varied)]
+    varied = [augment(image, AUGMENTATIONS[augmentation], generator) for generator in generators]
+    return [variant[..., 0] for variant in (image, *varied)]

@@ -159,16 +159,18 @@ def _strip(titles: list[str], answers: list[_Answer], view: _View) -> None:
     with st.container(horizontal=True):
         for row, (pixels, prediction) in zip(rows, answers, strict=True):
             with st.container(width=150):
-                st.image(view.overlay(pixels, view.heatmap(prediction)), width="stretch")
+                st.image(shared.address_of(view.overlay(pixels, view.heatmap(prediction))), width="stretch")
                 flag = "" if prediction.in_distribution else " :orange-badge[unlike]"
                 text = f"**{row['step']}** {row['probability']:.3f}"
                 st.markdown(f"{text}  \n{shared.plain(row['label'])}{flag}")
     with st.expander("The last image, larger"):
         left, right = st.columns(2)
         pixels, prediction = answers[-1]
-        left.image(pixels, caption="Changed", width="stretch", clamp=True)
+        left.image(shared.address_of(pixels), caption="Changed", width="stretch")
         overlay = view.overlay(pixels, view.heatmap(prediction))
-        right.image(overlay, caption=f"Grad-CAM: what speaks for {shared.plain(view.name)}", width="stretch")
+        right.image(
+            shared.address_of(overlay), caption=f"Grad-CAM: what speaks for {shared.plain(view.name)}", width="stretch"
+        )
 
 
 def _moves(table: pd.DataFrame, name: str, prediction: Prediction) -> None:
