@@ -140,6 +140,13 @@ def press(page: Page | Locator, label: str) -> None:
     page.get_by_role("button", name=label).first.click()
 
 
+def choose_sample(page: Page, title: str) -> None:
+    """Choose a sample and wait for the whole answer, by when nothing of the image before is left."""
+    page.get_by_test_id("stButtonGroup").get_by_text(title).click()
+    expect(page.get_by_role("heading", name=title)).to_be_visible()
+    settled(page, "predict")
+
+
 def expect_pictures(pictures: Locator, count: int) -> None:
     """Wait until ``count`` pictures are there and loaded."""
     expect(pictures).to_have_count(count)
@@ -289,18 +296,18 @@ def test_the_viewer_answers_at_once(page, app):
 
 def test_how_heat_is_shown_goes_along_to_the_next_image_and_its_window_does_not(page, app):
     visit(page, app, "predict")
-    samples, viewer = page.get_by_test_id("stButtonGroup"), page.locator(".viewer")
-    samples.get_by_text("A real chest").click()
+    viewer = page.locator(".viewer")
+    choose_sample(page, "A real chest")
     expect_drawn(page)
     viewer.get_by_label("Opacity").fill("0.8")
     viewer.get_by_label("Shown as").select_option("contour of the hottest tenth")
     viewer.get_by_label("Window width").fill("0.3")
     viewer.get_by_label("Heatmap of").select_option(index=1)
     expect(viewer.get_by_label("Window width")).to_have_value("0.3")
-    samples.get_by_text("A leg").click()
+    choose_sample(page, "A leg")
     expect(viewer.get_by_label("Window width")).to_have_value("1")
     expect(viewer.get_by_label("Shown as")).to_have_value("off")  # the model does not know it
-    samples.get_by_text("A real chest").click()
+    choose_sample(page, "A real chest")
     expect(viewer.get_by_label("Shown as")).to_have_value("contour")
     expect(viewer.get_by_label("Opacity")).to_have_value("0.8")
     expect(viewer.get_by_label("Window width")).to_have_value("1")
@@ -377,9 +384,9 @@ def test_a_network_is_trained_stopped_resumed_compared_and_asked(page, app):
     config = json.loads((again / "config.json").read_text())
     (again / "config.json").write_text(json.dumps(config | {"seed": 1}))
     press(page, "New run")
+    settled(page, "train")
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
     table = page.get_by_test_id("stDataFrame").first
-    table.scroll_into_view_if_needed()
     for row in (1, 2):  # drawn on a canvas: a click on the box at the left of a row chooses it
         table.click(position={"x": 15, "y": 35 * row + 17})
         settled(page, "train")
