@@ -234,19 +234,22 @@ def _unpack(dataset: pydicom.Dataset, name: str, frame: int) -> np.ndarray:
     if not syntax.is_encapsulated:
         return pixel_array(dataset, index=frame)
     packed = get_frame(dataset.PixelData, frame, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
-    _check_packed(packed, (int(dataset.Columns), int(dataset.Rows)), name)
+    del dataset.PixelData  # a copy less of what may be large
     alone = _alone(dataset, packed)
     if syntax == RLELossless:  # pydicom's own decoder, in Python
         return pixel_array(alone, index=0, decoding_plugin="pydicom")
+    _check_packed(packed, alone, name)
+    del packed
     if syntax in _SAFE:
         with contextlib.suppress(Exception):  # GDCM may yet read it
             return pixel_array(alone, index=0, decoding_plugin="pillow")
     return _unpack_apart(alone, sorted(decoder.available_plugins, key=lambda plugin: plugin != "pillow"))
 
 
-def _check_packed(packed: bytes, size: tuple[int, int], name: str) -> None:
+def _check_packed(packed: bytes, alone: pydicom.Dataset, name: str) -> None:
     """Hold what a compressed frame says of itself against what the file says of it, before it is unpacked."""
-    found: tuple[int, int] | None
+    size = int(alone.Columns), int(alone.Rows)
+    found: tuple[int, int] | None = None
     if packed[:2] == b"\xff\xd8":
         found = headers.jpeg_size(packed)
         if excess := headers.jpeg_excess(packed):
@@ -255,10 +258,14 @@ def _check_packed(packed: bytes, size: tuple[int, int], name: str) -> None:
         found = declared[:2]
         if declared[2] > limits.MAX_TILES:
             raise ImageError(f"{name} has {declared[2]} tiles, more than {limits.MAX_TILES}; save it again as PNG.")
-    else:
-        return  # RLE, which has no size of its own; or damaged
-    if found not in (None, size):
+    most = limits.MAX_PACKED_RATIO * _unpacked_bytes(alone) + limits.MAX_ELEMENT_BYTES
+    if found not in (None, size) or len(packed) > most:
         raise ImageError(f"{name} contradicts itself about the size of its image; export it again.")
+
+
+def _unpacked_bytes(alone: pydicom.Dataset) -> int:
+    values = int(alone.Columns) * int(alone.Rows) * int(alone.get("SamplesPerPixel") or 1)
+    return values * int(alone.BitsAllocated) // 8
 
 
 def _alone(dataset: pydicom.Dataset, packed: bytes) -> pydicom.Dataset:
@@ -276,11 +283,13 @@ def _alone(dataset: pydicom.Dataset, packed: bytes) -> pydicom.Dataset:
 
 def _unpack_apart(alone: pydicom.Dataset, plugins: list[str]) -> np.ndarray:
     """Unpack a frame in a process of its own, which a damaged frame can crash or stall without harm to the app."""
-    seconds = limits.CODEC_SECONDS + int(alone.Rows) * int(alone.Columns) // limits.CODEC_PIXELS_PER_SECOND
+    seconds = limits.CODEC_SECONDS + int(alone.Rows) * int(alone.Columns) / limits.CODEC_PIXELS_PER_SECOND
     buffer = io.BytesIO()
     alone.save_as(buffer, enforce_file_format=False)
+    del alone.PixelData
     command = [sys.executable, "-P", str(Path(__file__).with_name("codec_worker.py"))]
-    command += [str(seconds), str(limits.CODEC_BYTES), *plugins]
+    memory = limits.CODEC_BYTES + limits.CODEC_BYTES_PER_BYTE * _unpacked_bytes(alone)
+    command += [str(seconds), str(memory), *plugins]
     unpacked = subprocess.run(
         command,
         input=buffer.getvalue(),

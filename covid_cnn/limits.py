@@ -16,16 +16,18 @@ MAX_SCANS = 64  # of a progressive JPEG; usual are ten
 MAX_TILES = 1024  # of a JPEG 2000
 MAX_READS = 200_000  # of the parser of DICOM: some three an element
 MAX_WINDOWS = 32  # to choose from
+MAX_PACKED_RATIO = 2  # of a compressed frame to what it says it unpacks to
 # What is left out of a DICOM file where it is larger; the largest lookup table has 128 KiB.
 MAX_ELEMENT_BYTES = 256 * 2**10
 MAX_SEQUENCE_BYTES = 2**20
 
 # A codec that crashes or never ends at a damaged frame works in a process of its own. Processor time, not the
-# clock, so that a busy computer refuses nothing: 2 s, and more for large frames, as JPEG 2000 takes it.
-CODEC_SECONDS = 2
+# clock, so that a busy computer refuses nothing, and beyond a second or so to start: more for large frames.
+CODEC_SECONDS = 0.5
 CODEC_PIXELS_PER_SECOND = 2_000_000
 CODEC_WALL_SECONDS = 60
-CODEC_BYTES = 384 * 2**20
+CODEC_BYTES = 192 * 2**20  # and of memory, with that of its libraries
+CODEC_BYTES_PER_BYTE = 8  # more for each that a frame unpacks to: codecs and their bindings copy
 
 # A .zip. Medical images compress little, so that a high ratio tells a zip bomb.
 MAX_ZIP_FILES = 100_000
