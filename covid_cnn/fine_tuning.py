@@ -1,5 +1,7 @@
 """How a network is set to learn: what it is scored by, and how a base that knows something is changed with care."""
 
+from typing import Any
+
 import keras
 
 LAST = "logits"
@@ -43,13 +45,22 @@ def accuracy(targets, logits):
 
 def compile(model: keras.Model, learning_rate: float, base_rate: float = 1.0) -> None:
     """Make a network that ends in logits ready to learn from targets (``targets.as_output``) by cross-entropy."""
-    binary = model.output_shape[-1] == 1
-    model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate) if base_rate == 1 else GentleAdam(learning_rate, base_rate),
-        loss=(keras.losses.BinaryCrossentropy if binary else keras.losses.CategoricalCrossentropy)(from_logits=True),
-        metrics=[accuracy],
-        jit_compile=False,
-    )
+    optimizer = keras.optimizers.Adam(learning_rate) if base_rate == 1 else GentleAdam(learning_rate, base_rate)
+    model.compile(optimizer, **_scores(model))
+    optimizer.build(model.trainable_variables)  # within a step, several devices could not
+
+
+def judge(model: keras.Model) -> keras.Model:
+    """The same network, with the same weights as they change, to be evaluated by what it learns by."""
+    same = keras.Model(model.inputs, model.outputs)
+    same.compile(**_scores(model))
+    return same
+
+
+def _scores(model: keras.Model) -> dict[str, Any]:
+    """The loss and the metrics, as ``compile`` of Keras takes them."""
+    loss = keras.losses.BinaryCrossentropy if model.output_shape[-1] == 1 else keras.losses.CategoricalCrossentropy
+    return {"loss": loss(from_logits=True), "metrics": [accuracy], "jit_compile": False}
 
 
 def prepare_statistics(network: keras.Model, pretrained: bool) -> None:

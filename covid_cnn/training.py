@@ -25,6 +25,7 @@ from covid_cnn import (
     attention,
     cards,
     datasets,
+    devices,
     durable,
     embeddings,
     evaluation,
@@ -113,9 +114,11 @@ class _Trainer:
         with interruptible(self.run):
             keras.utils.set_random_seed(self.config.seed)
             self._read_data()
-            self.run.log("Building the network.")
-            self.network = networks.build(self.config.network, len(self.classes), self.config.learns != "scratch")
-            self._prepare_learning()
+            self.strategy = devices.strategy(whole=not self.recipe.frozen_base)
+            with self.strategy.scope():
+                self._prepare_learning()
+            # Of one device: shares of a batch, some perhaps empty, have no mean that adds up to that of all images.
+            self.judge = fine_tuning.judge(self.learner)
             self._keep_examples()
         stopped = self._learn()
         if stopped:
@@ -170,6 +173,9 @@ class _Trainer:
 
     def _prepare_learning(self) -> None:
         """Set up what learns and what it learns from: the network on images, or its last layer on embeddings."""
+        number = self.strategy.num_replicas_in_sync
+        self.run.log("Building the network." if number == 1 else f"Building the network on {number} devices.")
+        self.network = networks.build(self.config.network, len(self.classes), self.config.learns != "scratch")
         recipe, augmentation = self.recipe, AUGMENTATIONS[self.config.augmentation]
 
         def augmented(epoch: int, indices: np.ndarray) -> np.ndarray:
@@ -218,7 +224,8 @@ class _Trainer:
 
     def _learn(self) -> bool:
         """Train the epochs that are left; True if it was stopped, which takes at least one finished epoch."""
-        self.epoch, self.best = self._resume()
+        with self.strategy.scope():
+            self.epoch, self.best = self._resume()
         if self.recipe.penalty:
             self.epoch = 0  # solved for anew
         with contextlib.closing(Scalars(self.run, self.epoch)) as self.scalars:
@@ -259,7 +266,7 @@ class _Trainer:
         self._set_last_layer(ridge.solve(self.views, self.labels, self.weights, self.recipe.penalty))
         wanted = targets.as_output(targets.of(self.labels, len(self.classes)))
         trained, validated = (
-            self.learner.evaluate(inputs, labels, verbose=0, return_dict=True)
+            self.judge.evaluate(inputs, labels, verbose=0, return_dict=True)
             for inputs, labels in ((self.views[:, 0], wanted), (self.val_inputs, self.val_targets))
         )
         self._save(1, validated["loss"])
@@ -281,14 +288,13 @@ class _Trainer:
         with Feed(self._plan(epoch), partial(self._batch, epoch)) as feed:
             for done, (inputs, wanted, weights) in enumerate(feed, start=(epoch - 1) * steps + 1):
                 rate = self._set_rate(done - 1, steps)
-                self.learner.reset_metrics()
-                result = self.learner.train_on_batch(inputs, wanted, weights, return_dict=True)
-                loss, accuracy = float(result["loss"]), float(result["accuracy"])
+                result = devices.train_on_batch(self.learner, inputs, wanted, weights)
+                loss, accuracy = result["loss"], result["accuracy"]
                 _check_finite(loss)
                 sums, seen = sums + np.array([loss, accuracy]) * len(wanted), seen + len(wanted)
                 told = {"loss": loss, "accuracy": accuracy, "learning_rate": rate}
                 self.scalars.step(self.run.append("step", epoch=epoch, step=done, steps=total, **told))
-        result = self.learner.evaluate(_InTurn(self.val_inputs, self.val_targets), verbose=0, return_dict=True)
+        result = self.judge.evaluate(_InTurn(self.val_inputs, self.val_targets), verbose=0, return_dict=True)
         _check_finite(result["loss"])
         loss, accuracy = sums / seen
         self._save(epoch, float(result["loss"]))
@@ -370,7 +376,6 @@ class _Trainer:
             return 0, (0, float("inf"))
         saved = keras.models.load_model(self.run.checkpoint / f"epoch-{state['epoch']}.keras")
         self.learner.set_weights(saved.get_weights())
-        self.learner.optimizer.build(self.learner.trainable_variables)
         for mine, theirs in zip(self.learner.optimizer.variables, saved.optimizer.variables, strict=True):
             mine.assign(theirs)
         self.run.log(f"Going on after epoch {state['epoch']}.")

@@ -12,7 +12,18 @@ import pytest
 import covid_cnn
 
 ROOT = Path(covid_cnn.__file__).parent.parent
-WORKSHOP = {"networks", "lungs", "training", "gradcam", "export", "attention", "embeddings", "fine_tuning", "scalars"}
+WORKSHOP = {
+    "networks",
+    "lungs",
+    "training",
+    "gradcam",
+    "export",
+    "attention",
+    "embeddings",
+    "fine_tuning",
+    "devices",
+    "scalars",
+}
 MODULES = {module.name for module in pkgutil.iter_modules(covid_cnn.__path__) if not module.ispkg}
 APP = {module.name for module in pkgutil.iter_modules([str(ROOT / "covid_cnn" / "app")])}
 GROUND_FLOOR = MODULES - WORKSHOP - {"cli", "__main__", "codec_worker"}  # the last is a script for a process of its own
