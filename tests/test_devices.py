@@ -1,4 +1,4 @@
-"""Several devices learn as one. Each test has a process of its own, for TensorFlow counts devices once, at its start."""
+"""Several devices learn as one. Each test has its own process, for TensorFlow counts devices once, at its start."""
 
 import subprocess
 import sys
