@@ -226,7 +226,7 @@ def train(
             "seed": seed,
             "patience": patience,
         }
-        config = runs.TrainConfig.of(data, network, **chosen)
+        config = runs.TrainConfig.of(datasets.reference(data), network, **chosen)
         # What equals the recipe does no harm: commands of older model cards name every setting.
         changed = [key for key, value in chosen.items() if value not in (None, getattr(config.recipe, key, value))]
         without = [f"--{key.replace('_', '-')}" for key in changed if key not in config.telling]

@@ -106,10 +106,7 @@ def open(name_or_path: str | Path, data_dir: str | Path | None = None) -> Datase
     DatasetError
         there is no such folder, or it holds no images in one of the known layouts.
     """
-    folder = Path(name_or_path)
-    named = Path(data_dir or paths.data_dir()) / folder.name
-    if str(name_or_path) == folder.name and folder.name not in ("", "..") and named.is_dir():
-        folder = named
+    folder, _ = _find(name_or_path, data_dir)
     if not folder.is_dir():
         raise DatasetError(f"There is no dataset {name_or_path}; give a folder, or the name of one under data/.")
     name = folder.name if folder.name not in ("", "..") else folder.resolve().name
@@ -122,6 +119,21 @@ def open(name_or_path: str | Path, data_dir: str | Path | None = None) -> Datase
     items.sort(key=lambda item: item.path)
     drawn = all(item.path.name.startswith("synthetic_") for item in items)
     return Dataset(name, root, tuple(items), drawn, tuple(notes))
+
+
+def reference(name_or_path: str | Path) -> str:
+    """What ``open`` finds the same dataset by from any working directory: its name under data/, or its whole path."""
+    folder, named = _find(name_or_path, None)
+    return folder.name if named else str(folder.absolute())
+
+
+def _find(name_or_path: str | Path, data_dir: str | Path | None) -> tuple[Path, bool]:
+    """The folder of a dataset, and whether it was found by its name under ``data_dir``."""
+    folder = Path(name_or_path)
+    named = Path(data_dir or paths.data_dir()) / folder.name
+    if str(name_or_path) == folder.name and folder.name not in ("", "..") and named.is_dir():
+        return named, True
+    return folder, False
 
 
 def discover(data_dir: str | Path | None = None) -> tuple[list[Dataset], list[str]]:

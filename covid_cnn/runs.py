@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 from filelock import FileLock
 
-from covid_cnn import durable, journal, paths, recipes
+from covid_cnn import durable, journal, machine, paths, recipes
 from covid_cnn.augmentation import AUGMENTATIONS
 from covid_cnn.errors import RunError
 from covid_cnn.journal import TAKEN_UP, Event, Journal
@@ -44,6 +44,10 @@ CORES_OF_A_RUN = 2
 # Written in the log before TensorFlow is loaded.
 STARTING_TENSORFLOW = "Starting TensorFlow."
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
+# What TensorFlow tells of itself; its errors (E) and what Python says are told to people.
+CHATTER = re.compile(
+    r"[IW]\d{4} \d\d:|\d{4}-\d\d-\d\d \S+ [IW] |WARNING: All log messages before absl|To enable the following inst|$"
+)
 FULL_DISK = 2**20  # bytes; with less left, nothing of use can be written
 
 
@@ -241,11 +245,12 @@ class Run:
         durable.write(self.folder / "note.txt", text)
 
     def last_words(self, lines: int = 15) -> str:
-        """The end of the log."""
+        """The end of the log, without what TensorFlow says for its own developers."""
         try:
-            return "\n".join((self.folder / "log.txt").read_text("utf-8", "replace").splitlines()[-lines:])
+            log = (self.folder / "log.txt").read_text("utf-8", "replace")
         except FileNotFoundError:
             return ""
+        return "\n".join([line for line in log.splitlines() if not CHATTER.match(line)][-lines:])
 
     @property
     def _stop_file(self) -> Path:
@@ -271,7 +276,7 @@ class Run:
             Another process is at work on it.
         """
         with _lock():
-            self._refuse_another()
+            self._refuse_to_go_on()
             self._end_last_line()
             others = ahead(self)
             self.append("queued" if others else "started", **_identity())
@@ -286,8 +291,10 @@ class Run:
                 if not others:
                     self.append("started", **_identity())
 
-    def _refuse_another(self) -> None:
-        """Raise RunError where another process has taken the run up; the one that launched this one has not."""
+    def _refuse_to_go_on(self) -> None:
+        """Raise RunError where the run is finished, or another process than the one that launched this is at work."""
+        if self.state() == "finished":
+            raise RunError(f"Run {self.name} is finished: there is nothing left to train in it. Start a new one.")
         taken = [event for event in self.journal.marks if event["type"] in TAKEN_UP]
         mine = taken and taken[-1]["type"] == "launched" and taken[-1]["pid"] in (os.getpid(), os.getppid())
         if taken and self.state() in ACTIVE and not mine:
@@ -305,17 +312,30 @@ class Run:
 
 def create(config: TrainConfig, name: str | None = None) -> Run:
     """Make the folder of a new run, called ``name`` or after what it trains; raises RunError if the name is taken."""
-    if name is None:
+    if name is not None:
+        if not re.fullmatch(NAME, name):
+            raise RunError(f"{name} cannot name a run: use up to 100 letters, digits, dots, dashes and underscores.")
+        if not _claim(name):
+            raise RunError(f"There is already a run or a model called {name}: choose another name.")
+    else:
         dataset = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(config.data).name)
-        name = f"{config.network}-{dataset}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    elif not re.fullmatch(NAME, name):
-        raise RunError(f"{name} cannot name a run: use up to 100 letters, digits, dots, dashes and underscores.")
+        stem = f"{config.network}-{dataset}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        # A whole class may start within a second.
+        name = next(name for name in (stem, *(f"{stem}-{n}" for n in range(2, 1000))) if _claim(name))
     folder = paths.runs_dir() / name
-    if folder.exists() or (paths.models_dir() / name).exists():
-        raise RunError(f"There is already a run or a model called {name}: choose another name.")
-    folder.mkdir(parents=True)
     durable.write(folder / "config.json", json.dumps(asdict(config), indent=2) + "\n")
     return Run(folder)
+
+
+def _claim(name: str) -> bool:
+    """Make the folder of a run; False where a run or a model has the name. Of several who try, one gets it."""
+    if (paths.models_dir() / name).exists():
+        return False
+    try:
+        (paths.runs_dir() / name).mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
 
 
 def open(name: str) -> Run:
@@ -379,7 +399,7 @@ def resume(run: Run) -> None:
     package = str(Path(__file__).resolve().parent.parent)
     # The new process speaks only when the lock is free, and so after it has been named here.
     with _lock(), (run.folder / "log.txt").open("ab") as log:
-        run._refuse_another()
+        run._refuse_to_go_on()
         run.forget_stop()
         try:
             process = subprocess.Popen(
@@ -397,26 +417,26 @@ def resume(run: Run) -> None:
         run.append("launched", **_identity(process.pid))
 
 
-def ahead(run: Run) -> list[Run]:
-    """The runs that ``run`` has to wait for: none if the machine can carry it beside those that are at work.
+def ahead(run: Run | None = None) -> list[Run]:
+    """The runs that ``run``, or a new one, has to wait for: none if the machine can carry it beside those at work.
 
     It can if each has ``CORES_OF_A_RUN`` cores, and ``MEMORY_OF_A_RUN`` is free for each that begins; one run it
     always carries. Who came first goes first.
     """
     working, waiting = [], []
-    mine = run.journal.latest("queued") if run.state() == "waiting" else None
+    mine = run.journal.latest("queued") if run and run.state() == "waiting" else None
     for other in discover():
         state, marks = other.state(), other.journal.marks
         taken = [event for event in marks if event["type"] in TAKEN_UP]
         # A process works on one run at a time.
-        if other.folder == run.folder or state not in ACTIVE or not taken or taken[-1]["pid"] == os.getpid():
+        if (run and other.folder == run.folder) or state not in ACTIVE or not taken or taken[-1]["pid"] == os.getpid():
             continue
         if taken[-1]["type"] == "started":
             working.append(other)
         elif taken[-1]["type"] == "queued" and (mine is None or taken[-1]["time"] < mine["time"]):
             waiting.append(other)
-    cores = (os.cpu_count() or 1) // CORES_OF_A_RUN
-    memory = len(working) + psutil.virtual_memory().available // MEMORY_OF_A_RUN
+    cores = machine.cores() // CORES_OF_A_RUN
+    memory = len(working) + machine.available_memory() // MEMORY_OF_A_RUN
     before = working + waiting
     return before if len(before) >= max(1, min(cores, memory)) else []
 

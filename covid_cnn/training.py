@@ -109,6 +109,7 @@ class _Trainer:
         self.config: TrainConfig = run.config
         self.recipe = self.config.recipe
         self.told = 0.0  # when progress was told last
+        self.scalars: Scalars | None = None
 
     def train(self) -> None:
         with interruptible(self.run):
@@ -225,15 +226,14 @@ class _Trainer:
     def _learn(self) -> bool:
         """Train the epochs that are left; True if it was stopped, which takes at least one finished epoch."""
         with self.strategy.scope():
-            self.epoch, self.best = self._resume()
-        if self.recipe.penalty:
-            self.epoch = 0  # solved for anew
+            self._resume()
         with contextlib.closing(Scalars(self.run, self.epoch)) as self.scalars:
             return self._learn_epochs()
 
     def _learn_epochs(self) -> bool:
         if self.recipe.penalty:
-            self._solve()
+            if not self.epoch:
+                self._solve()
             return False
         steps = -(-len(self.labels) // self.config.batch_size)
         self.run.log(f"Training {self.config.epochs} epochs of {steps} steps.")
@@ -243,6 +243,8 @@ class _Trainer:
                 while self.epoch < self.config.epochs and not self._has_waited_enough():
                     self._train_epoch(self.epoch + 1, steps)
         except KeyboardInterrupt:
+            self._take_state()  # it may have come when an epoch was kept and not told yet
+            self._tell_epoch()
             if self.epoch == 0:
                 raise
             return True
@@ -269,18 +271,15 @@ class _Trainer:
             self.judge.evaluate(inputs, labels, verbose=0, return_dict=True)
             for inputs, labels in ((self.views[:, 0], wanted), (self.val_inputs, self.val_targets))
         )
-        self._save(1, validated["loss"])
-        self._look(1)
         told = trained | {f"val_{name}": value for name, value in validated.items()}
-        ended = self.run.append("epoch", epoch=1, step=1, **told, seconds=time.monotonic() - began, best=1)
-        self.scalars.epoch(ended)
-        self.epoch = 1
+        self._end_epoch({"epoch": 1, "step": 1, **told, "seconds": time.monotonic() - began})
 
     def _set_last_layer(self, solution: tuple[np.ndarray, np.ndarray]) -> None:
         kernel, bias = solution
         self.network.get_layer("logits").set_weights([_as_logits(kernel), _as_logits(bias[None])[0]])
 
     def _train_epoch(self, epoch: int, steps: int) -> None:
+        assert self.scalars
         began = time.monotonic()
         _reseed_dropout(self.learner, self.config.seed, epoch)
         sums, seen = np.zeros(2), 0
@@ -297,25 +296,35 @@ class _Trainer:
         result = self.judge.evaluate(_InTurn(self.val_inputs, self.val_targets), verbose=0, return_dict=True)
         _check_finite(result["loss"])
         loss, accuracy = sums / seen
-        self._save(epoch, float(result["loss"]))
-        self._look(epoch)
         seconds = time.monotonic() - began
         self.waited += np.array([feed.waited, seconds])
-        ended = self.run.append(
-            "epoch",
-            epoch=epoch,
-            step=epoch * steps,
-            loss=float(loss),
-            accuracy=float(accuracy),
-            val_loss=float(result["loss"]),
-            val_accuracy=float(result["accuracy"]),
-            learning_rate=rate,
-            seconds=seconds,
-            waited=feed.waited / seconds,
-            best=self.best[0],
-        )
-        self.scalars.epoch(ended)
-        self.epoch = epoch
+        told = {
+            "epoch": epoch,
+            "step": epoch * steps,
+            "loss": float(loss),
+            "accuracy": float(accuracy),
+            "val_loss": float(result["loss"]),
+            "val_accuracy": float(result["accuracy"]),
+            "learning_rate": rate,
+            "seconds": seconds,
+            "waited": feed.waited / seconds,
+        }
+        self._end_epoch(told)
+
+    def _end_epoch(self, told: dict[str, Any]) -> None:
+        """Keep what an epoch made of the network, and then tell of it."""
+        self._save(told)
+        self._take_state()
+        self._tell_epoch()
+
+    def _tell_epoch(self) -> None:
+        """Tell of the last epoch that was kept, unless that was done."""
+        if self.epoch in [0, *(event["epoch"] for event in self.run.journal.epochs)]:
+            return
+        self._look(self.epoch)
+        ended = self.run.append("epoch", **self.told_of_epoch, best=self.best[0])
+        if self.scalars:
+            self.scalars.epoch(ended)
 
     def _set_rate(self, step: int, steps: int) -> float:
         """Set and return the learning rate of a step, counted from 0; an epoch has so many ``steps``."""
@@ -344,12 +353,14 @@ class _Trainer:
         """Keep where the network looks in the watched images after an epoch."""
         pictures.keep_look(self.run.folder, epoch, self.watcher.look())
 
-    # Checkpoints: the files of an epoch are written first, and state.json, which names the epoch, is renamed last.
+    # Checkpoints: the files of an epoch are written first, and state.json, which names the epoch, is renamed last. It
+    # holds what the epoch has to tell, so that a process that ends before it is told loses nothing.
 
-    def _save(self, epoch: int, val_loss: float) -> None:
-        folder = self.run.checkpoint
+    def _save(self, told: dict[str, Any]) -> None:
+        """Keep the network after an epoch, with what is to be told of it."""
+        folder, epoch = self.run.checkpoint, told["epoch"]
         folder.mkdir(exist_ok=True)
-        best = (epoch, val_loss) if val_loss < self.best[1] else self.best
+        best = (epoch, told["val_loss"]) if told["val_loss"] < self.best[1] else self.best
         new = {folder / f"epoch-{epoch}.keras": self.learner.save}
         if best != self.best:
             new[_best_file(folder, epoch)] = self.learner.save_weights
@@ -361,25 +372,33 @@ class _Trainer:
             for file in new:
                 file.unlink(missing_ok=True)
             raise
-        state = {"epoch": epoch, "best_epoch": best[0], "best_val_loss": best[1]}
-        durable.write(folder / "state.json", json.dumps(state))
-        self.best = best
+        durable.write(folder / "state.json", json.dumps({"told": told, "best": best}))
         for file in folder.iterdir():
-            if file.name not in ("state.json", f"epoch-{epoch}.keras", self._best_file().name):
+            if file.name not in ("state.json", f"epoch-{epoch}.keras", _best_file(folder, best[0]).name):
                 file.unlink()
 
-    def _resume(self) -> tuple[int, tuple[int, float]]:
-        """Load the last checkpoint: its epoch, and the best epoch with its validation loss."""
-        try:
+    def _take_state(self) -> None:
+        """Take from the checkpoint which epoch was kept last, what is to be told of it, and which was the best."""
+        self.told_of_epoch, self.best = {"epoch": 0}, (0, float("inf"))
+        with contextlib.suppress(FileNotFoundError):
             state = json.loads((self.run.checkpoint / "state.json").read_text())
-        except FileNotFoundError:
-            return 0, (0, float("inf"))
-        saved = keras.models.load_model(self.run.checkpoint / f"epoch-{state['epoch']}.keras")
+            self.told_of_epoch, self.best = state["told"], tuple(state["best"])
+        self.epoch = self.told_of_epoch["epoch"]
+
+    def _resume(self) -> None:
+        """Load the last checkpoint, and tell of its epoch if the process that trained it could not any more."""
+        try:
+            self._take_state()
+        except (ValueError, KeyError) as error:
+            raise RunError(f"The checkpoint of run {self.run.name} cannot be read: train again.") from error
+        if not self.epoch:
+            return
+        saved = keras.models.load_model(self.run.checkpoint / f"epoch-{self.epoch}.keras")
         self.learner.set_weights(saved.get_weights())
         for mine, theirs in zip(self.learner.optimizer.variables, saved.optimizer.variables, strict=True):
             mine.assign(theirs)
-        self.run.log(f"Going on after epoch {state['epoch']}.")
-        return state["epoch"], (state["best_epoch"], state["best_val_loss"])
+        self.run.log(f"Going on after epoch {self.epoch}.")
+        self._tell_epoch()
 
     def _best_file(self) -> Path:
         return _best_file(self.run.checkpoint, self.best[0])

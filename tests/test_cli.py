@@ -484,6 +484,18 @@ def test_train_shows_progress_and_leaves_a_model(run, with_model, tiny_networks)
     assert "mine: NORMAL, PNEUMONIA; trained on drawn" in run("models").out
 
 
+def test_a_run_finds_its_dataset_from_any_folder(run, with_model, tiny_networks, synthetic_data, monkeypatch, tmp_path):
+    monkeypatch.chdir(synthetic_data.parent)
+    result = run(
+        "train", "--data", f"./{synthetic_data.name}", "--network", "tiny_pooled", "--epochs", 1, "--name", "a"
+    )
+    assert result.status == 0, result.err
+    assert runs.open("a").config.data == str(synthetic_data)
+    monkeypatch.chdir(tmp_path)
+    assert run("train", "--resume", "a").sentence.startswith("Run a is finished")
+    assert runs.open("a").state() == "finished"
+
+
 def test_train_that_fails_ends_in_a_sentence(run, with_model, tiny_networks):
     result = run("train", "--data", "nowhere", "--network", "tiny_pooled", "--name", "lost", "--quiet")
     assert result.sentence.startswith("There is no dataset nowhere")

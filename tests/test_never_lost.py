@@ -16,7 +16,7 @@ from covid_cnn.bundle import Bundle
 from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import Run, TrainConfig
 
-KILLS = int(os.environ.get("COVID_CNN_KILLS", "6"))  # 20 for a thorough look, of a minute or more
+KILLS = 20
 EPOCHS = 6
 
 

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
-from covid_cnn import paths, runs
+from covid_cnn import machine, paths, runs
 from covid_cnn.bundle import Bundle
 from covid_cnn.errors import RunError
 from covid_cnn.runs import Run, TrainConfig
@@ -99,6 +100,25 @@ def test_damaged_settings_are_told(run, text):
 
 
 # Names
+
+
+def test_a_whole_class_starts_in_one_second_and_each_gets_a_run():
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: runs.create(CONFIG), range(24)))
+    assert len({run.name for run in made}) == len({run.folder for run in made}) == 24
+    assert all(run.config == CONFIG for run in made)
+
+
+def test_of_several_who_want_one_name_one_gets_it():
+    def create(_: int) -> Run | None:
+        try:
+            return runs.create(CONFIG, "wanted")
+        except RunError:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(create, range(24)))
+    assert len([run for run in made if run]) == 1
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../out", ".hidden", "-dash", "a b", "x" * 101, "a\n", "ä"])
@@ -247,13 +267,32 @@ def test_what_ended_a_run_is_told_as_far_as_it_can_be(run, gone, monkeypatch):
     assert run.why_it_died().startswith("The disk is full")
 
 
+def test_a_finished_run_is_not_taken_up_again(run, gone):
+    run.append("started", **gone)
+    run.append("exported", model="run", epoch=1)
+    for take_up in (run.begin, lambda: runs.resume(run)):
+        with pytest.raises(RunError, match="Run run is finished"):
+            take_up()
+    assert run.state() == "finished"
+
+
+def test_the_end_of_the_log_leaves_out_what_tensorflow_tells_itself(run):
+    run.log("Starting TensorFlow.")
+    with (run.folder / "log.txt").open("a") as log:
+        log.write("2026-11-25 10:00:00.123456: I tensorflow/core/cpu_feature_guard.cc:227] This binary is optimized\n")
+        log.write("WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n")
+        log.write("I0000 00:00:1764000000.1 123 cpu_feature_guard.cc:227] oneDNN is on\n")
+        log.write("E0000 00:00:1764000000.2 123 device.cc:10] no such device\n")
+        log.write('Traceback (most recent call last):\n  File "a.py"\n')
+    assert [line[:9] for line in run.last_words().splitlines()][1:] == ["E0000 00:", "Traceback", '  File "a']
+
+
 # The queue
 
 
 def test_more_than_the_machine_can_carry_wait_and_who_came_first_goes_first(run, other, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2 * runs.CORES_OF_A_RUN)
-    plenty = psutil.virtual_memory()._replace(available=100 * runs.MEMORY_OF_A_RUN)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: plenty)
+    monkeypatch.setattr(machine, "cores", lambda: 2 * runs.CORES_OF_A_RUN)
+    monkeypatch.setattr(machine, "available_memory", lambda: 100 * runs.MEMORY_OF_A_RUN)
     working, before, after = (runs.create(CONFIG, name) for name in ("working", "before", "after"))
     working.append("started", **other)
     assert runs.ahead(run) == []
@@ -265,14 +304,15 @@ def test_more_than_the_machine_can_carry_wait_and_who_came_first_goes_first(run,
     assert runs.ahead(before) == []
     working.append("exported")
     assert runs.ahead(run) == []
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: plenty._replace(available=0))
+    assert {one.name for one in runs.ahead()} == {"before", "run", "after"}  # for a new one
+    monkeypatch.setattr(machine, "available_memory", lambda: 0)
     assert {one.name for one in runs.ahead(run)} == {"before"}
     before.append("failed", message="")
     assert runs.ahead(run) == []  # one run it always carries
 
 
 def test_a_run_waits_for_its_turn(run, other, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(machine, "cores", lambda: 1)
     first = runs.create(CONFIG, "first")
     first.append("started", **other)
 

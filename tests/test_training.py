@@ -1,5 +1,6 @@
 """Training through the real path, with networks that take a second: reproducible, resumable, and clear in failure."""
 
+import contextlib
 import errno
 import json
 import shutil
@@ -152,6 +153,35 @@ def test_a_resumed_run_ends_like_an_unbroken_one(synthetic_data, network):
     pixels = synthetic.draw(3, opacities=True, size=64)
     answers = [model.predict(pixels).probabilities for model in models]
     np.testing.assert_allclose(answers[0], answers[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_an_epoch_that_was_kept_is_told_whatever_ends_the_process_before_it_was(synthetic_data, monkeypatch, how):
+    """The epoch's files are complete, and its event is not written yet."""
+    unbroken, broken = (new_run(synthetic_data, name=name, epochs=3) for name in ("unbroken", "broken"))
+    training.fit(unbroken)
+    look = training._Trainer._look
+    with monkeypatch.context() as patch:
+        end = SystemExit if how == "killed" else KeyboardInterrupt
+
+        def looking(trainer, epoch):
+            if epoch == 2 and not ended:
+                ended.append(epoch)
+                raise end
+            look(trainer, epoch)
+
+        ended: list[int] = []
+        patch.setattr(training._Trainer, "_look", looking)
+        with contextlib.suppress(SystemExit):
+            training.fit(broken)
+    assert ended == [2]
+    assert set(losses(broken)) == ({1} if how == "killed" else {1, 2})
+    broken.begin()
+    training.fit(broken)
+    assert losses(broken) == {epoch: pytest.approx(both, abs=1e-5) for epoch, both in losses(unbroken).items()}
+    assert pictures.epochs(broken.folder) == [1, 2, 3]
+    assert [epoch["best"] for epoch in broken.journal.epochs] == [epoch["best"] for epoch in unbroken.journal.epochs]
+    check_tensorboard(broken)
 
 
 def test_stopping_keeps_and_exports_the_best_epoch(synthetic_data):
