@@ -60,6 +60,14 @@ def epochs(run: Path) -> list[int]:
     return sorted(int(name[1]) for name in names if name)
 
 
+def changed(run: Path, name: str) -> int:
+    """When something was kept under a name, in nanoseconds since 1970; 0 where nothing was."""
+    try:
+        return (run / FOLDER / f"{name}.npz").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _keep(run: Path, name: str, arrays: Mapping[str, Any]) -> None:
     (run / FOLDER).mkdir(exist_ok=True)
     file = io.BytesIO()

@@ -29,6 +29,7 @@ class Recipe:
     schedule, warm_up : how the learning rate changes, see ``schedules``; warm-up in epochs
     base_rate : where a pretrained network learns as a whole, the share of the learning rate that its base gets
     patience, label_smoothing, mixup : see ``runs.TrainConfig``
+    fetched : its pretrained weights come from the internet, once
     """
 
     title: str
@@ -48,6 +49,7 @@ class Recipe:
     patience: int = 0
     label_smoothing: float = 0.0
     mixup: float = 0.0
+    fetched: bool = False
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -83,9 +85,11 @@ def _of_keras(title: str, megabytes: int, description: str) -> Recipe:
         learning_rate=3e-3,
         augmentation="radiograph",
         views=4,
+        fetched=True,
     )
 
 
+INSTALLED = "efficientnet_lite0"  # its pretrained weights come with the program
 RECIPES = {
     "efficientnet_lite0": Recipe(
         title="EfficientNet-Lite0",

@@ -175,7 +175,9 @@ class _Trainer:
     def _prepare_learning(self) -> None:
         """Set up what learns and what it learns from: the network on images, or its last layer on embeddings."""
         number = self.strategy.num_replicas_in_sync
-        self.run.log("Building the network." if number == 1 else f"Building the network on {number} devices.")
+        self.run.log(f"Building the network{f' on {number} devices' if number > 1 else ''}.")
+        if self.recipe.fetched and self.config.learns != "scratch":
+            self.run.log("Fetching its ImageNet weights from the internet, unless they are here from an earlier run.")
         self.network = networks.build(self.config.network, len(self.classes), self.config.learns != "scratch")
         recipe, augmentation = self.recipe, AUGMENTATIONS[self.config.augmentation]
 

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from covid_cnn import pictures, recipes, report, runs, schedules, synthetic, targets
-from covid_cnn.app import run_charts, run_view, train_settings
+from covid_cnn.app import run_charts, run_comparison, run_view, train_settings
 from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import Run, TrainConfig
 
@@ -224,7 +224,7 @@ def test_a_run_that_waits_is_shown_in_its_place(monkeypatch):
     run = make_run("second")
     run.append("queued", pid=os.getpid(), process_created=psutil.Process().create_time())
     monkeypatch.setattr(runs.os, "getpid", lambda: 0)  # the runs are of other processes
-    monkeypatch.setattr(runs.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(runs.machine, "cores", lambda: 2)
     app = page()
     assert app.selectbox(key="train_run").value == "second"
     assert "Number 1 in the queue" in app.text[0].value and "first" in app.text[0].value
@@ -279,9 +279,9 @@ def test_curves_end_where_the_epochs_do_and_stay_small():
 
 def test_the_chart_is_the_same_whatever_the_data():
     for logarithmic in (False, True):
-        specs = [run_charts._chart("loss", 4, logarithmic) for _ in range(2)]
-        assert json.dumps(specs[0]) == json.dumps(specs[1])
-        assert "datasets" not in specs[0]
+        made = [run_charts._chart.__wrapped__("loss", 4, logarithmic) for _ in range(2)]
+        assert made[0] == made[1]
+        assert "datasets" not in json.loads(made[0])
 
 
 def test_the_command_trains_the_same_again():
@@ -374,3 +374,137 @@ def test_the_pictures_of_a_run_are_shown_with_the_notice():
     assert any(report.NOTICE in warning.value for warning in app.warning)
     app.select_slider(key="train_look_one").set_value(1).run()
     assert any("after epoch 1" in caption.value for caption in app.caption)
+
+
+def with_chosen(*names: str) -> AppTest:
+    """The page on which runs are chosen in the table."""
+    app = AppTest.from_function(show_page, default_timeout=30)
+    app.session_state["train_chosen"] = names
+    app.session_state["train_run"] = None
+    app.run()
+    assert not app.exception
+    return app
+
+
+def dialog_to_edit() -> None:
+    import streamlit as st
+
+    from covid_cnn import runs
+    from covid_cnn.app import run_actions
+
+    st.session_state.setdefault("train_run", "one")
+    if "train_next" not in st.session_state and "one" in [run.name for run in runs.discover()]:
+        run_actions.edit(runs.open("one"))
+
+
+def dialog_to_delete() -> None:
+    from covid_cnn import runs
+    from covid_cnn.app import run_actions
+
+    if found := runs.discover():
+        run_actions.delete(found)
+
+
+def test_what_is_chosen_stays_chosen_when_another_run_appears(dataset):
+    for name in ("one", "two"):
+        finished(name)
+    app = with_chosen("one")
+    finished("newcomer")
+    app.run()
+    assert app.session_state["train_chosen"] == ["one"]
+    button(app, "Rename or note").click().run()
+    assert app.text_input[-1].value == "one"
+
+
+def test_a_run_is_renamed_and_annotated_and_stays_open():
+    finished("one"), finished("two")
+    app = AppTest.from_function(dialog_to_edit, default_timeout=30).run()
+    app.text_input[0].set_value("two")
+    button(app, "Save").click().run()
+    assert "already a run" in app.error[0].value
+    app.text_input[0].set_value("three")
+    app.text_area[0].set_value("after *lunch*")
+    button(app, "Save").click().run()
+    assert not app.exception
+    assert {run.name for run in runs.discover()} == {"two", "three"}
+    assert app.session_state["train_next"] == "three"
+    app = page()
+    app.selectbox(key="train_run").set_value("three").run()
+    assert any(r"after \*lunch\*" in caption.value for caption in app.caption)
+
+
+def test_runs_are_deleted_after_a_second_question_and_those_at_work_are_not():
+    finished("one")
+    app = AppTest.from_function(dialog_to_delete, default_timeout=30).run()
+    assert button(app, "Delete for good").disabled
+    app.checkbox[0].check().run()
+    begin(runs.open("one"), alive=True)
+    button(app, "Delete for good").click().run()
+    assert "at work" in app.error[0].value
+    runs.open("one").append("exported", model="one", epoch=1)
+    button(app, "Delete for good").click().run()
+    assert not app.exception and not runs.discover()
+
+
+def test_settings_that_differ_are_marked_also_where_only_one_run_has_them(dataset):
+    runs_made = [finished("one", seed=3), finished("two", seed=4)]
+    lungs = runs.create(TrainConfig.of("drawn", "lung_zones", seed=3), "lungs")
+    table = run_comparison.settings(runs_made)
+    assert table.index[table["Differs"] == "yes"].tolist() == ["Seed"]
+    table = run_comparison.settings([runs_made[0], lungs])
+    assert table.loc["Epochs"].tolist() == ["yes", "4", run_comparison.NONE]
+    assert table.loc["Network"].tolist() == ["yes", "EfficientNet-Lite0", "Lung zones"]
+    assert table.loc["Seed", "Differs"] == ""
+    app = with_chosen("one", "two")
+    assert any("Side by side" in subheader.value for subheader in app.subheader)
+
+
+def test_a_first_image_that_is_damaged_or_gone_leaves_the_page(dataset, monkeypatch):
+    finished("one")
+    first = min((dataset / "train" / "NORMAL").iterdir())
+    first.write_bytes(b"no image")
+    app = page()
+    assert any("leaves such images out" in warning.value for warning in app.warning)
+    assert app.dataframe[0].value["Run"].tolist() == ["one"]
+
+
+def test_a_dataset_elsewhere_is_not_silently_replaced(dataset, tmp_path):
+    run = runs.create(TrainConfig.of(str(tmp_path / "else_where"), "efficientnet_lite0"), "foreign")
+    begin(run, alive=False)
+    run.append("exported", model="foreign", epoch=1)
+    app = page()
+    app.selectbox(key="train_run").set_value("foreign").run()
+    button(app, "Train again with a change").click().run()
+    assert any("not under data" in warning.value for warning in app.warning)
+
+
+def test_where_weights_cannot_be_fetched_another_network_is_one_click_away(dataset, started):
+    run = runs.create(TrainConfig.of("drawn", "DenseNet121", seed=5), "dense")
+    begin(run, alive=False)
+    run.append("failed", message="The ImageNet weights of DenseNet121 cannot be fetched.")
+    app = page()
+    app.selectbox(key="train_run").set_value("dense").run()
+    button(app, "Take EfficientNet-Lite0 instead").click().run()
+    assert not app.exception
+    button(app, "Start training").click().run()
+    assert started[0].config == TrainConfig.of("drawn", "efficientnet_lite0", seed=5)
+
+
+def test_a_new_run_is_told_that_it_will_wait(dataset, monkeypatch):
+    begin(make_run("first"), alive=True)
+    monkeypatch.setattr(runs.os, "getpid", lambda: 0)  # the run is of another process
+    monkeypatch.setattr(runs.machine, "cores", lambda: 2)
+    app = page()
+    button(app, "New run").click().run()
+    assert any("waits for its turn" in caption.value for caption in app.caption)
+
+
+def test_the_learning_rate_is_drawn_where_it_changes():
+    run = make_run()
+    begin(run, alive=True)
+    for step in range(1, 13):
+        run.append("step", epoch=1, step=step, steps=12, loss=1.0, accuracy=0.5, learning_rate=0.1 / step)
+    rates = run_charts.learning_rates(run.journal, 4)
+    assert rates["value"].tolist() == pytest.approx([0.1 / step for step in range(1, 13)])
+    assert rates["epoch"].iloc[-1] == 4
+    assert len(page().get("vega_lite_chart")) == 3

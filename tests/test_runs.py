@@ -340,7 +340,8 @@ def test_a_request_to_stop_interrupts_and_afterwards_no_more(run):
     run.request_stop()
     time.sleep(0.5)
     with pytest.raises(KeyboardInterrupt), runs.interruptible(run):
-        time.sleep(30)
+        for _ in range(300):  # steps, between which an interrupt comes
+            time.sleep(0.1)
     time.sleep(0.5)
     assert signal.signal(signal.SIGINT, before) is signal.SIG_IGN
 

@@ -1,6 +1,7 @@
 """The curves of a run: loss and accuracy by step and by epoch, in training and on the validation images."""
 
-from typing import Any
+import json
+from functools import lru_cache
 
 import altair as alt
 import pandas as pd
@@ -10,23 +11,29 @@ from covid_cnn.journal import Journal
 
 # Told apart by colour-blind eyes (after Okabe and Ito 2008), and readable on a light and on a dark ground.
 CURVES = {"Training": "#3a86d6", "Validation": "#d97706"}
+BEST = "#8b8f98"  # a grey that is seen on both grounds
 MOST_POINTS = 1000  # of a curve: more than a chart has pixels would only make it slow
 LEAST = 1e-6  # loss that is drawn
 
 
 def draw(journal: Journal, epochs: int, logarithmic: bool) -> None:
     """The two charts of a run of so many ``epochs``."""
+    shown = _epochs_shown(journal.epoch, epochs)
     for column, metric in zip(st.columns(2), ("loss", "accuracy"), strict=True):
         column.vega_lite_chart(
             points(journal, epochs, metric),
-            _chart(metric, _epochs_shown(journal.epoch, epochs), logarithmic),
+            json.loads(_chart(metric, shown, logarithmic)),
             height=320,
             alt=f"{metric.capitalize()} in training and validation by epoch",
         )
     st.caption(
         "Faint: each step. Line in blue: their running mean. Dots: whole epochs, in training and on the validation "
-        "images. Ring: the best epoch."
+        "images. Upright line: the best epoch, that of the lowest validation loss."
     )
+    rates = learning_rates(journal, epochs)
+    if rates["value"].nunique() > 1:
+        alt_text = "Learning rate by epoch"
+        st.vega_lite_chart(rates, json.loads(_chart_of_rates(shown)), height=140, alt=alt_text)
 
 
 def _epochs_shown(epoch: int, last_epoch: int) -> int:
@@ -60,6 +67,15 @@ def points(journal: Journal, epochs: int, metric: str) -> pd.DataFrame:
     return drawn
 
 
+def learning_rates(journal: Journal, epochs: int) -> pd.DataFrame:
+    """Columns epoch (fractions within one) and value, the learning rate of each step that tells it."""
+    steps = journal.steps()
+    if not journal.total:
+        return pd.DataFrame({"epoch": [], "value": []})
+    rates = pd.DataFrame({"epoch": steps["step"] * epochs / journal.total, "value": steps["learning_rate"]})
+    return thinned(rates.dropna())
+
+
 def thinned(points: pd.DataFrame) -> pd.DataFrame:
     """At most ``MOST_POINTS``. What is left out doubles now and then, and else the points drawn before stay."""
     every = 1
@@ -68,10 +84,15 @@ def thinned(points: pd.DataFrame) -> pd.DataFrame:
     return points.iloc[::every]
 
 
-def _chart(metric: str, epochs_shown: int, logarithmic: bool) -> dict[str, Any]:
+def _time(epochs_shown: int) -> alt.X:
+    return alt.X("epoch:Q", title="Epoch", scale=alt.Scale(domain=[0, epochs_shown]), axis=alt.Axis(tickMinStep=1))
+
+
+@lru_cache
+def _chart(metric: str, epochs_shown: int, logarithmic: bool) -> str:
     """The Vega-Lite form of a chart of ``points``. It holds no data, so that new data are drawn without a flicker."""
-    base = alt.Chart(alt.NamedData("points")).encode(
-        x=alt.X("epoch:Q", title="Epoch", scale=alt.Scale(domain=[0, epochs_shown]), axis=alt.Axis(tickMinStep=1)),
+    plain = alt.Chart(alt.NamedData("points")).encode(x=_time(epochs_shown))
+    base = plain.encode(
         y=alt.Y(
             "value:Q",
             title=metric.capitalize(),
@@ -91,16 +112,32 @@ def _chart(metric: str, epochs_shown: int, logarithmic: bool) -> dict[str, Any]:
     ]
     of_epochs = base.transform_filter("datum.kind == 'epoch'")
     of_validation = of_epochs.transform_filter("datum.curve == 'Validation'")
+    best = plain.transform_filter("datum.best && datum.curve == 'Validation'")
+    best = best.transform_calculate(label="'best: ' + datum.epoch")
     chart = alt.layer(
+        best.mark_rule(color=BEST, strokeWidth=1.5, strokeDash=[4, 3]),
+        best.mark_text(color=BEST, align="left", baseline="top", dx=4, fontSize=12).encode(
+            y=alt.value(2), text="label:N"
+        ),
         base.transform_filter("datum.kind == 'step'").mark_line(opacity=0.3, strokeWidth=1),
         base.transform_filter("datum.kind == 'mean'").mark_line(strokeWidth=2),
         of_validation.mark_line(strokeWidth=2),
         of_epochs.mark_point(filled=True, size=45, opacity=1).encode(tooltip=tooltip),
-        of_validation.transform_filter("datum.best").mark_point(size=200, strokeWidth=2, opacity=1),
     )
-    spec = chart.to_dict()
-    del spec["data"]
-    return spec
+    return _without_data(chart)
+
+
+@lru_cache
+def _chart_of_rates(epochs_shown: int) -> str:
+    rate = alt.Y("value:Q", title="Learning rate", scale=alt.Scale(zero=True), axis=alt.Axis(format="~g", tickCount=3))
+    chart = alt.Chart(alt.NamedData("points")).mark_line(color=CURVES["Training"], strokeWidth=2)
+    return _without_data(chart.encode(x=_time(epochs_shown), y=rate))
+
+
+def _without_data(chart: alt.Chart | alt.LayerChart) -> str:
+    form = chart.to_dict()
+    del form["data"]
+    return json.dumps(form)
 
 
 def scale(metric: str, logarithmic: bool) -> alt.Scale:

@@ -1,5 +1,7 @@
 """What a run is shown, and where it looks in a few validation images while it learns."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from covid_cnn import figures, pictures
@@ -13,37 +15,60 @@ WIDTH = 220  # pixels of a picture
 def draw(run: Run, live: bool) -> None:
     """The pictures that the run has kept: of the newest epoch while it is ``live``, then of any."""
     _attention(run, live)
-    if kept := pictures.images(run.folder, "augmented"):
+    changed = pictures.changed(run.folder, "augmented")
+    if shown := _shown(run.folder, changed):
         with st.expander("What the network is shown", icon=":material/photo_library:"):
             with st.container(horizontal=True):
-                for picture, label in zip(*kept, strict=True):
-                    st.image(shared.address_of(picture), caption=plain(label), width=130)
+                for picture, label in shown:
+                    st.image(picture, caption=plain(label), width=130)
             st.caption("Training images as the augmentation of an epoch makes them. The next epoch varies them anew.")
 
 
 def _attention(run: Run, live: bool) -> None:
-    epochs, watched = pictures.epochs(run.folder), pictures.images(run.folder, "watched")
-    if not epochs or watched is None:
+    epochs, journal = pictures.epochs(run.folder), run.journal
+    if not epochs:
         return
     st.subheader("Where it looks")
     shared.notice()
     epoch = epochs[-1]
+    best: int = journal.best["epoch"] if journal.best else epoch
     if not live and len(epochs) > 1:
-        epoch = st.select_slider("After epoch", epochs, value=epoch, key=f"train_look_{run.name}")
-    look = pictures.look(run.folder, epoch)
-    if look is None:
+        first: int = best if best in epochs else epoch
+        epoch = st.select_slider("After epoch", epochs, value=first, key=f"train_look_{run.name}")
+    looked = _looked(run.folder, epoch, pictures.changed(run.folder, f"epoch-{epoch}"), tuple(run.classes()))
+    if not looked:
         return
-    images, labels = watched
-    classes = run.classes() or sorted(set(labels))
     with st.container(horizontal=True):
-        for image, label, probabilities, heatmaps in zip(
-            images, labels, look.probabilities, look.heatmaps, strict=True
-        ):
-            told = ", ".join(f"{name} {p:.0%}" for name, p in zip(classes, probabilities, strict=False))
-            heatmap = heatmaps[..., classes.index(label)]
-            picture = shared.address_of(figures.overlay(image, heatmap))
-            st.image(picture, caption=plain(f"{label}. It says: {told}"), width=WIDTH)
+        for picture, told in looked:
+            st.image(picture, caption=plain(told), width=WIDTH)
     st.caption(
-        f"The same {len(images)} validation images after epoch {epoch}. Grad-CAM marks what speaks for the true class, "
-        "which the caption names first; then come the probabilities, before calibration."
+        f"The same {len(looked)} validation images after epoch {epoch}{', the best so far' if epoch == best else ''}. "
+        "Grad-CAM marks what speaks for the true class, which the caption names first; then come the probabilities, "
+        "before calibration."
     )
+
+
+# A live page is drawn every second, and its pictures change once an epoch.
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _shown(run: Path, changed: int) -> list[tuple[str, str]]:
+    """What the network is shown: address and class of each picture."""
+    images, labels = pictures.images(run, "augmented") or ([], [])
+    return [(shared.address_of(image), label) for image, label in zip(images, labels, strict=True)]
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _looked(run: Path, epoch: int, changed: int, classes: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Address and caption of each watched image after an epoch; nothing where that was not kept."""
+    look, watched = pictures.look(run, epoch), pictures.images(run, "watched")
+    if look is None or watched is None:
+        return []
+    images, labels = watched
+    names = list(classes) or sorted(set(labels))
+    found = []
+    for image, label, probabilities, heatmaps in zip(images, labels, look.probabilities, look.heatmaps, strict=True):
+        told = ", ".join(f"{name} {p:.0%}" for name, p in zip(names, probabilities, strict=False))
+        picture = shared.address_of(figures.overlay(image, heatmaps[..., names.index(label)]))
+        found.append((picture, f"{label}. It says: {told}"))
+    return found

@@ -15,12 +15,14 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from covid_cnn import bundle, evaluation, figures, paths, runs
-from covid_cnn.app import pages, run_charts, run_pictures, train_settings
+from covid_cnn import bundle, evaluation, figures, paths, recipes, runs
+from covid_cnn.app import pages, run_actions, run_charts, run_pictures, train_settings
 from covid_cnn.app.shared import plain
 from covid_cnn.errors import CovidCnnError
-from covid_cnn.journal import Event, Journal
+from covid_cnn.journal import Journal
 from covid_cnn.runs import ACTIVE, Run, TrainConfig
+
+INSTEAD = recipes.find(recipes.INSTALLED)
 
 Colour = Literal["blue", "green", "orange", "red", "gray"]
 
@@ -38,14 +40,20 @@ BADGES: dict[str, tuple[Colour, str]] = {
 
 def show(run: Run) -> None:
     """One run: live while it is at work, and then its result."""
-    config = run.config
-    active = run.state() in ACTIVE
+    config, state = run.config, run.state()
+    active = state in ACTIVE
+    if run.note:
+        st.caption(plain(run.note))
     st.fragment(_progress, run_every=1.0 if active else None)(run, config, active)
+    if run.journal.epochs or active:
+        _downloads(run)
     if not active:
         _end(run, config)
+        run_actions.draw([run], is_open=True)
+        st.fragment(_watch, run_every=2.0)(run, state)
     with st.expander("Settings", icon=":material/tune:"):
-        settings = [(key.replace("_", " ").capitalize(), str(value)) for key, value in config.telling.items()]
-        st.dataframe(pd.DataFrame(settings, columns=["Setting", "Value"]), hide_index=True, width="content")
+        settings = pd.DataFrame(train_settings.told(config).items(), columns=["Setting", "Value"])
+        st.dataframe(settings, hide_index=True, width="content", height="content")
         st.caption("The command that trains it again:")
         st.code(_command(config), language="bash", wrap_lines=True)
         st.caption("Its curves beside those of all other runs in TensorBoard:")
@@ -61,6 +69,12 @@ def show(run: Run) -> None:
             )
             again = "Opens a new run with these settings, to change one of them."
             st.button("Train again with a change", icon=":material/edit:", on_click=retrain, args=(run,), help=again)
+
+
+def _watch(run: Run, drawn: str) -> None:
+    """Draw the page anew when somebody else has taken the run up."""
+    if run.folder.exists() and run.state() != drawn:
+        st.rerun()
 
 
 def retrain(run: Run) -> None:
@@ -164,13 +178,21 @@ def _end(run: Run, config: TrainConfig) -> None:
         if not complete and st.button("Resume", type="primary", icon=":material/resume:", help=what):
             runs.resume(run)
             st.rerun()
+        if state == "failed" and not epochs and recipes.find(config.network).fetched and config.learns != "scratch":
+            told = f"Opens a new run with {INSTEAD.title}, whose weights are installed with the program."
+            other = f"Take {INSTEAD.title} instead"
+            st.button(other, icon=":material/swap_horiz:", on_click=_take_instead, args=(config,), help=told)
         lost = state in ("failed", "died")
         with st.expander("The end of its log", icon=":material/description:", expanded=lost):
             st.code(run.last_words(), language=None, wrap_lines=True)
-    if epochs:
-        _downloads(run.name, epochs)
     if exported:
         _result(exported["model"])
+
+
+def _take_instead(config: TrainConfig) -> None:
+    """Fill the fields of a new run with the same dataset and seed, and the network that needs no internet."""
+    st.session_state["train_run"] = None
+    train_settings.fill(TrainConfig.of(config.data, recipes.INSTALLED, seed=config.seed))
 
 
 def _say_why(run: Run, state: str) -> None:
@@ -224,22 +246,23 @@ def _metrics(report: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["Metric", "Value", "95 % interval", "Images"])
 
 
-def _downloads(name: str, epochs: list[Event]) -> None:
+def _downloads(run: Run) -> None:
     with st.container(horizontal=True):
         for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
             st.download_button(
                 f"Loss curves ({kind.upper()})",
-                partial(_loss_figure, epochs, kind),
-                file_name=f"{name}_loss.{kind}",
+                partial(_loss_figure, run, kind),
+                file_name=f"{run.name}_loss.{kind}",
                 mime=mime,
                 icon=":material/download:",
                 on_click="ignore",
             )
 
 
-def _loss_figure(epochs: list[Event], kind: str) -> bytes:
+def _loss_figure(run: Run, kind: str) -> bytes:
+    """The curves as they are when the button is pressed."""
     file = io.BytesIO()
-    figures.loss_curves(epochs).savefig(file, format=kind, dpi=200)
+    figures.loss_curves(run.journal.epochs).savefig(file, format=kind, dpi=200)
     return file.getvalue()
 
 

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from covid_cnn import adding, datasets, imaging, runs
+from covid_cnn import adding, datasets, imaging, recipes, runs
 from covid_cnn.app import pages, run_table, run_view, shared, train_settings
 from covid_cnn.app.shared import plain
 from covid_cnn.augmentation import AUGMENTATIONS, augment
 from covid_cnn.errors import CovidCnnError
-from covid_cnn.recipes import RECIPES
 from covid_cnn.runs import ACTIVE, TrainConfig
 from covid_cnn.splits import Splits, training_splits
 
@@ -92,6 +91,9 @@ def _new_run() -> None:
         st.caption(plain(_split_line(splits)))
         if st.button("Start training", type="primary", icon=":material/play_arrow:"):
             _start(dataset.name, chosen, name)
+        if before := runs.ahead():
+            names = ", ".join(run.name for run in before)
+            st.caption(plain(f"The machine is at work on {names}: a new run waits for its turn."))
     with beside:
         _preview(splits, chosen)
 
@@ -136,8 +138,13 @@ def _preview(splits: Splits, chosen: dict[str, Any]) -> None:
     """One training image and what the augmentation makes of it."""
     st.subheader("What the network gets to see")
     path = splits.train[0].path
-    size = RECIPES[chosen["network"]].input_size
-    pictures = _variants(path, path.stat().st_mtime_ns, size, chosen["augmentation"], chosen["seed"])
+    size = recipes.find(chosen["network"]).input_size
+    try:
+        pictures = _variants(path, path.stat().st_mtime_ns, size, chosen["augmentation"], chosen["seed"])
+    except (CovidCnnError, OSError) as error:
+        reason = str(error) if isinstance(error, CovidCnnError) else f"{path.name} is gone."
+        st.warning(plain(f"{reason} The training leaves such images out."), icon=":material/broken_image:")
+        return
     with st.container(horizontal=True):
         for number, picture in enumerate(pictures):
             st.image(shared.address_of(picture), caption=f"Variant {number}" if number else "As it is", width=130)

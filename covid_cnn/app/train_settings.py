@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from covid_cnn import recipes
+from covid_cnn.app.shared import plain
 from covid_cnn.augmentation import AUGMENTATIONS
 from covid_cnn.datasets import Dataset
 from covid_cnn.recipes import LEARNS, RECIPES, Recipe
@@ -118,13 +119,20 @@ WITHOUT_STEPS = {"balance": ("none", "weights")}
 
 def draw(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], str | None]:
     """The fields: the dataset, the other settings by their names in TrainConfig, and the run's name if one is given."""
-    if st.session_state.get("train_data") not in found:  # of a run whose dataset is gone
+    if st.session_state.get("train_data") not in found:  # of a run whose dataset is gone, or was never under data/
         st.session_state.pop("train_data", None)
+    if (wanted := st.session_state.get("train_data_wanted")) and wanted not in found:
+        st.warning(
+            f"The run learned from {plain(wanted)}, which is not under data/: add it on the Dataset page, or choose "
+            "another dataset here.",
+            icon=":material/photo_library:",
+        )
     data = st.selectbox(
         "Dataset",
         found,
         format_func=lambda name: f"{name} ({len(found[name].items)} images, {len(found[name].classes)} classes)",
         key="train_data",
+        on_change=_forget_wanted,
         help="The images to learn from. The Dataset page shows them and adds others.",
     )
     network = st.radio(
@@ -168,14 +176,29 @@ def draw(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], str | None
     return found[data], chosen, name.strip() or None
 
 
+def told(config: TrainConfig) -> dict[str, str]:
+    """The settings that mean something for a run, in the words of the fields."""
+    titles = {"data": "Dataset", "network": "Network", "learns": "What learns", "augmentation": "Augmentation"}
+    titles |= {field: described[0] for field, described in (NUMBERS | CHOICES).items()}
+    words = {"network": {key: recipe.title for key, recipe in RECIPES.items()}, "learns": LEARNS}
+    words |= {field: names for field, (_, names, _) in CHOICES.items()}
+    words["augmentation"] = {key: key.capitalize() for key in AUGMENTATIONS}
+    return {titles[key]: words.get(key, {}).get(value, str(value)) for key, value in config.telling.items()}
+
+
 def fill(config: TrainConfig) -> None:
-    """Fill the fields with the settings of a run."""
+    """Fill the fields with the settings of a run; its dataset only where there is one of its name under data/."""
     state = st.session_state
     state["train_data"], state["train_network"] = config.data, config.network
+    state["train_data_wanted"] = config.data
     state[f"train_learns_{config.network}"] = config.learns
     for field, value in config.telling.items():
         if field not in ("data", "network", "learns"):
             state[_key(field, config.network, config.learns)] = value
+
+
+def _forget_wanted() -> None:
+    st.session_state.pop("train_data_wanted", None)
 
 
 def _key(field: str, network: str, learns: str) -> str:
