@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from covid_cnn import bundle, evaluation, figures
-from covid_cnn.recipes import RECIPES
+from covid_cnn import bundle, evaluation, figures, recipes
 
 NOT_FOR = """This model is for research and teaching. It must not be used to diagnose, to triage, or to decide anything
 about a person. It was never tested on the images of your hospital."""
@@ -147,7 +146,7 @@ def _recipe(info: dict[str, Any]) -> str:
 
 def _changed(info: dict[str, Any]) -> str:
     """The options of the command line for the other settings that are not those of the network's recipe."""
-    network, recipe = RECIPES.get(info["network"]), info["recipe"]
+    network, recipe = recipes.get(info["network"]), info["recipe"]
     if network is None:
         return ""
     learns = recipe.get("learns", network.choices[0])
@@ -158,7 +157,7 @@ def _changed(info: dict[str, Any]) -> str:
 
 def _learning(info: dict[str, Any]) -> str:
     """How the weights were found."""
-    known = RECIPES.get(info["network"])
+    known = recipes.get(info["network"])
     if known and known.penalty:
         return "its last layer solved for by ridge regression, then once more with the validation images"
     recipe = info["recipe"]

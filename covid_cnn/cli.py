@@ -171,7 +171,9 @@ def _line(row: "Row", bundle: Bundle) -> str:
 @app.command()
 def train(
     data: Annotated[str | None, typer.Option(help="Dataset: a folder, or the name of one under data/.")] = None,
-    network: Annotated[str, typer.Option(help=f"One of {', '.join(RECIPES)}.")] = "efficientnet_lite0",
+    network: Annotated[
+        str, typer.Option(help=f"One of {', '.join(RECIPES)}, or another of keras.applications, such as VGG16.")
+    ] = "efficientnet_lite0",
     learns: Annotated[
         str | None,
         typer.Option(help="What learns: last (the last layer), all (the whole network), scratch (all, from chance)."),

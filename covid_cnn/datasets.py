@@ -124,7 +124,7 @@ def open(name_or_path: str | Path, data_dir: str | Path | None = None) -> Datase
 def reference(name_or_path: str | Path) -> str:
     """What ``open`` finds the same dataset by from any working directory: its name under data/, or its whole path."""
     folder, named = _find(name_or_path, None)
-    return folder.name if named else str(folder.absolute())
+    return str(folder.absolute()) if folder.is_dir() and not named else str(name_or_path)
 
 
 def _find(name_or_path: str | Path, data_dir: str | Path | None) -> tuple[Path, bool]:

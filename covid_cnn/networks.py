@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import applications, layers
 
-from covid_cnn import lungs, torch_checkpoint
+from covid_cnn import lungs, recipes, torch_checkpoint
 from covid_cnn.errors import RunError
 
 
@@ -36,7 +36,7 @@ def build(name: str, classes: int, pretrained: bool = True) -> keras.Model:
         There is no such network, or its pretrained weights are not installed.
     """
     if name not in ARCHITECTURES:
-        raise RunError(f"There is no network called {name}; choose one of {', '.join(sorted(ARCHITECTURES))}.")
+        recipes.find(name)  # says what there is
     return ARCHITECTURES[name](classes, pretrained)
 
 
@@ -181,8 +181,15 @@ def lite0_weights_path() -> Path:
     return Path(package.submodule_search_locations[0]) / "models" / "efficientnet-lite0-57934424.pth"
 
 
+def keras_application(name: str) -> tuple[Callable[..., keras.Model], Callable[[np.ndarray], np.ndarray]]:
+    """What builds a network of ``keras.applications``, and what Keras does to the bytes of an image before it."""
+    application = getattr(applications, name)
+    module = application.__module__.rpartition(".")[2]
+    return application, getattr(applications, module).preprocess_input
+
+
 def of_keras(name: str, classes: int, pretrained: bool = True) -> keras.Model:
-    """A network of ``keras.applications`` on 224 px, by its name there, without its own last layer.
+    """A network of ``keras.applications``, by its name there, without its own last layer.
 
     With ``pretrained``, its ImageNet weights come by Keras's own loader: from the internet once, and from then on
     from the folder ``models`` under KERAS_HOME, which is ``~/.keras`` unless it is set.
@@ -192,8 +199,8 @@ def of_keras(name: str, classes: int, pretrained: bool = True) -> keras.Model:
     RunError
         The weights are neither kept nor within reach.
     """
-    application, preprocess = KERAS_APPLICATIONS[name]
-    image = keras.Input((224, 224, 1), name="image")
+    application, preprocess = keras_application(name)
+    image = keras.Input((*recipes.find(name).input_size, 1), name="image")
     x = layers.Concatenate(name="rgb")([image, image, image])
     # What Keras does to the bytes of an image before this network is linear in each channel; here it is a layer.
     black, white = (preprocess(np.full((1, 1, 3), grey, np.float32))[0, 0] for grey in (0, 255))
@@ -215,12 +222,8 @@ def of_keras(name: str, classes: int, pretrained: bool = True) -> keras.Model:
     return keras.Model(image, logits_layer(classes)(x), name=name)
 
 
-KERAS_APPLICATIONS = {
-    "MobileNetV2": (applications.MobileNetV2, applications.mobilenet_v2.preprocess_input),
-    "EfficientNetV2B0": (applications.EfficientNetV2B0, applications.efficientnet_v2.preprocess_input),
-    "DenseNet121": (applications.DenseNet121, applications.densenet.preprocess_input),
-    "ResNet50": (applications.ResNet50, applications.resnet50.preprocess_input),
-}
+# Those whose recipe is written down, and the others.
+KERAS_APPLICATIONS = sorted((set(recipes.RECIPES) | set(recipes.OTHERS)) & set(vars(applications)))
 
 ARCHITECTURES: dict[str, Callable[[int, bool], keras.Model]] = {
     "notebook_cnn": notebook_cnn,

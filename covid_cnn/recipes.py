@@ -74,11 +74,11 @@ class Recipe:
         return ("learns", "augmentation", "seed", "balance", *steps, *base)
 
 
-def _of_keras(title: str, megabytes: int, description: str) -> Recipe:
+def _of_keras(title: str, description: str, pixels: int = 224) -> Recipe:
     return Recipe(
         title=title,
-        description=f"Transfer learning, weights from the internet ({megabytes} MB, once). {description}",
-        input_size=(224, 224),
+        description=f"Transfer learning, weights from the internet, once. {description}",
+        input_size=(pixels, pixels),
         frozen_base=True,
         epochs=40,
         batch_size=16,
@@ -127,15 +127,39 @@ RECIPES = {
         balance="weights",
     ),
     # Networks of keras.applications, under the names that they have there.
-    "MobileNetV2": _of_keras("MobileNetV2", 9, "Small and quick."),
-    "EfficientNetV2B0": _of_keras("EfficientNetV2-B0", 24, "Newer, slower than EfficientNet-Lite0."),
-    "DenseNet121": _of_keras("DenseNet-121", 29, "The one of CheXNet and most papers on chest X-rays."),
-    "ResNet50": _of_keras("ResNet-50", 95, "The classic; large."),
+    "MobileNetV2": _of_keras("MobileNetV2", "Small and quick (9 MB)."),
+    "EfficientNetV2B0": _of_keras("EfficientNetV2-B0", "Newer, slower than EfficientNet-Lite0 (24 MB)."),
+    "DenseNet121": _of_keras("DenseNet-121", "The one of CheXNet and most papers on chest X-rays (29 MB)."),
+    "ResNet50": _of_keras("ResNet-50", "The classic; large (95 MB)."),
 }
+
+
+# The other networks of keras.applications, with the height and width of the images that each was made for.
+OTHERS = {
+    **dict.fromkeys(("ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge"), 224),
+    **dict.fromkeys(("DenseNet169", "DenseNet201"), 224),
+    **{f"EfficientNetB{n}": pixels for n, pixels in enumerate((224, 240, 260, 300, 380, 456, 528, 600))},
+    **{f"EfficientNetV2B{n}": pixels for n, pixels in enumerate((240, 260, 300), start=1)},
+    **{"EfficientNetV2S": 384, "EfficientNetV2M": 480, "EfficientNetV2L": 480},
+    **dict.fromkeys(("InceptionV3", "InceptionResNetV2", "Xception"), 299),
+    **dict.fromkeys(("MobileNet", "MobileNetV3Small", "MobileNetV3Large"), 224),
+    **{"NASNetMobile": 224, "NASNetLarge": 331},
+    **dict.fromkeys(("ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "VGG16", "VGG19"), 224),
+}
+
+
+def get(network: str) -> Recipe | None:
+    """The recipe of a network; None if there is none."""
+    if network in OTHERS:
+        return _of_keras(network, "As Keras has it.", OTHERS[network])
+    return RECIPES.get(network)
 
 
 def find(network: str) -> Recipe:
     """The recipe of a network; raises RunError if there is none."""
-    if network not in RECIPES:
-        raise RunError(f"There is no network called {network}; choose one of {', '.join(RECIPES)}.")
-    return RECIPES[network]
+    if recipe := get(network):
+        return recipe
+    raise RunError(
+        f"There is no network called {network}; choose one of {', '.join(RECIPES)}, or another of keras.applications "
+        "by its name there."
+    )

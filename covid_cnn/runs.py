@@ -46,7 +46,8 @@ STARTING_TENSORFLOW = "Starting TensorFlow."
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 # What TensorFlow tells of itself; its errors (E) and what Python says are told to people.
 CHATTER = re.compile(
-    r"[IW]\d{4} \d\d:|\d{4}-\d\d-\d\d \S+ [IW] |WARNING: All log messages before absl|To enable the following inst|$"
+    r"[IW]\d{4} \d\d:|\d{4}-\d\d-\d\d \S+ [IW] |WARNING: All log messages before absl|To enable the following inst"
+    r"|.*failed call to cuInit|$"
 )
 FULL_DISK = 2**20  # bytes; with less left, nothing of use can be written
 
@@ -58,7 +59,7 @@ class TrainConfig:
     Attributes
     ----------
     data : name or path of the dataset
-    network : a key of ``recipes.RECIPES``
+    network : one that ``recipes`` knows
     learns : what learns of it, one of its recipe's ``choices``
     epochs, batch_size : at least 1
     learning_rate : of Adam, above 0; the highest where it changes

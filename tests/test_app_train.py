@@ -98,6 +98,16 @@ def test_the_fields_start_with_the_recipe_of_the_network(dataset):
         assert app.radio(key=f"train_augmentation_{network}_{recipe.choices[0]}").value == recipe.augmentation
 
 
+def test_any_network_of_keras_is_chosen_by_its_name_and_comes_back(dataset, started):
+    app = page()
+    app.radio(key="train_network").set_value("other").run()
+    app.selectbox(key="train_other").set_value("VGG16").run()
+    button(app, "Start training").click().run()
+    assert started[0].config == TrainConfig.of("drawn", "VGG16")
+    button(app, "Train again with a change").click().run()
+    assert (app.radio(key="train_network").value, app.selectbox(key="train_other").value) == ("other", "VGG16")
+
+
 def test_every_choice_is_explained():
     assert train_settings.AUGMENTATION_LINES.keys() == train_settings.AUGMENTATIONS.keys()
     assert train_settings.LEARNS_LINES.keys() == recipes.LEARNS.keys()

@@ -1,5 +1,6 @@
 """The architectures: their published shapes; EfficientNet-Lite0 against its reference; weights by Keras's loader."""
 
+import inspect
 from pathlib import Path
 from urllib.error import URLError
 
@@ -7,8 +8,9 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
-from covid_cnn import networks, torch_checkpoint
+from covid_cnn import export, networks, recipes, torch_checkpoint
 from covid_cnn.errors import RunError
 
 REFERENCE = Path(__file__).parent / "data" / "efficientnet_lite0_reference.npz"
@@ -24,7 +26,7 @@ def test_notebook_cnn_is_the_published_one():
     assert model.get_layer("feature_map").output.shape == (None, 60, 60, 128)
 
 
-@pytest.mark.parametrize("name", sorted(networks.ARCHITECTURES.keys() - networks.KERAS_APPLICATIONS.keys()))
+@pytest.mark.parametrize("name", sorted(networks.ARCHITECTURES.keys() - set(networks.KERAS_APPLICATIONS)))
 def test_more_classes_have_a_logit_each(name):
     assert networks.build(name, classes=2, pretrained=False).output_shape == (None, 1)
     assert networks.build(name, classes=4, pretrained=False).output_shape == (None, 4)
@@ -55,8 +57,31 @@ def mobilenet() -> keras.Model:
 def test_keras_own_preprocessing_is_in_the_graph(mobilenet):
     image = np.random.default_rng(0).random((1, 224, 224, 1), np.float32)
     seen = keras.Model(mobilenet.inputs, mobilenet.get_layer("normalise").output)(image)
-    _, preprocess = networks.KERAS_APPLICATIONS["MobileNetV2"]
+    _, preprocess = networks.keras_application("MobileNetV2")
     np.testing.assert_allclose(seen, preprocess(255 * image.repeat(3, axis=-1)), atol=1e-4)
+
+
+def test_every_network_of_keras_is_known_by_its_name():
+    offered = {name for name, value in vars(keras.applications).items() if inspect.isfunction(value)}
+    assert set(networks.KERAS_APPLICATIONS) == offered
+    assert set(networks.KERAS_APPLICATIONS) == set(recipes.OTHERS) | (set(recipes.RECIPES) & offered)
+    for name in offered:
+        application, preprocess = networks.keras_application(name)
+        assert application.__name__ == name and preprocess(np.zeros((1, 2, 2, 3))).shape == (1, 2, 2, 3)
+
+
+@pytest.mark.parametrize("name", ["VGG16", "MobileNetV3Small"])
+def test_others_of_keras_are_exported_with_their_heatmaps(name):
+    """Without weights: each brings another kind of layer, and another preprocessing, into the graph."""
+    keras.utils.set_random_seed(0)
+    network = networks.build(name, classes=2, pretrained=False)
+    image = np.random.default_rng(0).random((1, 224, 224, 1), np.float32)
+    run = Interpreter(model_content=export.graph(network, 1.0)).get_signature_runner()
+    answer = run(image=image)
+    export.round_weights(network)
+    expected = export.probabilities(network(image), 1.0).numpy()
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=5e-3)
+    assert answer["heatmaps"].shape[-1] == 2
 
 
 def keep_weights(folder: Path, model: keras.Model) -> None:

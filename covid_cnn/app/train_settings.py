@@ -8,7 +8,7 @@ from covid_cnn import recipes
 from covid_cnn.app.shared import plain
 from covid_cnn.augmentation import AUGMENTATIONS
 from covid_cnn.datasets import Dataset
-from covid_cnn.recipes import LEARNS, RECIPES, Recipe
+from covid_cnn.recipes import LEARNS, OTHERS, RECIPES, Recipe
 from covid_cnn.runs import TrainConfig
 
 LEARNS_LINES = {
@@ -112,6 +112,7 @@ CHOICES = {
         "the network settles.",
     ),
 }
+OTHER = "other"  # a network that is chosen by its name
 ABOVE = ("epochs", "batch_size", "learning_rate", "seed", "patience")
 # What ridge regression can do of a choice: it takes no steps, in which classes could be shown more often.
 WITHOUT_STEPS = {"balance": ("none", "weights")}
@@ -137,12 +138,14 @@ def draw(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], str | None
     )
     network = st.radio(
         "Network",
-        RECIPES,
-        format_func=lambda key: RECIPES[key].title,
-        captions=[recipe.description for recipe in RECIPES.values()],
+        (*RECIPES, OTHER),
+        format_func=lambda key: RECIPES[key].title if key in RECIPES else "Another of Keras",
+        captions=[*(recipe.description for recipe in RECIPES.values()), "By its name, weights from the internet."],
         key="train_network",
         help="The fields below take the settings that suit it.",
     )
+    if network == OTHER:
+        network = st.selectbox("Its name", sorted(OTHERS), key="train_other")
     learns = _learns(network)
     recipe, offered = recipes.find(network).learning(learns), recipes.find(network).settings(learns)
     chosen = {"network": network, "learns": learns}
@@ -180,7 +183,7 @@ def told(config: TrainConfig) -> dict[str, str]:
     """The settings that mean something for a run, in the words of the fields."""
     titles = {"data": "Dataset", "network": "Network", "learns": "What learns", "augmentation": "Augmentation"}
     titles |= {field: described[0] for field, described in (NUMBERS | CHOICES).items()}
-    words = {"network": {key: recipe.title for key, recipe in RECIPES.items()}, "learns": LEARNS}
+    words = {"network": {config.network: recipes.find(config.network).title}, "learns": LEARNS}
     words |= {field: names for field, (_, names, _) in CHOICES.items()}
     words["augmentation"] = {key: key.capitalize() for key in AUGMENTATIONS}
     return {titles[key]: words.get(key, {}).get(value, str(value)) for key, value in config.telling.items()}
@@ -190,6 +193,8 @@ def fill(config: TrainConfig) -> None:
     """Fill the fields with the settings of a run; its dataset only where there is one of its name under data/."""
     state = st.session_state
     state["train_data"], state["train_network"] = config.data, config.network
+    if config.network in OTHERS:
+        state["train_network"], state["train_other"] = OTHER, config.network
     state["train_data_wanted"] = config.data
     state[f"train_learns_{config.network}"] = config.learns
     for field, value in config.telling.items():
@@ -207,7 +212,7 @@ def _key(field: str, network: str, learns: str) -> str:
 
 
 def _learns(network: str) -> str:
-    choices = RECIPES[network].choices
+    choices = recipes.find(network).choices
     if len(choices) == 1:
         return choices[0]
     return st.radio(
