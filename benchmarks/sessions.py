@@ -17,8 +17,6 @@ from typing import NamedTuple
 import pyarrow as pa
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from websockets.sync.client import connect
-from websockets.typing import Origin, Subprotocol
 
 from benchmarks import measure, web
 from covid_cnn import bundle, imaging, synthetic
@@ -72,35 +70,18 @@ def check(n: int, drawn: Drawn, expected: list[dict[str, float]]) -> None:
 
 def ask(port: int, png: bytes, start: Barrier) -> tuple[float, Drawn]:
     """One session: open the page, wait for the others, upload; the seconds from there to the drawn page."""
-    with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health") as health:
-        cookie = next(c for c in health.headers.get_all("Set-Cookie") if c.startswith("_streamlit_xsrf=")).split(";")[0]
-    token = cookie.partition("=")[2]
-    with connect(
-        f"ws://localhost:{port}/_stcore/stream",
-        subprotocols=[Subprotocol("streamlit"), Subprotocol(token)],
-        additional_headers={"Cookie": cookie},
-        origin=Origin(f"http://localhost:{port}"),
-        max_size=None,
-    ) as socket:
-
-        def messages() -> Iterator[ForwardMsg]:
-            while True:
-                yield ForwardMsg.FromString(socket.recv(PATIENCE, decode=False))
-
-        opening = BackMsg()
-        opening.rerun_script.page_name = "predict"
-        socket.send(opening.SerializeToString())
-        page = draw(messages())
+    with web.session(port, "predict") as opened:
+        page = draw(opened.messages())
         start.wait(PATIENCE)
         began = time.perf_counter()
         wish = BackMsg()
         wish.file_urls_request.request_id = "1"
         wish.file_urls_request.file_names.append("image.png")
         wish.file_urls_request.session_id = page.session
-        socket.send(wish.SerializeToString())
-        reply = next(m for m in messages() if m.WhichOneof("type") == "file_urls_response").file_urls_response
+        opened.send(wish)
+        reply = next(m for m in opened.messages() if m.WhichOneof("type") == "file_urls_response").file_urls_response
         urls = reply.file_urls[0]
-        upload(f"http://localhost:{port}{urls.upload_url}", png, cookie, token)
+        upload(f"http://localhost:{port}{urls.upload_url}", png, opened.cookie, opened.token)
         tell = BackMsg()
         tell.rerun_script.page_name = "predict"
         state = tell.rerun_script.widget_states.widgets.add(id=page.uploader)
@@ -108,8 +89,8 @@ def ask(port: int, png: bytes, start: Barrier) -> tuple[float, Drawn]:
             name="image.png", size=len(png), file_id=urls.file_id
         )
         file.file_urls.CopyFrom(urls)
-        socket.send(tell.SerializeToString())
-        drawn = draw(messages())
+        opened.send(tell)
+        drawn = draw(opened.messages())
         return time.perf_counter() - began, drawn
 
 

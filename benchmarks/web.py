@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
 
 from covid_cnn.errors import CovidCnnError
 
@@ -52,6 +56,44 @@ def app() -> Iterator[App]:
     finally:
         server.terminate()
         server.wait(30)
+
+
+class Session(NamedTuple):
+    """A session of the app, which speaks Streamlit's own protocol as the page in a browser does."""
+
+    socket: ClientConnection
+    cookie: str
+    token: str
+
+    def send(self, message: BackMsg) -> None:
+        """Tell the app something."""
+        self.socket.send(message.SerializeToString())
+
+    def messages(self) -> Iterator[ForwardMsg]:
+        """What the app says."""
+        while True:
+            yield ForwardMsg.FromString(self.socket.recv(PATIENCE, decode=False))
+
+
+@contextlib.contextmanager
+def session(port: int, page: str, query: str = "") -> Iterator[Session]:
+    """Open a page of the app; the messages of its first run are still to be read."""
+    with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health") as health:
+        cookie = next(c for c in health.headers.get_all("Set-Cookie") if c.startswith("_streamlit_xsrf=")).split(";")[0]
+    token = cookie.partition("=")[2]
+    with connect(
+        f"ws://localhost:{port}/_stcore/stream",
+        subprotocols=[Subprotocol("streamlit"), Subprotocol(token)],
+        additional_headers={"Cookie": cookie},
+        origin=Origin(f"http://localhost:{port}"),
+        max_size=None,
+    ) as socket:
+        opened = Session(socket, cookie, token)
+        opening = BackMsg()
+        opening.rerun_script.page_name = page
+        opening.rerun_script.query_string = query
+        opened.send(opening)
+        yield opened
 
 
 def _wait_for(address: str, server: subprocess.Popen) -> None:

@@ -154,8 +154,7 @@ class _Trainer:
                     readable.append(item)
                     yield image
                     continue
-                if not item.path.exists():
-                    raise DatasetError(f"{item.path.name} is gone: bring {self.dataset.name} back, and resume the run.")
+                self._check_is_there([item])
                 self.notes.append(f"Left out: {image}")
                 self.run.log(self.notes[-1])
 
@@ -163,6 +162,11 @@ class _Trainer:
         together = gather(images(), (len(items), *size, 1), self.run.folder)
         labels = np.array([self.classes.index(item.label) for item in readable], np.int64)
         return readable, together, labels
+
+    def _check_is_there(self, items: Sequence[Item]) -> None:
+        for item in items:
+            if not item.path.exists():
+                raise DatasetError(f"{item.path.name} is gone: bring {self.dataset.name} back, and resume the run.")
 
     def _tell(self, what: str, total: int, done: int) -> None:
         """Tell a few times a second how much is done of what comes before the first step."""
@@ -415,6 +419,7 @@ class _Trainer:
     # The bundle
 
     def _export(self) -> None:
+        self._check_is_there((*self.train_items, *self.val_items, *self.splits.test))
         self.run.log("Calibrating on images that the network has not seen.")
         train_embeddings, val_embeddings, logits = self._answers()
         labels, unseen = self.val_labels, "validation images"

@@ -374,7 +374,7 @@ def test_train_again_fills_the_fields_of_a_new_run(dataset):
 
 def test_the_pictures_of_a_run_are_shown_with_the_notice():
     run = finished("one")
-    run.append("read", classes=["NORMAL", "PNEUMONIA"])
+    run.append("read", classes=["NORMAL", "PNEUMONIA"], train=4, val=2)
     pictures.keep_images(run.folder, "watched", np.zeros((2, 32, 32)), ["NORMAL", "PNEUMONIA"])
     for epoch in (1, 2):
         pictures.keep_look(run.folder, epoch, pictures.Look(np.full((2, 2), 0.5), np.ones((2, 4, 4, 2))))

@@ -313,6 +313,24 @@ def test_a_dataset_whose_images_are_all_unreadable(tmp_path):
     assert "too few readable images" in failing(new_run(tmp_path / "broken"))
 
 
+def test_test_images_that_vanish_while_it_learns_are_asked_back(synthetic_data, tmp_path):
+    data = shutil.copytree(synthetic_data, tmp_path / "vanishing")
+    run = new_run(data, epochs=2)
+
+    def listen(event: dict) -> None:
+        if event["type"] == "epoch" and (data / "test").exists():
+            (data / "test").rename(tmp_path / "elsewhere")
+
+    run.listener = listen
+    with pytest.raises(CovidCnnError, match="is gone: bring vanishing back, and resume the run"):
+        training.fit(run)
+    assert bundle.discover() == ({}, [])
+    (tmp_path / "elsewhere").rename(data / "test")
+    run.begin()
+    training.fit(run)
+    assert run.state() == "finished" and set(losses(run)) == {1, 2}
+
+
 def test_an_unreadable_image_is_left_out_with_a_note(tmp_path, synthetic_data):
     data = Path(shutil.copytree(synthetic_data, tmp_path / "drawn"))
     for split in ("train", "test"):

@@ -32,6 +32,7 @@ def draw(journal: Journal, epochs: int, logarithmic: bool) -> None:
     )
     rates = learning_rates(journal, epochs)
     if rates["value"].nunique() > 1:
+        st.caption("The learning rate, by epoch:")
         alt_text = "Learning rate by epoch"
         st.vega_lite_chart(rates, json.loads(_chart_of_rates(shown)), height=140, alt=alt_text)
 
@@ -129,7 +130,7 @@ def _chart(metric: str, epochs_shown: int, logarithmic: bool) -> str:
 
 @lru_cache
 def _chart_of_rates(epochs_shown: int) -> str:
-    rate = alt.Y("value:Q", title="Learning rate", scale=alt.Scale(zero=True), axis=alt.Axis(format="~g", tickCount=3))
+    rate = alt.Y("value:Q", title="Rate", scale=alt.Scale(zero=True), axis=alt.Axis(format="~g", tickCount=3))
     chart = alt.Chart(alt.NamedData("points")).mark_line(color=CURVES["Training"], strokeWidth=2)
     return _without_data(chart.encode(x=_time(epochs_shown), y=rate))
 

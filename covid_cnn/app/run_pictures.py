@@ -42,7 +42,7 @@ def _attention(run: Run, live: bool) -> None:
         for picture, told in looked:
             st.image(picture, caption=plain(told), width=WIDTH)
     st.caption(
-        f"The same {len(looked)} validation images after epoch {epoch}{', the best so far' if epoch == best else ''}. "
+        f"The same {len(looked)} validation images after epoch {epoch}{', the best' if epoch == best else ''}. "
         "Grad-CAM marks what speaks for the true class, which the caption names first; then come the probabilities, "
         "before calibration."
     )

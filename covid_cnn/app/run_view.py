@@ -124,7 +124,8 @@ def _figures(journal: Journal, config: TrainConfig, state: str) -> None:
             left = journal.seconds_left()
             shown = "–" if left is None else _duration(left)
             st.metric("Left", shown, help="For the steps that are left, at the pace of the last epoch.")
-        if best := journal.best:
+        best = journal.best
+        if best:
             st.metric(
                 "Best epoch", best["epoch"], help="The one with the lowest validation loss; it becomes the model."
             )
@@ -132,6 +133,13 @@ def _figures(journal: Journal, config: TrainConfig, state: str) -> None:
             st.metric("Its validation accuracy", f"{best['val_accuracy']:.1%}")
         if "learning_rate" in config.telling:
             st.metric("Learning rate", f"{journal.learning_rate or config.learning_rate:.3g}")
+    read = journal.latest("read")
+    if best and read:
+        among = evaluation.wilson(round(best["val_accuracy"] * read["val"]), read["val"])
+        st.caption(
+            f"The validation accuracy is of {among.n} images: 95 % interval {among.low:.1%} to {among.high:.1%}. They "
+            "choose the best epoch, so that they flatter it; the test does not."
+        )
     if early := journal.latest("early"):
         st.info(plain(early["message"]), icon=":material/flag:")
 
@@ -228,7 +236,7 @@ def _result(name: str) -> None:
         )
     table, confusion = st.columns([3, 2], gap="large")
     with table:
-        st.dataframe(_metrics(report), hide_index=True)
+        st.dataframe(_metrics(report), hide_index=True, height="content")
         if st.button("Try it on Predict", type="primary", icon=":material/radiology:"):
             st.session_state["predict_model"] = name
             pages.switch(pages.PREDICT)
