@@ -49,13 +49,12 @@ def main(
             with tempfile.TemporaryDirectory(dir=folder) as home:  # without the embeddings of an earlier round
                 command = ["--data", str(data), "--network", network, "--name", network, "--quiet"]
                 usage = measure.process("-m", "covid_cnn", "train", *command, *options[network], home=Path(home))
-                run = Run(Path(home) / "runs" / network)
+                epochs = Run(Path(home) / "runs" / network).journal.epochs
                 info = read_info(Path(home) / "models" / network)
-            learned = info["training_data"]["images"]["train"]
             return {
                 "whole": usage.seconds,
-                "rate": _rate(learned, [epoch["seconds"] for epoch in run.journal.epochs]),
-                "waited": median(epoch["waited"] for epoch in run.journal.epochs[1:]),
+                "rate": _rate(info["training_data"]["images"]["train"], [epoch["seconds"] for epoch in epochs]),
+                "waited": median(epoch["waited"] for epoch in epochs[1:]),
                 "accuracy": Interval(**info["metrics"]["test"]["accuracy"]),
             }
 
