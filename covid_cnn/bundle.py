@@ -13,12 +13,11 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from queue import LifoQueue
-from types import NoneType
 from typing import Any
 
 import numpy as np
 
-from covid_cnn import evaluation, imaging, paths
+from covid_cnn import evaluation, imaging, model_info, paths
 from covid_cnn.errors import BundleError, CovidCnnError
 
 SCHEMA = 1
@@ -26,22 +25,6 @@ GRAPH = "model.tflite"
 INFO = "model.json"
 CARD = "MODEL_CARD.md"
 DEFAULT = "lung_zones"
-REQUIRED: dict[str, type | tuple[type, ...]] = {
-    "schema": int,
-    "name": str,
-    "network": str,
-    "classes": list,
-    "input_size": list,
-    "temperature": (int, float),
-    "decision": dict,
-    "in_distribution": dict,
-    "training_data": dict,
-    "metrics": dict,
-    "sha256": str,
-}
-# What a bundle may tell besides: its prediction sets (`evaluation.conformal_thresholds`), the `evaluation.calibration`
-# of its card, and evidence, further sections of the card (see `cards`).
-OPTIONAL: dict[str, type] = {"prediction_sets": dict, "calibration": dict, "evidence": list}
 
 
 @dataclass(frozen=True)
@@ -111,8 +94,8 @@ class Bundle:
         self.name: str = folder.name
         self.classes: tuple[str, ...] = tuple(self.info["classes"])
         self.input_size: tuple[int, int] = (self.info["input_size"][0], self.info["input_size"][1])
-        self.positive: str | None = self.info["decision"].get("positive")
-        self.threshold: float | None = self.info["decision"].get("threshold")
+        self.positive: str | None = self.info["decision"]["positive"]
+        self.threshold: float | None = self.info["decision"]["threshold"]
         sets = self.info.get("prediction_sets") or {}
         self.set_thresholds: list[float] | None = sets.get("thresholds")
         self.set_level: float | None = sets.get("level")
@@ -220,21 +203,23 @@ def _cores() -> int:
 
 
 def read_info(folder: Path) -> dict[str, Any]:
-    """The content of ``model.json`` of the bundle in ``folder``, checked; raises BundleError."""
+    """The content of ``model.json`` of the bundle in ``folder``, checked; raises BundleError.
+
+    All that anything reads of it is there and of its kind, see ``model_info``.
+    """
     try:
         info = json.loads((folder / INFO).read_text(encoding="utf-8"))
+        json.dumps(info, ensure_ascii=False).encode()  # JSON may spell what is no character
     except OSError as error:
         raise BundleError(f"There is no model called {folder.name}: python -m covid_cnn models lists them.") from error
-    except ValueError as error:
-        raise BundleError(f"The {INFO} of model {folder.name} is damaged: export the model again.") from error
+    except (ValueError, RecursionError):
+        raise BundleError(f"The {INFO} of model {folder.name} is damaged: export the model again.") from None
     if not isinstance(info, dict) or info.get("schema") != SCHEMA:
         raise BundleError(f"Model {folder.name} is of another version of the format: train it again with this one.")
-    wrong = [key for key, kind in REQUIRED.items() if not isinstance(info.get(key), kind)]
-    if wrong:
-        raise BundleError(f"The {INFO} of model {folder.name} lacks {', '.join(wrong)}: export the model again.")
-    wrong = [key for key, kind in OPTIONAL.items() if not isinstance(info.get(key), (kind, NoneType))]
-    if wrong:
-        raise BundleError(f"The {INFO} of model {folder.name} has a wrong {wrong[0]}: export the model again.")
+    if model_info.too_deep(info):
+        raise BundleError(f"The {INFO} of model {folder.name} is damaged: export the model again.")
+    if flaw := model_info.flaw(info):
+        raise BundleError(f"The {INFO} of model {folder.name} lacks a usable {flaw}: export the model again.")
     if not _makes_sense(info):
         raise BundleError(f"The {INFO} of model {folder.name} contradicts itself: export the model again.")
     if not (folder / GRAPH).is_file():
@@ -243,23 +228,13 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 
 def _makes_sense(info: dict[str, Any]) -> bool:
-    """Whether what a prediction rests on is of its kind: at least two classes, a size, and a decision among them."""
-    classes, size, decision = info["classes"], info["input_size"], info["decision"]
-    positive, threshold = decision.get("positive"), decision.get("threshold")
-    decides = threshold is None if positive is None else positive in classes and isinstance(threshold, (int, float))
-    named = all(isinstance(name, str) for name in classes) and len(set(classes)) == len(classes) >= 2
-    sized = len(size) == 2 and all(isinstance(side, int) for side in size)
-    return decides and named and sized and _sets_fit(info.get("prediction_sets"), len(classes))
-
-
-def _sets_fit(sets: dict[str, Any] | None, classes: int) -> bool:
-    """Whether prediction sets, where there are some, have a level and one threshold a class."""
-    if sets is None:
-        return True
-    level, thresholds = sets.get("level"), sets.get("thresholds")
-    if not isinstance(thresholds, list) or len(thresholds) != classes:
-        return False
-    return all(isinstance(value, (int, float)) for value in thresholds) and isinstance(level, float) and 0 < level < 1
+    """Whether what a prediction rests on fits together: at least two classes, a size, and a decision among them."""
+    classes, decision, sets = info["classes"], info["decision"], info.get("prediction_sets")
+    positive, threshold = decision["positive"], decision["threshold"]
+    decides = threshold is None if positive is None else positive in classes and threshold is not None
+    named = len(set(classes)) == len(classes) >= 2
+    fit = sets is None or (len(sets["thresholds"]) == len(classes) and 0 < sets["level"] < 1)
+    return decides and named and len(info["input_size"]) == 2 and fit
 
 
 def load(name: str = DEFAULT) -> Bundle:
@@ -337,8 +312,7 @@ def decode(text: str) -> np.ndarray:
 
 def _statistics(folder: Path, statistics: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     try:
-        float(statistics["noise_variance"]), float(statistics["limit"])  # numbers, or an error here
         mean, variances = decode(statistics["mean"]), decode(statistics["variances"])
         return mean, decode(statistics["components"]).reshape(variances.size, mean.size), variances
-    except (KeyError, ValueError, TypeError) as error:
+    except ValueError as error:
         raise BundleError(f"The in-distribution statistics of model {folder.name} are damaged.") from error

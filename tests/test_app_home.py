@@ -79,7 +79,7 @@ def test_without_the_real_samples_the_drawn_ones_remain(monkeypatch):
 def test_the_gap_is_shown_once_a_model_was_tested_elsewhere(model):
     with_other_data(model, {})
     assert "The gap" not in [heading.value for heading in start().subheader]
-    with_other_data(model, {"Another hospital": bundle.read_info(model)["metrics"]["test"]})
+    with_other_data(model, {"Another hospital": bundle.read_info(model)["metrics"]["test"] | {"dataset": "elsewhere"}})
     app = start()
     assert "The gap" in [heading.value for heading in app.subheader]
     assert len(app.get("vega_lite_chart")) == 1

@@ -54,7 +54,7 @@ def test_the_coverage_of_the_prediction_sets_is_measured(model, tiny_model, tmp_
     edge = model.predict(imaging.read(tiny_model.dataset.subset("test")[0].path).pixels).by_class()["NORMAL"]
     # Every image is flagged, and the sets that are measured are those of the thresholds all the same.
     changes = {
-        "prediction_sets": {"level": 0.8, "thresholds": [edge, 0.0]},
+        "prediction_sets": {"method": "", "level": 0.8, "thresholds": [edge, 0.0], "chosen": ""},
         "in_distribution": model.info["in_distribution"] | {"limit": 0.0},
     }
     (folder / bundle.INFO).write_text(json.dumps(model.info | changes))

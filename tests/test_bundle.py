@@ -34,6 +34,11 @@ def edit_part(folder: Path, part: str, **changes) -> None:
     edit(folder, **{part: info[part] | changes})
 
 
+def edit_report(folder: Path, **changes) -> None:
+    info = json.loads((folder / bundle.INFO).read_text())
+    edit_part(folder, "metrics", val=info["metrics"]["val"] | changes)
+
+
 def lose(folder: Path, key: str) -> None:
     info = json.loads((folder / bundle.INFO).read_text())
     del info[key]
@@ -62,19 +67,30 @@ def halve_graph(folder: Path) -> None:
     replace_graph(folder, graph[: len(graph) // 2])
 
 
+SETS = {"method": "", "level": 0.9, "thresholds": [0.1, 0.2], "chosen": ""}
 DAMAGE = {
     "no folder": (lambda f: shutil.rmtree(f), "There is no model called tiny"),
     "no info": (lambda f: (f / bundle.INFO).unlink(), "There is no model called tiny"),
     "no graph": (lambda f: (f / bundle.GRAPH).unlink(), "has no model.tflite"),
     "info cut off": (lambda f: (f / bundle.INFO).write_text('{"schema": 1, "na'), "is damaged"),
     "info no text": (lambda f: (f / bundle.INFO).write_bytes(b"\xff\xfe\x00\x9d"), "is damaged"),
+    "info of lists in lists": (lambda f: (f / bundle.INFO).write_text("[" * 200_000), "is damaged"),
+    "info of halves of characters": (lambda f: edit(f, name="\ud800"), "is damaged"),
+    "info of dicts in dicts": (lambda f: edit(f, more=json.loads('{"a":' * 90 + "1" + "}" * 90)), "is damaged"),
+    "no training data": (lambda f: edit(f, training_data={}), "lacks a usable training_data.name"),
+    "a result without figures": (
+        lambda f: edit_part(f, "metrics", other={"x": {}}),
+        "lacks a usable metrics.other.x.n:",
+    ),
+    "a confusion of other classes": (lambda f: edit_report(f, classes=["A"]), "lacks a usable metrics.val:"),
+    "evidence of numbers": (lambda f: edit(f, evidence=[1]), "lacks a usable evidence:"),
     "info a list": (lambda f: (f / bundle.INFO).write_text("[1]"), "another version"),
     "schema of tomorrow": (lambda f: edit(f, schema=bundle.SCHEMA + 1), "another version"),
     "no schema": (lambda f: lose(f, "schema"), "another version"),
-    "no classes": (lambda f: lose(f, "classes"), "lacks classes"),
-    "classes a number": (lambda f: edit(f, classes=2), "lacks classes"),
-    "no digest": (lambda f: lose(f, "sha256"), "lacks sha256"),
-    "no statistics": (lambda f: lose(f, "in_distribution"), "lacks in_distribution"),
+    "no classes": (lambda f: lose(f, "classes"), "lacks a usable classes"),
+    "classes a number": (lambda f: edit(f, classes=2), "lacks a usable classes"),
+    "no digest": (lambda f: lose(f, "sha256"), "lacks a usable sha256"),
+    "no statistics": (lambda f: lose(f, "in_distribution"), "lacks a usable in_distribution"),
     "another digest": (lambda f: edit(f, sha256="0" * 64), "not the one its model.json describes"),
     "graph cut off": (lambda f: (f / bundle.GRAPH).write_bytes(b"TFL3"), "not the one its model.json describes"),
     "graph no graph": (lambda f: replace_graph(f, b"no graph at all" * 9), "cannot be loaded"),
@@ -86,32 +102,32 @@ DAMAGE = {
             f,
             classes=["A", "B", "C"],
             decision={"positive": None, "threshold": None, "chosen": ""},
-            prediction_sets={"level": 0.9, "thresholds": [0.1, 0.2, 0.3]},
+            prediction_sets=SETS | {"thresholds": [0.1, 0.2, 0.3]},
         ),
         "do not have the shapes",
     ),
     "one class": (lambda f: edit(f, classes=["PNEUMONIA"]), "contradicts itself"),
     "a class twice": (lambda f: edit(f, classes=["PNEUMONIA", "PNEUMONIA"]), "contradicts itself"),
-    "classes no names": (lambda f: edit(f, classes=[1, 2]), "contradicts itself"),
+    "classes no names": (lambda f: edit(f, classes=[1, 2]), "lacks a usable classes"),
     "another input size": (lambda f: edit(f, input_size=[64, 64]), "do not have the shapes"),
     "input size of one side": (lambda f: edit(f, input_size=[32]), "contradicts itself"),
-    "input size no numbers": (lambda f: edit(f, input_size=["32", "32"]), "contradicts itself"),
+    "input size no numbers": (lambda f: edit(f, input_size=["32", "32"]), "lacks a usable input_size"),
     "positive is no class": (lambda f: edit_part(f, "decision", positive="FLU"), "contradicts itself"),
     "positive without threshold": (lambda f: edit_part(f, "decision", threshold=None), "contradicts itself"),
-    "prediction sets a list": (lambda f: edit(f, prediction_sets=[0.1, 0.2]), "has a wrong prediction_sets"),
+    "prediction sets a list": (lambda f: edit(f, prediction_sets=[0.1, 0.2]), "lacks a usable prediction_sets"),
     "prediction sets of a class too many": (
-        lambda f: edit(f, prediction_sets={"level": 0.9, "thresholds": [0.1, 0.2, 0.3]}),
+        lambda f: edit(f, prediction_sets=SETS | {"thresholds": [0.1, 0.2, 0.3]}),
         "contradicts itself",
     ),
     "prediction sets without a level": (
-        lambda f: edit(f, prediction_sets={"thresholds": [0.1, 0.2]}),
-        "contradicts itself",
+        lambda f: edit(f, prediction_sets=SETS | {"level": None}),
+        "lacks a usable prediction_sets.level",
     ),
     "prediction sets of words": (
-        lambda f: edit(f, prediction_sets={"level": 0.9, "thresholds": ["low", "high"]}),
-        "contradicts itself",
+        lambda f: edit(f, prediction_sets=SETS | {"thresholds": ["low", "high"]}),
+        "lacks a usable prediction_sets.thresholds",
     ),
-    "evidence a sentence": (lambda f: edit(f, evidence="It is good."), "has a wrong evidence"),
+    "evidence a sentence": (lambda f: edit(f, evidence="It is good."), "lacks a usable evidence"),
     "embedding of another size": (
         lambda f: edit_part(
             f, "in_distribution", mean=bundle.encode(np.zeros(5)), components=bundle.encode(np.zeros((8, 5)))
@@ -123,8 +139,11 @@ DAMAGE = {
         lambda f: edit_part(f, "in_distribution", components=""),
         "statistics of model tiny are dam",
     ),
-    "statistics no text": (lambda f: edit_part(f, "in_distribution", variances=[1, 2]), "statistics of model tiny"),
-    "no limit": (lambda f: edit_part(f, "in_distribution", limit=None), "statistics of model tiny are damaged"),
+    "statistics no text": (
+        lambda f: edit_part(f, "in_distribution", variances=[1, 2]),
+        "usable in_distribution.variances",
+    ),
+    "no limit": (lambda f: edit_part(f, "in_distribution", limit=None), "usable in_distribution.limit"),
 }
 
 
@@ -226,7 +245,7 @@ def test_without_thresholds_there_is_no_prediction_set(folder):
     [([0.0, 0.0], 2), ([1.0, 0.0], 1), ([1.0, 1.0], 1)],  # the last would be empty
 )
 def test_a_prediction_set_holds_the_classes_that_reach_their_thresholds(folder, thresholds, size):
-    edit(folder, prediction_sets={"level": 0.9, "thresholds": thresholds})
+    edit(folder, prediction_sets=SETS | {"thresholds": thresholds})
     edit_part(folder, "in_distribution", limit=1e9)
     prediction = Bundle(folder).predict(synthetic.draw(1, opacities=True, size=64))
     found = prediction.prediction_set
@@ -238,7 +257,7 @@ def test_a_prediction_set_holds_the_classes_that_reach_their_thresholds(folder, 
 
 
 def test_of_an_image_of_no_known_kind_nothing_is_ruled_out(folder):
-    edit(folder, prediction_sets={"level": 0.9, "thresholds": [1.0, 0.0]})
+    edit(folder, prediction_sets=SETS | {"thresholds": [1.0, 0.0]})
     edit_part(folder, "in_distribution", limit=0.0)
     prediction = Bundle(folder).predict(synthetic.draw(1, opacities=True, size=64))
     assert set(prediction.prediction_set) == {"NORMAL", "PNEUMONIA"}

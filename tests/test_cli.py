@@ -207,7 +207,7 @@ def test_predict_json_is_a_list(run, with_model, images):
 
 def test_predict_tells_what_an_image_could_be(run, with_model, images):
     limit(with_model, 1e9)
-    change(with_model, prediction_sets={"level": 0.9, "thresholds": [0.0, 0.0]})
+    change(with_model, prediction_sets={"method": "", "level": 0.9, "thresholds": [0.0, 0.0], "chosen": ""})
     (images / "broken.png").write_bytes(b"no image")
     rows = json.loads(run("predict", images, "--json").out)
     both = {("NORMAL", "PNEUMONIA"), ("PNEUMONIA", "NORMAL")}

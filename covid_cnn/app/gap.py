@@ -49,4 +49,4 @@ def draw() -> None:
 
 
 def _told(info: dict[str, Any]) -> list[str]:
-    return [section["headline"] for section in info.get("evidence", []) if section.get("headline")]
+    return [section["headline"] for section in info.get("evidence") or () if section.get("headline")]

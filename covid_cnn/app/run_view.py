@@ -227,13 +227,16 @@ def _result(name: str) -> None:
         report = info["metrics"]["test"]
         st.subheader("The test")
         st.caption(f"{report['n']} images of {report['n_patients']} patients, which the training never saw.")
-    else:
+    elif "val" in info["metrics"]:
         report = info["metrics"]["val"]
         st.subheader("On the validation images")
         st.caption(
             f"There is no test split. These {report['n']} images of {report['n_patients']} patients chose the best "
             "epoch, so that they flatter the model."
         )
+    else:
+        st.caption("It carries no figures from a test.")
+        return
     table, confusion = st.columns([3, 2], gap="large")
     with table:
         st.dataframe(_metrics(report), hide_index=True, height="content")
