@@ -13,6 +13,9 @@ from covid_cnn.errors import ArchiveError, CovidCnnError, ImageError
 from covid_cnn.imaging import Radiograph
 from covid_cnn.reading import ahead
 
+# What a spreadsheet takes for the beginning of a formula, also as East Asian keyboards type it; and the mark of text.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
+
 S = TypeVar("S")
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -49,7 +52,12 @@ def predict(
 
 
 def row(model: Bundle, name: str, answer: tuple[Radiograph, Prediction] | CovidCnnError) -> Row:
-    """What the table tells of one image: what ``columns`` names, empty where there is nothing to tell."""
+    """What the table tells of one image: what ``columns`` names, empty where there is nothing to tell.
+
+    The label is what the decision rule says, also of an image that is unlike the training images, for which the page
+    says "not sure": a table is for programs, which can leave out what is not ``in_distribution`` but could not bring
+    back a label; and every row that has probabilities has the label that they make.
+    """
     empty: Row = {"path": name, "label": "", "in_distribution": "", "warning": "", "error": "", "prediction_set": None}
     empty |= {f"p_{label}": "" for label in model.classes}
     if isinstance(answer, CovidCnnError):
@@ -71,10 +79,22 @@ def columns(model: Bundle) -> list[str]:
 
 
 def write_csv(file: TextIO, model: Bundle, rows: Iterable[Row]) -> None:
-    """Write the table as CSV, each row as soon as there is one."""
+    """Write the table as CSV, each row as soon as there is one.
+
+    Whoever named a file must not have a say in a spreadsheet, which takes a cell that begins with such as "=" for a
+    formula. Such a text gets an apostrophe in front, by which spreadsheets mark text, and so does one that has an
+    apostrophe there: without its first apostrophe each is what it was. A path instead gets "./" in front, for it must
+    stay one that other programs can open: it is the same file, and no formula.
+    """
     writer = csv.DictWriter(file, columns(model), extrasaction="ignore")
     writer.writeheader()
     for one in rows:
-        in_distribution = str(one["in_distribution"]).lower()  # true, false, or empty
-        possible = " | ".join(one["prediction_set"] or ())
-        writer.writerow(one | {"in_distribution": in_distribution, "prediction_set": possible})
+        text = {key: _no_formula(one[key], "'") for key in ("label", "warning", "error")}
+        text["path"] = _no_formula(one["path"], "./")
+        text["in_distribution"] = str(one["in_distribution"]).lower()  # true, false, or empty
+        text["prediction_set"] = _no_formula(" | ".join(one["prediction_set"] or ()), "'")
+        writer.writerow(one | text)
+
+
+def _no_formula(text: str, mark: str) -> str:
+    return mark + text if text.startswith(_FORMULA) else text

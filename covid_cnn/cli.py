@@ -21,6 +21,7 @@ from covid_cnn.errors import CovidCnnError, RunError
 from covid_cnn.recipes import RECIPES
 
 if TYPE_CHECKING:
+    from covid_cnn import choosing
     from covid_cnn.batch import Row
     from covid_cnn.imaging import Radiograph
     from covid_cnn.runs import Run
@@ -55,22 +56,34 @@ def main() -> None:
 
 @app.command()
 def predict(
-    files: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images or folders of them.")],
+    files: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images, or folders or .zip files of them.")],
     model: Model = DEFAULT,
     as_json: Json = False,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table, one row an image.")] = None,
     heatmaps: Annotated[Path | None, typer.Option(help="Write the Grad-CAM overlays into this folder.")] = None,
 ) -> None:
     """Predict and explain radiographs. Exit status 1 when a file could not be read; the others are done."""
-    from covid_cnn import batch
     from covid_cnn import bundle as bundles
+    from covid_cnn import choosing
 
     if as_json and csv_file:
         raise typer.BadParameter("Give either --json or --csv.")
     bundle = bundles.load(model)
-    found = list(_images(files))
-    if not found:
-        raise CovidCnnError(f"There is no image in {files[0]}: choose an image, or a folder that holds some.")
+    with contextlib.ExitStack() as archives:
+        choice = choosing.found(files, archives.enter_context)
+        if not choice.images:
+            raise CovidCnnError(f"There is no image in {files[0]}: choose an image, or a folder that holds some.")
+        if choice.left_out:
+            print(choice.told(), file=sys.stderr)
+        _answer(bundle, choice.images, as_json, csv_file, heatmaps)
+
+
+def _answer(
+    bundle: Bundle, found: list["choosing.Image"], as_json: bool, csv_file: Path | None, heatmaps: Path | None
+) -> None:
+    """Predict, write the rows in the form that was asked for, and exit as they say."""
+    from covid_cnn import batch
+
     rows = _Rows(_predict(bundle, found, heatmaps), len(found), shown=as_json or csv_file is not None)
     if csv_file:
         # A path that is no Unicode is written byte for byte. Each line is written at once, so that whatever ends the
@@ -110,33 +123,21 @@ class _Rows:
             self.interrupted = True
 
 
-def _predict(bundle: Bundle, files: list[Path], heatmaps: Path | None) -> Iterator["Row"]:
-    from covid_cnn import batch, imaging
+def _predict(bundle: Bundle, found: list["choosing.Image"], heatmaps: Path | None) -> Iterator["Row"]:
+    from covid_cnn import batch
 
     def explained(radiograph: "Radiograph", prediction: Prediction) -> tuple["Row", str, bytes]:
         overlay = _overlay(radiograph, prediction) if heatmaps else b""
         return batch.row(bundle, "", (radiograph, prediction)), prediction.label, overlay
 
-    for path, answer in batch.predict(bundle, files, explained, imaging.read, crowd=len(files) > 1):
+    for image, answer in batch.predict(bundle, found, explained, lambda one: one.read(), crowd=len(found) > 1):
         if isinstance(answer, CovidCnnError):
-            yield batch.row(bundle, str(path), answer)
+            yield batch.row(bundle, image.path, answer)
             continue
         row, label, overlay = answer
         if heatmaps:
-            _write_overlay(heatmaps, f"{path.stem}_{label}", overlay)
-        yield row | {"path": str(path)}
-
-
-def _images(files: list[Path]) -> Iterator[Path]:
-    """The files as given, and every image below the folders, sorted."""
-    from covid_cnn.imaging import IMAGE_SUFFIXES
-
-    for path in files:
-        if path.is_dir():
-            found = (p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-            yield from sorted(found)
-        else:
-            yield path
+            _write_overlay(heatmaps, f"{Path(image.path).stem}_{label}", overlay)
+        yield row | {"path": image.path}
 
 
 def _overlay(radiograph: "Radiograph", prediction: Prediction) -> bytes:

@@ -40,6 +40,7 @@ from pydicom.uid import (
 from covid_cnn import headers, limits
 from covid_cnn.errors import ImageError
 from covid_cnn.imaging import (
+    IMAGE_SUFFIXES,
     Radiograph,
     by_value,
     check_choice,
@@ -461,7 +462,8 @@ def _other_view(dataset: pydicom.Dataset) -> str:
 
 def _impersonal(name: str, dataset: pydicom.Dataset) -> str:
     """The file's name with the patient's names, numbers and dates struck out."""
-    stem, suffix = Path(name).stem, Path(name).suffix
+    suffix = Path(name).suffix if Path(name).suffix.lower() in IMAGE_SUFFIXES else ""  # else it may be a name, too
+    stem = name.removesuffix(suffix)
     for word in _text(dataset, *_NAME_TAGS, *_NUMBER_TAGS).split():
         if len(word) >= 4:
             stem = re.sub(word, "***", stem, flags=re.IGNORECASE)

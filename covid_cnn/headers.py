@@ -10,7 +10,23 @@ from covid_cnn import limits
 _PNG, _JPEG, _BMP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"BM"
 _TIFF = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}
 _TAG_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_FIRST_TYPES = {b"UL", b"OB", b"UI", b"CS", b"SH", b"LO", b"ST", b"DA", b"DT", b"TM", b"SQ"}  # of DICOM elements
 _POINTERS = {330, 34665, 34853, 40965}  # tags that hold the place of a further directory
+
+
+BEGINNING = 132  # bytes of a file that tell what `is_zip` and `is_dicom` ask
+
+
+def is_zip(data: bytes) -> bool:
+    """Whether a file is a .zip, by its first bytes: its name may say anything."""
+    return data[:4] in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether a file is DICOM, by its mark, or where it lacks that by its first element, of group 0002 or 0008."""
+    little, big = data[:2] in (b"\2\0", b"\x08\0"), data[:2] in (b"\0\2", b"\0\x08")
+    typed = data[4:6] in _FIRST_TYPES
+    return data[128:132] == b"DICM" or ((little or big) and typed) or (little and data[6:8] == b"\0\0")
 
 
 def excess(data: bytes) -> str:

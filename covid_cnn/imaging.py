@@ -103,7 +103,7 @@ def read(source: bytes | Path, name: str = "", *, frame: int = 0, window: int | 
     ImageError
         for whatever cannot be read, and nothing but ImageError.
     """
-    name = _display_name(name or (source.name if isinstance(source, Path) else "") or "image")
+    name = display_name(name or (source.name if isinstance(source, Path) else "") or "image")
     with one_sentence(name):
         data = _load(source, name) if isinstance(source, Path) else source
         _check_bytes(len(data), name)
@@ -200,13 +200,14 @@ def one_sentence(name: str) -> Iterator[None]:
     """Turn whatever is raised inside into an ImageError that names the file and quotes nothing of it."""
     try:
         yield
-    except ImageError:
+    except ImageError as error:
+        error.name = error.name or name
         raise
     except MemoryError:
-        raise ImageError(f"{name} does not fit into memory; scale it down and try again.") from None
+        raise ImageError(f"{name} does not fit into memory; scale it down and try again.", name) from None
     except Exception:  # decoders raise whatever they like at a damaged file, and may quote a patient's data in it
         raise ImageError(
-            f"{name} cannot be decoded: it is damaged, incomplete or of a rare kind; save it again as PNG."
+            f"{name} cannot be decoded: it is damaged, incomplete or of a rare kind; save it again as PNG.", name
         ) from None
 
 
@@ -276,13 +277,13 @@ def luma(picture: Image.Image) -> tuple[np.ndarray, list[str]]:
     return pixels, warnings
 
 
-# ---- the steps of read
-
-
-def _display_name(name: str) -> str:
+def display_name(name: str) -> str:
     """The file's own name without its folder (of either kind of slash), safe to print."""
     own = re.split(r"[\\/]", name)[-1] or name
     return "".join(character if character.isprintable() else "?" for character in own)
+
+
+# ---- the steps of read
 
 
 def _load(path: Path, name: str) -> bytes:
@@ -320,7 +321,7 @@ def _decode(data: bytes, name: str, frame: int, window: int | None) -> Radiograp
                 f"{name} has more than {limits.MAX_PIXELS // 10**6} million pixels; scale it down first."
             ) from None
         except Image.UnidentifiedImageError:
-            if Path(name).suffix.lower() not in DICOM_SUFFIXES:  # a DICOM file may lack its mark
+            if Path(name).suffix.lower() not in DICOM_SUFFIXES and not headers.is_dicom(data):  # it may lack its mark
                 raise ImageError(_unreadable(data, name)) from None
     from covid_cnn import dicom
 

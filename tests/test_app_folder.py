@@ -7,10 +7,12 @@ import zipfile
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from uploads import CHEST, DEEP, dicom
 
 from covid_cnn import batch, imaging, paths, synthetic
 from covid_cnn.app import folder
 from covid_cnn.bundle import Bundle
+from covid_cnn.errors import ImageError
 
 TEXT = b"Not an image, whatever its name says.\n"
 
@@ -55,15 +57,41 @@ def upload(app: AppTest, *files: tuple[str, bytes, str]) -> AppTest:
 
 
 def test_an_archive_is_a_table_with_a_row_for_each_image(drawn):
-    files = {"b/two.png": drawn[1], "a/one.png": drawn[0], "a/bad.png": TEXT, "notes.txt": TEXT, "__x/._a.png": TEXT}
+    system = ("__MACOSX/a.png", "b/._a.png", ".git/a.png", "b/Thumbs.db", "DICOMDIR", "desktop.ini")
+    files = {"b/two.png": drawn[1], "a/one.png": drawn[0], "a/bad.png": TEXT, "notes.txt": TEXT}
+    files |= {"CD/IM000001": CHEST.read_bytes(), "b/moving.gif": b"GIF89a"} | dict.fromkeys(system, TEXT)
     app = upload(show(), packed(files))
     table = app.dataframe[0].value
-    assert list(table["Image"]) == ["images.zip/a/bad.png", "one.png", "two.png"]
-    assert table["Label"][0] == "unreadable" and table["Note"][0].startswith("bad.png is damaged")
-    assert table["X-ray"].isna().tolist() == [True, False, False]
-    assert table["X-ray"][1].startswith("data:image/jpeg;base64,")
-    assert "1 of 3 files could not be read" in app.warning[1].value
-    assert any("one\\.png" in text.value for text in app.markdown)  # the first readable one is open
+    names = ["CD › IM000001", "a › bad.png", "a › one.png", "b › moving.gif", "b › two.png", "notes.txt"]
+    assert list(table["Image"]) == [f"images.zip › {name}" for name in names]
+    unreadable = [False, True, False, True, False, True]
+    assert (table["Label"] == "unreadable").tolist() == table["X-ray"].isna().tolist() == unreadable
+    assert table["Note"][1].startswith("images.zip › a › bad.png is damaged")
+    assert "is a GIF image, which is not read" in table["Note"][3] and "not an image" in table["Note"][5]
+    assert table["X-ray"][2].startswith("data:image/jpeg;base64,")
+    assert "3 of 6 files could not be read" in app.warning[1].value
+    assert any("IM000001" in text.value for text in app.markdown)  # the first readable one is open
+
+
+def test_the_table_and_its_csv_hold_no_patients_name(model, drawn):
+    """Neither of a file that can be read, nor of one that is DICOM and damaged; wherever in its path it stands."""
+    whole = dicom(DEEP, PatientName="Doeling^Jane", PatientID="8472915")
+    files = {"DOELING.JANE/8472915/1.dcm": whole, "x/Doeling_Jane": whole[:-2000], "y/Jane.Doeling": whole}
+    app = upload(show(), packed(files | {"one.png": drawn[0]}))
+    names = ["***.*** › *** › 1.dcm", "one.png", "x › ***_***", "y › ***.***"]
+    assert list(app.dataframe[0].value["Image"]) == [f"images.zip › {name}" for name in names]
+    answers = next(iter(app.session_state[folder.ANSWERS].values())).values()
+    shown = [(folder._shown_name(folder.Source("not to be shown", imaging.read), one), one) for one in answers]
+    text = folder._csv(model, shown).decode()
+    assert "images.zip/***.***/***/1.dcm" in text and "images.zip/x/***_***" in text
+    assert not any(word in text.lower() for word in ("doeling", "jane", "8472915", "not to be shown"))
+
+
+def test_a_name_is_no_formula_for_a_spreadsheet(model, drawn):
+    image, error = imaging.read(drawn[0], "=1+1.png"), ImageError("@SUM(A1) is no image.")
+    answers = [("=1+1.png", folder._keep(image, model.predict(image.pixels))), ("a", error)]
+    good, bad = csv.DictReader(io.StringIO(folder._csv(model, answers).decode()))
+    assert good["path"] == "./=1+1.png" and bad["error"] == "'@SUM(A1) is no image."
 
 
 def test_the_csv_is_that_of_the_command_line(model, drawn):
@@ -108,7 +136,11 @@ def test_a_click_meanwhile_loses_nothing(model, drawn, monkeypatch):
 
 @pytest.mark.parametrize(
     ("files", "sentence"),
-    [({"notes.txt": TEXT}, "images.zip holds no image"), ({"../out.png": TEXT}, "images.zip was not unpacked")],
+    [
+        ({".notes.txt": TEXT}, "images.zip holds no image"),
+        ({"notes.txt": TEXT}, "images.zip › notes.txt is damaged"),
+        ({"../out.png": TEXT}, "images.zip was not unpacked"),
+    ],
 )
 def test_an_archive_of_no_use_is_a_sentence(files, sentence):
     app = upload(show(), packed(files))

@@ -1,6 +1,7 @@
 """The command line keeps its contracts, and ends every mistake of a user in one sentence and exit status 1."""
 
 import csv
+import io
 import json
 import shutil
 import subprocess
@@ -13,9 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+from uploads import DEEP, dicom
 
 from covid_cnn import __version__, batch, bundle, cli, datasets, figures, hospitals, imaging, runs, synthetic
 from covid_cnn.bundle import Bundle
+from covid_cnn.errors import ImageError
 
 COLUMNS = ["path", "label", "in_distribution", "warning", "error", "prediction_set", "p_NORMAL", "p_PNEUMONIA"]
 
@@ -160,7 +163,8 @@ def test_ctrl_c_leaves_a_table_of_what_is_done(run, with_model, images, tmp_path
 
     monkeypatch.setattr(batch, "predict", interrupted)
     result = run("predict", images, "--csv", "out.csv")
-    assert (result.status, result.err) == (130, "Stopped after 1 of 2 images; what is done is kept.\n")
+    left_out = "1 file that is no image was left out: notes.txt.\n"
+    assert (result.status, result.err) == (130, left_out + "Stopped after 1 of 2 images; what is done is kept.\n")
     (row,) = table(tmp_path / "out.csv")
     assert row["label"]
 
@@ -178,6 +182,63 @@ def test_a_row_is_in_the_file_as_soon_as_it_is_made(run, with_model, images, tmp
         shutil.copy(images / "one.png", images / f"one{n}.png")
     run("predict", images, "--csv", "out.csv")
     assert seen[-1] > 0
+
+
+def test_names_are_no_formulas_and_paths_still_open(run, with_model, images, tmp_path):
+    for name in ("=1+1.png", "-x.png", "@a.png", "'b.png"):
+        shutil.copy(images / "one.png", name)
+    (tmp_path / "+bad.png").write_bytes(b"no image")
+    run("predict", "=1+1.png", "@a.png", "'b.png", "+bad.png", "--csv", "out.csv", "--", "-x.png")
+    rows = table(tmp_path / "out.csv")
+    assert [row["path"] for row in rows] == ["./=1+1.png", "./@a.png", "./'b.png", "./+bad.png", "./-x.png"]
+    assert all(Path(row["path"]).is_file() for row in rows)
+    assert rows[3]["error"].startswith("'+bad.png is damaged")
+
+
+@pytest.mark.parametrize("cell", ["=A1", "+1", "-1", "@SUM(A1)", "\t=A1", "\r=A1", "'=A1", "plain", "", "a=1"])
+def test_a_cell_without_its_apostrophe_is_what_it_was(tiny_model, cell):
+    model, file = Bundle(tiny_model.bundle), io.StringIO(newline="")
+    batch.write_csv(file, model, [batch.row(model, "x", ImageError(cell)) | {"warning": cell}])
+    (row,) = csv.DictReader(io.StringIO(file.getvalue(), newline=""))
+    harmless = cell in ("plain", "", "a=1")
+    assert row["error"] == row["warning"] == ("" if harmless else "'") + cell
+
+
+def test_dicom_files_are_found_whatever_their_name_and_what_is_left_out_is_told(run, with_model, tmp_path):
+    folder, plain = tmp_path / "cd", dicom(DEEP)
+    (folder / "DICOM").mkdir(parents=True)
+    (folder / "__MACOSX").mkdir()
+    files = {"DICOM/IM000001": plain, "DICOM/1.2.840.113": plain, "DICOM/IM000002": plain[132:]}  # its mark left out
+    files |= {"DICOMDIR": plain, "__MACOSX/x.png": b"", ".x.png": b""} | {f"{n}.txt": b"notes" for n in "abcd"}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    result = run("predict", folder, "--csv", "out.csv")
+    assert result.err == "4 files that are no images were left out: a.txt, b.txt, c.txt and 1 more.\n"
+    assert result.status == 0
+    found = [Path(row["path"]).name for row in table(tmp_path / "out.csv")]
+    assert found == ["1.2.840.113", "IM000001", "IM000002"]
+    for name in "bcd":
+        (folder / f"{name}.txt").unlink()
+    assert run("predict", folder, "--json").err == "1 file that is no image was left out: a.txt.\n"
+
+
+def test_a_zip_is_a_folder_and_a_bad_one_is_a_row(run, with_model, images, tmp_path):
+    with zipfile.ZipFile("good.anything", "w") as archive:
+        archive.write(images / "one.png", "a/one.png")
+        archive.writestr("IM1", dicom(DEEP))
+        archive.writestr("a/broken.png", b"no image")
+        archive.writestr("notes.txt", b"notes")
+        archive.writestr("__MACOSX/._one.png", b"")
+    with zipfile.ZipFile("bad.zip", "w") as archive:
+        archive.writestr("../out.png", b"")
+    result = run("predict", "bad.zip", "good.anything", images / "one.png", "--csv", "out.csv", "--heatmaps", "maps")
+    assert result.status == 1 and result.err == "1 file that is no image was left out: notes.txt.\n"
+    bad, hospital, broken, packed, plain = table(tmp_path / "out.csv")
+    assert bad["path"] == "bad.zip" and "outside its own folder" in bad["error"]
+    assert hospital["path"] == "good.anything/IM1" and not hospital["error"]
+    assert broken["error"].startswith("broken.png is damaged")
+    assert packed | {"path": ""} == plain | {"path": ""} and packed["path"] == "good.anything/a/one.png"
+    assert len(list(Path("maps").iterdir())) == 3 and not Path("../out.png").exists()
 
 
 def test_a_folder_without_images_is_told(run, with_model, tmp_path):

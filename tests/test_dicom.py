@@ -140,7 +140,10 @@ def test_dicom_is_told_by_content_or_else_by_suffix():
     assert read(data, "IM0001").origin.startswith("DICOM")
     bare = data[data.index(b"\x08\x00\x16\x00") :]  # from its first tag: neither preamble nor meta header
     np.testing.assert_array_equal(read(bare, "bare.dcm").pixels, read(data).pixels)
-    refusal(bare, "bare.png")
+    assert read(bare, "bare.png").origin.startswith("DICOM")
+    odd = data[data.index(b"\x28\x00\x02\x00") :]  # from the image's own tags on: nothing tells what it is
+    np.testing.assert_array_equal(read(odd, "odd.dcm").pixels, read(data).pixels)
+    refusal(odd, "odd.png")
     assert read(encode(RAMP, "PNG"), "wrong.dcm").origin.startswith("PNG")
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
+from zipfile import ZipInfo
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ import streamlit as st
 from PIL import Image
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from covid_cnn import batch, figures, imaging, report
+from covid_cnn import batch, choosing, figures, headers, imaging, report
 from covid_cnn.app import shared
 from covid_cnn.archives import Archive
 from covid_cnn.bundle import Bundle, Prediction
@@ -28,6 +29,7 @@ THUMBNAIL = 96  # px
 BLINK = 0.2  # seconds between two steps of the progress bar
 TOLD = 3  # how many unreadable files are told above the table
 
+JOINT = " › "  # between the folders of a path in an archive
 NOTHING = np.zeros((0, 0), np.float32)
 
 
@@ -50,8 +52,8 @@ class _Answer(NamedTuple):
 
 
 def is_archive(upload: UploadedFile) -> bool:
-    """Whether an upload is a .zip, by its first bytes: its name may say anything."""
-    return upload.getvalue()[:4] in (b"PK\x03\x04", b"PK\x05\x06")
+    """Whether an upload is a .zip, by its content."""
+    return headers.is_zip(upload.getvalue()[:4])
 
 
 def unpack(uploads: list[UploadedFile]) -> dict[str, Source]:
@@ -74,20 +76,31 @@ def unpack(uploads: list[UploadedFile]) -> dict[str, Source]:
 
 
 def _images(upload: UploadedFile, archive: Archive) -> dict[str, Source]:
-    """The members of an archive that are named like images, in the order of their names, hidden files left out."""
+    """All members of an archive in the order of their names, for one that is no image has a row that says so."""
     sources = {}
     for member in sorted(archive.members, key=lambda member: member.filename):
-        path = PurePosixPath(member.filename)
-        if path.suffix.lower() in imaging.IMAGE_SUFFIXES and not path.name.startswith("."):
+        if not choosing.is_system(PurePosixPath(member.filename)):
             read = partial(_read_member, archive, member)
-            sources[f"{upload.file_id} {member.header_offset}"] = Source(f"{upload.name}/{member.filename}", read)
+            sources[f"{upload.file_id} {member.header_offset}"] = Source(_path(archive, member), read)
     if not sources:
         raise ArchiveError(f"{upload.name} holds no image: pack PNG, JPEG, WebP, BMP, TIFF or DICOM files.")
     return sources
 
 
-def _read_member(archive: Archive, member: Any, frame: int = 0, window: int | None = None) -> Radiograph:
-    return imaging.read(archive.read(member), member.filename, frame=frame, window=window)
+def _read_member(archive: Archive, member: ZipInfo, frame: int = 0, window: int | None = None) -> Radiograph:
+    return imaging.read(archive.read(member), _path(archive, member), frame=frame, window=window)
+
+
+def _path(archive: Archive, member: ZipInfo) -> str:
+    """Where a member lies, in one name: of a path only the end would be shown, and patients' names struck out of it."""
+    return JOINT.join(PurePosixPath(archive.name, member.filename).parts)
+
+
+def _shown_name(source: Source, answer: "_Answer | CovidCnnError") -> str:
+    """What an image is called on the page: what a DICOM file says of its patient is struck out, if it can be read."""
+    if isinstance(answer, CovidCnnError):
+        return getattr(answer, "name", "") or source.name
+    return answer.radiograph.name
 
 
 # Asking
@@ -116,15 +129,17 @@ def choose(sources: Mapping[str, Source], model: Bundle, binary: bool) -> str | 
         sentences = "".join(f"\n- {shared.plain(sentence)}" for sentence in unreadable[:TOLD])
         more = "\n\nThe table tells of the others." if len(unreadable) > TOLD else ""
         st.warning(f"{len(unreadable)} of {len(shown)} files could not be read.\n{sentences}{more}")
-    selected = _table({key: (sources[key].name, answer) for key, answer in shown.items()}, binary)
+    selected = _table({key: (_shown_name(sources[key], answer), answer) for key, answer in shown.items()}, binary)
     st.download_button(
         "Table (CSV)",
-        partial(_csv, model, [(sources[key].name, answer) for key, answer in shown.items()]),
+        partial(_csv, model, [(_shown_name(sources[key], answer), answer) for key, answer in shown.items()]),
         "predictions.csv",
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
-        help="The same table that the command line writes.",
+        help="The table that the command line writes: with the most probable label of every image, also where the "
+        "page says that it is not sure, which the column in_distribution tells. A text that a spreadsheet would take "
+        "for a formula has an apostrophe in front.",
     )
     if selected is not None:
         return list(shown)[selected]
@@ -203,7 +218,7 @@ def _table(answers: dict[str, tuple[str, "_Answer | CovidCnnError"]], binary: bo
         radiograph, prediction, thumbnail = answer
         reading = report.read(prediction, binary)
         notes = [prediction.warning, *radiograph.warnings]
-        row: dict[str, Any] = {"X-ray": thumbnail, "Image": radiograph.name, "Label": reading.label or "not sure"}
+        row: dict[str, Any] = {"X-ray": thumbnail, "Image": name, "Label": reading.label or "not sure"}
         if reading.label and reading.prediction_set:
             row["Could be"] = report.possible(prediction, binary)
         # Of an image that the model does not know, nothing is told that could be taken for an answer.
@@ -226,7 +241,10 @@ def _table(answers: dict[str, tuple[str, "_Answer | CovidCnnError"]], binary: bo
 
 
 def _csv(model: Bundle, answers: list[tuple[str, "_Answer | CovidCnnError"]]) -> bytes:
+    def row(name: str, answer: "_Answer | CovidCnnError") -> batch.Row:
+        told = answer if isinstance(answer, CovidCnnError) else (answer.radiograph, answer.prediction)
+        return batch.row(model, name.replace(JOINT, "/"), told)
+
     file = io.StringIO(newline="")
-    rows = (batch.row(model, name, a if isinstance(a, CovidCnnError) else a[:2]) for name, a in answers)
-    batch.write_csv(file, model, rows)
+    batch.write_csv(file, model, (row(*named) for named in answers))
     return file.getvalue().encode()
