@@ -125,7 +125,7 @@ def read(data: bytes, name: str, frame: int = 0, window: int | None = None) -> R
 
     Returns
     -------
-    The radiograph, its origin still without the size.
+    The radiograph, its origin still without the size, and without the digest.
 
     Raises
     ------
@@ -165,7 +165,8 @@ def read(data: bytes, name: str, frame: int = 0, window: int | None = None) -> R
             np.subtract(1, pixels, out=pixels)
             photometric += " (inverted to show bone white)"
         origin = f"DICOM, {int(dataset.BitsStored)} bit, {photometric}"
-        return Radiograph(pixels, name, origin, tuple(warnings), frames=frames, windows=tuple(ways))
+        chosen = list(ways)[window or 0] if ways else ""
+        return Radiograph(pixels, name, origin, tuple(warnings), frames=frames, windows=tuple(ways), window=chosen)
 
 
 def _parse(data: bytes, name: str) -> pydicom.Dataset:

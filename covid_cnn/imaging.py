@@ -5,6 +5,7 @@ training, evaluation and prediction share. The type of a file is told by its con
 """
 
 import contextlib
+import hashlib
 import io
 import re
 import stat
@@ -73,6 +74,8 @@ class Radiograph:
     synthetic : whether `covid_cnn.synthetic` drew it.
     frames : how many frames or pages the file has; one of them was read.
     windows : what `read` takes as its window, a label each, by index; empty where there is nothing to choose.
+    frame, window : which of these were read, the frame counted from 0.
+    digest : SHA-256 of the file in hexadecimal, as `sha256sum` prints it; empty where there was no file.
     """
 
     pixels: np.ndarray
@@ -82,6 +85,9 @@ class Radiograph:
     synthetic: bool = False
     frames: int = 1
     windows: tuple[str, ...] = ()
+    frame: int = 0
+    window: str = ""
+    digest: str = ""
 
 
 def read(source: bytes | Path, name: str = "", *, frame: int = 0, window: int | None = None) -> Radiograph:
@@ -114,7 +120,13 @@ def read(source: bytes | Path, name: str = "", *, frame: int = 0, window: int | 
         warnings.append(f"The image is very small ({width} x {height} px), so there is little to see in it.")
     if pixels.min() == pixels.max():
         warnings.append("The image is blank: all its pixels have one value.")
-    return replace(radiograph, origin=f"{radiograph.origin}, {width} x {height} px", warnings=tuple(warnings))
+    return replace(
+        radiograph,
+        origin=f"{radiograph.origin}, {width} x {height} px",
+        warnings=tuple(warnings),
+        frame=frame,
+        digest=hashlib.sha256(data).hexdigest(),
+    )
 
 
 def prepare(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

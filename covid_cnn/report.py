@@ -1,8 +1,9 @@
 """The report of one prediction that a person takes away: one A4 page as PDF or PNG, and its facts for JSON.
 
-It never holds the file's name, since hospitals write patients' names into those; the digest of the pixels tells which
-image it was. An image that is unlike those the network was trained on is given no label. The module imports nothing
-slow: the command line makes the dict without matplotlib or scipy.
+It never holds the file's name, since hospitals write patients' names into those; digests of the file and of the pixels
+tell which image it was, with the frame and the window that were chosen. An image that is unlike those the network was
+trained on is given no label. The module imports nothing slow: the command line makes the dict without matplotlib or
+scipy.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def pixel_digest(pixels: np.ndarray) -> str:
 
 
 def summary(radiograph: Radiograph, prediction: Prediction, model: dict, software_version: str, time: datetime) -> dict:
-    """The facts of the report, for JSON.
+    """The facts of the report, for JSON. Of the image, `sha256` is that of the file, if it was read from one.
 
     Parameters
     ----------
@@ -152,7 +153,11 @@ def summary(radiograph: Radiograph, prediction: Prediction, model: dict, softwar
         "time": time.astimezone(UTC).isoformat(timespec="seconds"),
         "software": f"Covid CNN {software_version}",
         "image": {
-            "sha256": pixel_digest(radiograph.pixels),
+            "sha256": radiograph.digest or None,
+            "pixels_sha256": pixel_digest(radiograph.pixels),
+            "frame": radiograph.frame + 1,
+            "frames": radiograph.frames,
+            "window": radiograph.window or None,
             "origin": radiograph.origin,
             "width": width,
             "height": height,
@@ -338,7 +343,7 @@ def _images(sheet: Axes, radiograph: Radiograph, prediction: Prediction, heatmap
         else f"Grad-CAM (Selvaraju et al. 2017): nothing in the image raised the score of {heatmap_class}."
     )
     images = (figures.overlay(pixels, heatmap, opacity=0), figures.overlay(pixels, heatmap))
-    captions = [_wrap(f"The X-ray as read: {radiograph.origin}", 8, COLUMN), _wrap(told, 8, COLUMN)]
+    captions = [_wrap(f"The X-ray as read: {_as_read(radiograph)}", 8, COLUMN), _wrap(told, 8, COLUMN)]
     below = max(_height(caption, 8) for caption in captions) + 6
     scale = min(COLUMN / pixels.shape[1], (room - below) / pixels.shape[0])
     height, width = scale * pixels.shape[0], scale * pixels.shape[1]
@@ -352,6 +357,13 @@ def _images(sheet: Axes, radiograph: Radiograph, prediction: Prediction, heatmap
             _write_lines(sheet, x, y + height + 1.5, caption, 8, QUIET)
 
     return _Block(height + below, draw)
+
+
+def _as_read(radiograph: Radiograph) -> str:
+    """What the file was, and what of it was chosen where there was a choice."""
+    frame = f"frame {radiograph.frame + 1} of {radiograph.frames}" if radiograph.frames > 1 else ""
+    window = radiograph.window and f"shown {'with ' * radiograph.window.startswith('centre')}{radiograph.window}"
+    return "; ".join(part for part in (radiograph.origin, frame, window) if part)
 
 
 def _beside(left: _Block, right: _Block) -> _Block:
@@ -430,12 +442,16 @@ def _test_figures(sheet: Axes, facts: dict) -> _Block:
 
 
 def _provenance(sheet: Axes, facts: dict) -> _Block:
+    image = facts["image"]
+    told = {"File": image["sha256"], "Pixels as read": image["pixels_sha256"]}
+    digests = [f"{what}, SHA-256: {digest}" for what, digest in told.items() if digest]
+
     def draw(y: float) -> None:
         _box(sheet, MARGIN, y, WIDTH - 2 * MARGIN, 0.25, RULE)
-        _write(sheet, MARGIN, y + 1.8, f"Image pixels, SHA-256: {facts['image']['sha256']}", 7.5, QUIET)
+        _write_lines(sheet, MARGIN, y + 1.8, digests, 7.5, QUIET)
         _write(sheet, WIDTH - MARGIN, y + 1.8, facts["software"], 7.5, QUIET, ha="right")
 
-    return _Block(6, draw)
+    return _Block(2.4 + _height(digests, 7.5), draw)
 
 
 def _title(sheet: Axes, x: float, y: float, text: str) -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import subprocess
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
@@ -8,8 +9,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from uploads import DEEP, dicom
 
-from covid_cnn import cards, report
+from covid_cnn import cards, imaging, report
 from covid_cnn.evaluation import evaluate
 
 SOBERING = "Of 500 healthy adults of another hospital it calls 441 ill."
@@ -23,6 +25,10 @@ class Radiograph:
     origin: str = "DICOM, 12 bit, MONOCHROME1 (inverted to show bone white), 1760 x 2140 px"
     warnings: tuple[str, ...] = ()
     synthetic: bool = False
+    frames: int = 3
+    frame: int = 1
+    window: str = "centre 2000, width 1000 (lung)"
+    digest: str = hashlib.sha256(b"the file").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,29 @@ def test_the_summary_holds_what_json_needs():
     assert found["prediction"]["probabilities"] == pytest.approx({"NORMAL": 0.2, "PNEUMONIA": 0.8})
     assert found["prediction"]["in_distribution"] is True
     assert (found["image"]["width"], found["image"]["height"]) == (50, 60)
-    assert found["image"]["sha256"] == hashlib.sha256(radiograph.pixels.tobytes()).hexdigest()
+    assert found["image"]["sha256"] == hashlib.sha256(b"the file").hexdigest()
+    assert found["image"]["pixels_sha256"] == hashlib.sha256(radiograph.pixels.tobytes()).hexdigest()
+    assert (found["image"]["frame"], found["image"]["frames"]) == (2, 3)
+    assert found["image"]["window"] == "centre 2000, width 1000 (lung)"
     assert found["model"]["test"]["sensitivity"]["n"] == 20
     assert found["model"]["headlines"] == cards.headlines(model) and found["model"]["headlines"][0] == SOBERING
+
+
+def test_the_digest_is_that_of_sha256sum_and_the_choice_is_told(tmp_path):
+    (tmp_path / "x.dcm").write_bytes(dicom(DEEP, WindowCenter=[2000, 1000], WindowWidth=[1000, 900]))
+    sums = subprocess.run(["sha256sum", tmp_path / "x.dcm"], capture_output=True, text=True, check=True)
+    _, prediction, model = case()
+    for window, told in ((None, "centre 2000, width 1000"), (2, "from the darkest to the brightest value")):
+        radiograph = imaging.read(tmp_path / "x.dcm", window=window)
+        image = facts(radiograph, prediction, model)["image"]
+        assert image["sha256"] == sums.stdout.split()[0] and image["window"] == told
+        assert told in words(radiograph, prediction, model).replace("  ", " ")
+    many = dicom(np.stack([DEEP, DEEP[::-1]]).reshape(-1, 90), Rows=70, NumberOfFrames=2, PatientName="Doeling^Jane")
+    image = facts(imaging.read(many, "Doeling_Jane", frame=1), prediction, model)["image"]
+    assert (image["frame"], image["frames"]) == (2, 2) and image["sha256"] == hashlib.sha256(many).hexdigest()
+    assert "doeling" not in json.dumps(image).lower()
+    drawn = facts(Radiograph(DEEP / 4095, digest="", window="", frames=1, frame=0), prediction, model)["image"]
+    assert drawn["sha256"] is None and drawn["window"] is None
 
 
 def test_times_are_told_in_utc():
@@ -210,7 +236,9 @@ def test_the_page_says_everything_that_matters():
         "small, trained on synthetic",
         SOBERING,
         "Sensitivity 1.000 0.839 to 1.000 20",
-        report.pixel_digest(radiograph.pixels),
+        f"Pixels as read, SHA-256: {report.pixel_digest(radiograph.pixels)}",
+        f"File, SHA-256: {radiograph.digest}",
+        "frame 2 of 3; shown with centre 2000, width 1000 (lung)",
         "Covid CNN 0.1.0",
     ):
         assert part in text, part
