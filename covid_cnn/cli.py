@@ -383,11 +383,13 @@ def models(as_json: Json = False) -> None:
 @app.command(name="app")
 def start_app(
     address: Annotated[
-        str, typer.Option(help="Where to listen; 0.0.0.0 lets every computer of the network in.")
+        str,
+        typer.Option(
+            help="Where to listen; 0.0.0.0 lets every computer of the network in.", envvar="STREAMLIT_SERVER_ADDRESS"
+        ),
     ] = "localhost",
 ) -> None:
     """Open the web app: streamlit run streamlit_app.py, reachable from this computer alone unless asked otherwise."""
-    # The address is not in config.toml: a hosting service runs streamlit itself, and must reach it from outside.
     front_door = Path(__file__).resolve().parent.parent / "streamlit_app.py"
     command = [sys.executable, "-m", "streamlit", "run", str(front_door), f"--server.address={address}"]
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the app, and that is all

@@ -1,6 +1,7 @@
 """Files made to cost a decoder time or memory are refused by their headers; damaged ones are read or refused."""
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -108,8 +109,18 @@ def test_the_browser_is_told_the_same_limit():
     assert config["browser"]["gatherUsageStats"] is False
 
 
+@pytest.mark.parametrize("variable", [None, "0.0.0.0"])
+def test_streamlit_itself_is_bound_to_this_computer_unless_asked_otherwise(variable):
+    environment = {key: value for key, value in os.environ.items() if key != "STREAMLIT_SERVER_ADDRESS"}
+    environment |= {"STREAMLIT_SERVER_ADDRESS": variable} if variable else {}
+    command, root = [sys.executable, "-m", "streamlit", "config", "show"], Path(__file__).parents[1]
+    shown = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=True)
+    assert f'\naddress = "{variable or "localhost"}"' in shown.stdout
+
+
 @pytest.mark.parametrize(("asked", "bound"), [([], "localhost"), (["--address", "0.0.0.0"], "0.0.0.0")])
 def test_the_app_is_bound_to_this_computer_unless_asked_otherwise(monkeypatch, asked, bound):
+    monkeypatch.delenv("STREAMLIT_SERVER_ADDRESS", raising=False)
     started = []
     monkeypatch.setattr(subprocess, "call", lambda command: started.append(command) or 0)
     assert CliRunner().invoke(cli.app, ["app", *asked]).exit_code == 0
