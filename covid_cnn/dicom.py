@@ -229,8 +229,8 @@ def _unpack(dataset: pydicom.Dataset, name: str, frame: int) -> np.ndarray:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         decoder = None
-    lossy_12_bit = syntax == JPEGExtended12Bit and int(dataset.BitsStored) > 8  # neither Pillow nor GDCM gets it right
-    if decoder is None or not decoder.is_available or lossy_12_bit:
+    deep = syntax == JPEGExtended12Bit and int(dataset.BitsStored) > 8
+    if decoder is None or not decoder.is_available or (deep and not _is_gray_of_12_bits(dataset)):
         kind = "in an unknown way" if syntax.name == str(syntax) else f"as {syntax.name}"
         raise ImageError(f"{name} is compressed {kind}, which cannot be unpacked here; export it uncompressed.")
     if not syntax.is_encapsulated:
@@ -241,11 +241,23 @@ def _unpack(dataset: pydicom.Dataset, name: str, frame: int) -> np.ndarray:
     if syntax == RLELossless:  # pydicom's own decoder, in Python
         return pixel_array(alone, index=0, decoding_plugin="pydicom")
     _check_packed(packed, alone, name)
+    if deep and headers.jpeg_size(packed) != (int(alone.Columns), int(alone.Rows), 12):
+        raise ImageError(f"{name} contradicts itself about the depth of its image; export it again.")
     del packed
+    if deep:
+        return _unpack_apart(alone, ["JPEG of 12 bits"])
     if syntax in _SAFE:
         with contextlib.suppress(Exception):  # GDCM may yet read it
             return pixel_array(alone, index=0, decoding_plugin="pillow")
     return _unpack_apart(alone, sorted(decoder.available_plugins, key=lambda plugin: plugin != "pillow"))
+
+
+def _is_gray_of_12_bits(dataset: pydicom.Dataset) -> bool:
+    """Whether the values are stored in the one way that is known to be unpacked right from deep lossy JPEG."""
+    samples, allocated, stored, signed = (
+        int(dataset.get(tag) or 0) for tag in ("SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
+    )
+    return (samples, allocated, stored, signed) == (1, 16, 12, 0)
 
 
 def _check_packed(packed: bytes, alone: pydicom.Dataset, name: str) -> None:
@@ -253,7 +265,8 @@ def _check_packed(packed: bytes, alone: pydicom.Dataset, name: str) -> None:
     size = int(alone.Columns), int(alone.Rows)
     found: tuple[int, int] | None = None
     if packed[:2] == b"\xff\xd8":
-        found = headers.jpeg_size(packed)
+        if header := headers.jpeg_size(packed):
+            found = header[:2]
         if excess := headers.jpeg_excess(packed):
             raise ImageError(f"{name} {excess}.")
     elif declared := headers.jpeg2000_size(packed):

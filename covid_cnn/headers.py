@@ -60,14 +60,14 @@ def jpeg_excess(data: bytes) -> str:
     return _TOO_MANY if segments > limits.MAX_SEGMENTS else ""
 
 
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """The width and height in the frame header of a JPEG or JPEG-LS image, or None."""
+def jpeg_size(data: bytes) -> tuple[int, int, int] | None:
+    """The width, height and bits a sample in the frame header of a JPEG or JPEG-LS image, or None."""
     place = 2
     while place + 9 <= len(data) and data[place] == 0xFF:
         marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4])
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            height, width = struct.unpack_from(">HH", data, place + 5)
-            return width, height
+            bits, height, width = struct.unpack_from(">BHH", data, place + 4)
+            return width, height, bits
         place += 2 + length
     return None
 
