@@ -113,6 +113,8 @@ class Archive:
         if unpacked > min(limits.MAX_ZIP_BYTES, limits.MAX_ZIP_RATIO * size):
             raise self._too_much(f"{len(members)} files of {unpacked / 1e6:.0f} MB in {size / 1e6:.0f} MB")
         for member in members:
+            if not member.filename:
+                raise self._refused("it holds a file without a name; pack the folder again")
             if ".." in PurePosixPath(member.filename).parts or _OUTSIDE.match(member.filename):
                 raise self._refused("it names files outside its own folder; pack the folder again")
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):

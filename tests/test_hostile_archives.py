@@ -40,6 +40,16 @@ def edited(data: bytes, offset: int, value: bytes) -> bytes:
     return data[:start] + value + data[start + len(value) :]
 
 
+def nameless() -> bytes:
+    """With a file that has no name, as coverage-guided fuzzing found one."""
+    data = bytearray(pack({"A": b""}))
+    start, end = data.index(zipfile.stringCentralDir), data.index(zipfile.stringEndArchive)
+    data[start + 28 : start + 30] = b"\0\0"  # the length of its name, of which there is one letter
+    data[end + 12 : end + 16] = (end - start - 1).to_bytes(4, "little")
+    del data[start + 46]
+    return bytes(data)
+
+
 def contents(source) -> dict[str, bytes]:
     with Archive(source, "a.zip") as archive:
         return {member.filename: archive.read(member) for member in archive.members}
@@ -88,6 +98,7 @@ def test_one_damaged_member_leaves_the_others_readable():
         (pack(GOOD | {"C:/evil.png": b""}), "outside its own folder"),
         (pack(GOOD | {"A\\..\\evil.png": b""}), "outside its own folder"),
         (pack(GOOD | {"\n\\evil.png": b""}), "outside its own folder"),
+        (nameless(), "a file without a name"),
         (with_mode(stat.S_IFLNK | 0o777), "links"),
         (with_mode(stat.S_IFCHR | 0o666), "devices"),
         (with_mode(stat.S_IFIFO | 0o666), "devices"),

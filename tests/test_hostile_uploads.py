@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 import tomllib
+import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -20,6 +22,16 @@ from benchmarks import mutated_uploads
 from covid_cnn import cli, limits
 from covid_cnn.errors import ImageError
 from covid_cnn.imaging import read
+
+SOUND = mutated_uploads.seeds()
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
 
 
 def png_of_many_chunks() -> bytes:
@@ -91,7 +103,6 @@ def test_windows_beyond_number_are_left_out():
 
 
 def test_a_frame_larger_than_its_file_says_is_refused():
-    import pydicom
     from pydicom.encaps import encapsulate
 
     dataset = pydicom.dcmread(io.BytesIO(dicom(RAMP)))
@@ -127,28 +138,37 @@ def test_the_app_is_bound_to_this_computer_unless_asked_otherwise(monkeypatch, a
     assert started[0][-1] == f"--server.address={bound}"
 
 
-# In a process of its own, because an audit hook stays for good. Argument: the radiograph.
+# In a process of its own, because an audit hook stays for good. Arguments: the uploads, each of a kind.
 WATCHED = """
 import sys
 written, watching = [], False
 def hook(event, arguments):
     if watching and event == "open" and (arguments[2] or 0) & 3:  # os.O_WRONLY, os.O_RDWR
-        written.append(str(arguments[0]))
+        if not isinstance(arguments[0], int):  # an int is open already: a pipe to a codec's process
+            written.append(str(arguments[0]))
     elif watching and event in ("os.rename", "os.mkdir", "tempfile.mkstemp", "tempfile.mkdtemp"):
         written.append(event)
 sys.addaudithook(hook)
 from datetime import UTC, datetime
 from pathlib import Path
 from covid_cnn import bundle, imaging, report
-data, model = Path(sys.argv[1]).read_bytes(), bundle.load()
-warm = imaging.read(data, "warm.png")
-report.render(warm, model.predict(warm.pixels), model.info, model.classes[0], "1", datetime.now(UTC))
+from covid_cnn.archives import Archive
+model = bundle.load()
+def upload(data, name):
+    if name.endswith(".zip"):
+        archive = Archive(data, name)
+        (member,) = archive.members
+        data = archive.read(member)
+    radiograph = imaging.read(data, name)
+    report.render(radiograph, model.predict(radiograph.pixels), model.info, model.classes[0], "1", datetime.now(UTC))
+uploads = [(Path(path).read_bytes(), Path(path).suffix) for path in sys.argv[1:]]
+for data, suffix in uploads:
+    upload(data, "warm" + suffix)
 # What libraries keep of themselves is written by now.
 watching = True
-radiograph = imaging.read(data, "SECRET.png")
-prediction = model.predict(radiograph.pixels)
-report.render(radiograph, prediction, model.info, model.classes[0], "1", datetime.now(UTC))
-assert not written, written
+for data, suffix in uploads:
+    upload(data, "SECRET" + suffix)
+    assert not written, (suffix, written)
 Path(sys.argv[1]).with_name("control").write_text("")
 assert len(written) == 1  # so the watch does see what is written
 print("watched")
@@ -156,24 +176,67 @@ print("watched")
 
 
 def test_an_upload_and_its_report_write_nothing(tmp_path):
-    path = tmp_path / "x.png"
-    path.write_bytes(encode(np.tile(RAMP, (4, 4)), "PNG"))
-    root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", WATCHED, str(path)], cwd=root, capture_output=True, text=True)
+    """Of a picture, a .zip of one, and a DICOM file that a codec unpacks in its own process."""
+    compressed = SOUND["DICOM, JPEG lossless"][0]
+    files = {"x.png": encode(np.tile(RAMP, (4, 4)), "PNG"), "x.dcm": compressed, "x.zip": zipped({"a": compressed})}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = os.environ | {"TMPDIR": str(scratch)}  # the codec's process, which no hook watches, would write here
+    command, root = (
+        [sys.executable, "-c", WATCHED, *(str(tmp_path / name) for name in files)],
+        Path(__file__).parents[1],
+    )
+    before = set(root.iterdir())
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.strip() == "watched", done.stdout + done.stderr
     assert "SECRET" not in done.stdout + done.stderr
+    assert not list(scratch.iterdir()) and set(root.iterdir()) == before
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP", "BMP", "TIFF", "DICOM, uncompressed", "DICOM, RLE"])
+# Python runs it at the start of every process that has its folder in PYTHONPATH, a codec's too.
+DENYING = """
+import os, sys
+def hook(event, arguments):
+    if event == "open" and (arguments[2] or 0) & 3 and not isinstance(arguments[0], int):  # an int is a pipe, open
+        raise PermissionError(arguments[0])
+sys.addaudithook(hook)
+if "codec_worker" in str(sys.orig_argv) and os.environ.get("NO_CODEC"):
+    os._exit(3)
+"""
+
+
+@pytest.mark.parametrize(("denied", "told"), [("", "read"), ("yes", "refused")])
+def test_a_codec_s_process_writes_nothing(tmp_path, denied, told):
+    """It works where no process may write; and where its own may not even start, which shows that it is denied it."""
+    (tmp_path / "sitecustomize.py").write_text(DENYING)
+    (tmp_path / "x.dcm").write_bytes(SOUND["DICOM, JPEG lossless"][0])
+    script = (
+        "import sys; from pathlib import Path; from covid_cnn import errors, imaging\n"
+        "try: imaging.read(Path(sys.argv[1])); print('read')\n"
+        "except errors.ImageError: print('refused')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "NO_CODEC": denied, "PYTHONDONTWRITEBYTECODE": "1"}
+    command, root = [sys.executable, "-c", script, str(tmp_path / "x.dcm")], Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == told, done.stderr
+
+
+@pytest.mark.parametrize("kind", SOUND)
 @pytest.mark.filterwarnings("ignore")  # what decoders say about damage
 def test_mutated_uploads_are_read_or_refused(kind):
-    sound = mutated_uploads.seeds()[kind]
-    for data in sound:
-        read(data, "a.dcm" if kind.startswith("DICOM") else "a.png")
-    for number in range(60):
-        data = mutated_uploads.mutant(kind, number, 7, sound)
+    apart = kind in ("DICOM, JPEG of 12 bits", "DICOM, JPEG lossless", "DICOM, JPEG-LS", "DICOM, JPEG 2000")
+    for data in SOUND[kind][-1:] if apart else SOUND[kind]:  # a codec's process takes most of a second
+        mutated_uploads.read(kind, data)
+    for number in range(3 if apart else 50):
+        data = mutated_uploads.mutant(kind, number, 7, SOUND[kind])
         try:
-            pixels = read(data, "a.dcm" if kind.startswith("DICOM") else "a.png").pixels
-            assert 0 <= pixels.min() <= pixels.max() <= 1
+            mutated_uploads.read(kind, data)
         except ImageError as error:
             assert str(error).startswith("a.") and str(error).endswith(".")
+
+
+def test_seeds_of_several_frames_keep_them():
+    for kind, frames in (("uncompressed", 3), ("RLE", 10), ("JPEG-LS", 10), ("JPEG 2000", 10)):
+        assert pydicom.dcmread(io.BytesIO(SOUND[f"DICOM, {kind}"][-1])).NumberOfFrames == frames
