@@ -5,6 +5,8 @@ The sentences that refuse a file name the limit, so that a person knows what wou
 
 MAX_UPLOAD_BYTES = 200 * 2**20  # of any kind; .streamlit/config.toml says the same to the browser
 
+MAX_PAGE_IMAGES = 1000  # that a page shows at once, with a thumbnail each; the command line takes any number
+
 # One image file, unpacked or packed in a .zip. With these, reading one takes less than 512 MiB in all.
 MAX_FILE_BYTES = 100 * 2**20
 MAX_PIXELS = 20_000_000  # of the frame that is read; chest radiographs have up to 18 million

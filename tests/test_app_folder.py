@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from uploads import CHEST, DEEP, dicom
 
-from covid_cnn import batch, imaging, paths, synthetic
+from covid_cnn import batch, imaging, limits, paths, synthetic
 from covid_cnn.app import folder
 from covid_cnn.bundle import Bundle
 from covid_cnn.errors import ImageError
@@ -102,6 +102,13 @@ def test_the_csv_is_that_of_the_command_line(model, drawn):
     batch.write_csv(file, model, (batch.row(model, n, (one, model.predict(one.pixels))) for n, one in read.items()))
     assert rows == list(csv.DictReader(io.StringIO(file.getvalue())))
     assert [row["path"] for row in rows] == ["one.png", "two.png"] and list(rows[0]) == batch.columns(model)
+
+
+def test_of_more_images_than_a_page_can_carry_it_takes_the_first(drawn, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_PAGE_IMAGES", 2)
+    app = upload(show(), packed({f"{n}.png": png for n, png in enumerate(drawn)}))
+    assert list(app.dataframe[0].value["Image"]) == ["images.zip › 0.png", "images.zip › 1.png"]
+    assert any("the first 2 of these 3 images" in warning.value for warning in app.warning)
 
 
 def test_what_is_kept_of_an_image_is_small(model, drawn):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from zipfile import ZipInfo
@@ -17,7 +18,7 @@ import streamlit as st
 from PIL import Image
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from covid_cnn import batch, choosing, figures, headers, imaging, report
+from covid_cnn import batch, choosing, figures, headers, imaging, limits, report
 from covid_cnn.app import shared
 from covid_cnn.archives import Archive
 from covid_cnn.bundle import Bundle, Prediction
@@ -119,6 +120,7 @@ def choose(sources: Mapping[str, Source], model: Bundle, binary: bool) -> str | 
     -------
     The key of the selected image, of the first that could be read where none is selected, or None.
     """
+    sources = _few_enough(sources)
     answers = _answers(model, sources)
     _ask(sources, model, answers)
     shown = {key: answers[key] for key in sources if key in answers}
@@ -144,6 +146,18 @@ def choose(sources: Mapping[str, Source], model: Bundle, binary: bool) -> str | 
     if selected is not None:
         return list(shown)[selected]
     return next((key for key, answer in shown.items() if not isinstance(answer, CovidCnnError)), None)
+
+
+def _few_enough(sources: Mapping[str, Source]) -> Mapping[str, Source]:
+    """As many of the images as a browser can carry the thumbnails of; says so where some are left out."""
+    if len(sources) <= limits.MAX_PAGE_IMAGES:
+        return sources
+    st.warning(
+        f"The page takes the first {limits.MAX_PAGE_IMAGES:,} of these {len(sources):,} images. "
+        "`python -m covid_cnn predict FOLDER --csv table.csv` takes any number, and a .zip in place of the folder.",
+        icon=":material/content_cut:",
+    )
+    return dict(islice(sources.items(), limits.MAX_PAGE_IMAGES))
 
 
 def forget() -> None:

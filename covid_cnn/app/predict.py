@@ -11,7 +11,7 @@ from typing import NamedTuple
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from covid_cnn import imaging
+from covid_cnn import imaging, limits
 from covid_cnn.app import answer, explained, folder, gallery, memory, model_picker, shared, what_if
 from covid_cnn.app.folder import Source
 from covid_cnn.bundle import Bundle, Prediction
@@ -73,7 +73,9 @@ def _choose_images() -> dict[str, Source]:
         "X-rays (PNG, JPEG, WebP, BMP, TIFF or DICOM), or a .zip of them",
         accept_multiple_files=True,
         key="predict_uploads",
-        help="Images stay in this computer's memory: they are not stored, and not sent anywhere else.",
+        help=f"An image may have {limits.MAX_FILE_BYTES // 2**20} MB, a .zip {limits.MAX_UPLOAD_BYTES // 2**20}; of "
+        f"{limits.MAX_PAGE_IMAGES:,} images at once the page shows all. "
+        "Images stay in this computer's memory: they are not stored, and not sent anywhere else.",
     )
     st.pills(
         "Or try a sample",
