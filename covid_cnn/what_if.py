@@ -8,7 +8,7 @@ what can be chosen, so that a page or a guided tour can offer any of them::
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,14 +48,14 @@ def blur(pixels: np.ndarray, sigma: float) -> np.ndarray:
     return augmentation.blur(pixels, sigma / 100 * pixels.shape[1])
 
 
-def hide_lungs(pixels: np.ndarray) -> np.ndarray:
-    """Black where ``lung_mask.find`` finds lungs; raises ImageError where it finds none."""
-    return np.where(_lungs(pixels), np.float32(0), pixels)
+def hide_lungs(pixels: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    """Black where the lungs are, bool ``[H, W]``."""
+    return np.where(lungs, np.float32(0), pixels)
 
 
-def keep_lungs(pixels: np.ndarray) -> np.ndarray:
-    """Black everywhere but where ``lung_mask.find`` finds lungs; raises ImageError where it finds none."""
-    return np.where(_lungs(pixels), pixels, np.float32(0))
+def keep_lungs(pixels: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    """Black everywhere but where the lungs are, bool ``[H, W]``."""
+    return np.where(lungs, pixels, np.float32(0))
 
 
 def cover(pixels: np.ndarray, left: float, top: float, width: float, height: float, grey: float = 0.0) -> np.ndarray:
@@ -74,13 +74,6 @@ def stamp(pixels: np.ndarray, left: float, top: float, size: float, text: str = 
     return augmentation.write(pixels, text, (left * width, top * height), max(1.0, size * height), 1.0)
 
 
-def _lungs(pixels: np.ndarray) -> np.ndarray:
-    found = lung_mask.find(pixels)
-    if not found.any():
-        raise ImageError("No lungs were found in this image, so there is nothing to hide; undo this step.")
-    return found
-
-
 @dataclass(frozen=True)
 class Setting:
     """A number to choose for a change: from ``low`` to ``high``, ``value`` at first, in steps of ``step``."""
@@ -94,11 +87,19 @@ class Setting:
 
 @dataclass(frozen=True)
 class Change:
-    """A change to an image: what to call it, its function, and the numbers that the function takes, by name."""
+    """A change to an image: what to call it, its function, and the numbers that the function takes, by name.
+
+    Attributes
+    ----------
+    moves : whether it moves what is in the image, so that the lungs move along.
+    of_lungs : whether the function takes the lungs, bool ``[H, W]``, after the image.
+    """
 
     title: str
     apply: Callable[..., np.ndarray]
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    moves: bool = False
+    of_lungs: bool = False
 
     def defaults(self) -> dict[str, float]:
         """The settings as they are at first."""
@@ -108,13 +109,13 @@ class Change:
 _LEFT, _TOP = Setting("From the left", 0, 0.95, 0.05), Setting("From the top", 0, 0.95, 0.05)
 
 CHANGES: dict[str, Change] = {
-    "mirror": Change("Mirror", mirror),
-    "rotate": Change("Rotate", rotate, {"degrees": Setting("Degrees, clockwise", -45, 45, 10, 1)}),
-    "crop": Change("Crop", crop, {"share": Setting("Share cut off on each side", 0, 0.4, 0.1)}),
+    "mirror": Change("Mirror", mirror, moves=True),
+    "rotate": Change("Rotate", rotate, {"degrees": Setting("Degrees, clockwise", -45, 45, 10, 1)}, moves=True),
+    "crop": Change("Crop", crop, {"share": Setting("Share cut off on each side", 0, 0.4, 0.1)}, moves=True),
     "brighten": Change("Brighten or darken", brighten, {"amount": Setting("Brighter", -2, 2, 0.5, 0.1)}),
     "blur": Change("Blur", blur, {"sigma": Setting("Spread, hundredths of the width", 0, 5, 1, 0.1)}),
-    "hide_lungs": Change("Hide the lungs", hide_lungs),
-    "keep_lungs": Change("Hide all but the lungs", keep_lungs),
+    "hide_lungs": Change("Hide the lungs", hide_lungs, of_lungs=True),
+    "keep_lungs": Change("Hide all but the lungs", keep_lungs, of_lungs=True),
     "cover": Change(
         "Cover a rectangle",
         cover,
@@ -137,14 +138,26 @@ class Step(NamedTuple):
     settings: Mapping[str, float]
 
 
-def apply(pixels: np.ndarray, steps: Iterable[Step]) -> Iterator[np.ndarray]:
+def apply(pixels: np.ndarray, steps: Sequence[Step]) -> Iterator[np.ndarray]:
     """The image after each step, each on top of those before.
+
+    Lungs are looked for in the image as it is at first, and move along with it: a changed one would show other lungs,
+    or none.
 
     Raises
     ------
     ImageError
-        A change cannot be made to what it is given.
+        when a step of the lungs is reached and no two lungs were found.
     """
-    for step in steps:
-        pixels = CHANGES[step.change].apply(pixels, **step.settings)
+    changes = [CHANGES[step.change] for step in steps]
+    lungs = lung_mask.find_both(pixels) if any(change.of_lungs for change in changes) else None
+    for step, change in zip(steps, changes, strict=True):
+        if not change.of_lungs:
+            pixels = change.apply(pixels, **step.settings)
+        elif lungs is not None:
+            pixels = change.apply(pixels, lungs, **step.settings)
+        else:
+            raise ImageError("No two lungs were found in this image, so there is nothing to hide; undo this step.")
+        if change.moves and lungs is not None:
+            lungs = change.apply(lungs.astype(np.float32), **step.settings) > 0.5
         yield pixels

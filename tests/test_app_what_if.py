@@ -123,7 +123,7 @@ def test_every_change_can_be_made(name):
 
 def test_an_image_without_lungs_is_a_sentence_and_can_be_undone():
     app = change(show(page.WHAT_IF, blank=True), "hide_lungs")
-    assert "No lungs were found" in app.error[0].value
+    assert "No two lungs were found" in app.error[0].value
     assert not settled(app.button(key=f"{KEY} undo").click().run()).error
 
 

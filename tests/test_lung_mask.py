@@ -1,13 +1,16 @@
 """Lungs are found in X-rays of any size, and where a person marked them."""
 
+import csv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from covid_cnn import imaging, lung_mask, synthetic
 from covid_cnn.hospitals import COHEN, NOTEBOOK
+from covid_cnn.samples import SAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,26 @@ def test_a_blank_image_has_no_lungs():
     assert not lung_mask.find(np.zeros((200, 150), np.float32)).any()
 
 
+def test_only_what_looks_like_two_lungs_is_taken_for_lungs(drawn):
+    np.testing.assert_array_equal(lung_mask.find_both(drawn), lung_mask.find(drawn))
+    noise = np.random.default_rng(0).random((256, 256), np.float32)
+    blobs = [imaging.stretch(gaussian_filter(noise, sigma)) for sigma in (2, 4, 8, 16, 32)]
+    leg = SAMPLES["leg"].read().pixels
+    assert lung_mask.find(leg).mean() > 0.1  # which is why a mask alone proves nothing
+    assert [lung_mask.find_both(image) for image in (leg, noise, *blobs)] == [None] * 7
+
+
+@pytest.mark.parametrize("parts", [0, 1, 2])
+def test_two_large_and_certain_parts_are_lungs(parts):
+    lung = np.zeros((100, 100), np.float32)
+    for n in range(parts):
+        lung[20:80, 50 * n + 10 : 50 * n + 40] = 0.97
+    assert lung_mask.plausible(lung) == (parts == 2)
+    assert not lung_mask.plausible(lung * np.float32(0.8))  # unsure
+    lung[0:80:4] = 0.97
+    assert not lung_mask.plausible(lung)  # scraps all over
+
+
 def test_many_threads_may_ask_at_once():
     images = [synthetic.draw(seed, opacities=False, size=96) for seed in range(6)]
     alone = [lung_mask.probability(image) for image in images]
@@ -52,6 +75,25 @@ def test_many_threads_may_ask_at_once():
         together = list(threads.map(lung_mask.probability, images * 4))
     for i, probability in enumerate(together):
         np.testing.assert_array_equal(probability, alone[i % 6])
+
+
+@pytest.mark.real_data
+def test_lungs_are_told_from_what_is_no_frontal_chest(real_data):
+    with (real_data / COHEN / "metadata.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    views = {row["filename"]: "CT" if row["modality"] == "CT" else row["view"] for row in rows}
+    files = {view: [name for name, its in views.items() if its == view] for view in ("PA", "L", "CT")}
+    nih = sorted((real_data / "nih-chestxray8-subset").rglob("*.jpg"))[::20]
+    taken = {view: [_taken(real_data / COHEN / "images" / name) for name in files[view]] for view in ("L", "CT")}
+    frontal = [_taken(path) for path in nih]
+    frontal += [_taken(real_data / COHEN / "images" / name) for name in files["PA"][::3]]
+    assert np.mean(frontal) >= 0.96
+    assert sum(taken["L"]) == 0 and len(taken["L"]) == 44
+    assert np.mean(taken["CT"]) < 0.3  # axial slices do show two lungs
+
+
+def _taken(path: Path) -> bool:
+    return lung_mask.plausible(lung_mask.probability(imaging.read(path).pixels))
 
 
 @pytest.mark.real_data

@@ -3,14 +3,21 @@
 import numpy as np
 import pytest
 
-from covid_cnn import lung_mask, synthetic, what_if
+from covid_cnn import imaging, lung_mask, synthetic, what_if
 from covid_cnn.errors import ImageError
+from covid_cnn.samples import SAMPLES
 from covid_cnn.what_if import CHANGES, Step
 
 
 @pytest.fixture(scope="module")
 def drawn() -> np.ndarray:
     return synthetic.draw(2, opacities=True, size=192)
+
+
+def make(name: str, pixels: np.ndarray, **settings: float) -> np.ndarray:
+    """One change alone."""
+    (changed,) = what_if.apply(pixels, [Step(name, settings)])
+    return changed
 
 
 def extremes(name: str) -> list[dict[str, float]]:
@@ -21,12 +28,12 @@ def extremes(name: str) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-@pytest.mark.parametrize("size", [(192, 192), (120, 180)])
+@pytest.mark.parametrize("size", [(192, 192), (160, 190)])
 def test_every_change_gives_an_image_and_leaves_the_old_one(name, size, drawn):
-    pixels = drawn[: size[0], : size[1]].copy()
+    pixels = imaging.prepare(drawn, size)[..., 0]
     before = pixels.copy()
     for settings in extremes(name):
-        changed = CHANGES[name].apply(pixels, **settings)
+        changed = make(name, pixels, **settings)
         assert changed.dtype == np.float32 and changed.ndim == 2
         assert changed.min() >= 0 and changed.max() <= 1
         assert name == "crop" or changed.shape == pixels.shape
@@ -35,7 +42,7 @@ def test_every_change_gives_an_image_and_leaves_the_old_one(name, size, drawn):
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_change_changes_something_at_first(name, drawn):
-    changed = CHANGES[name].apply(drawn, **CHANGES[name].defaults())
+    changed = make(name, drawn, **CHANGES[name].defaults())
     assert changed.shape != drawn.shape or np.abs(changed - drawn).max() > 0.1
 
 
@@ -72,15 +79,39 @@ def test_blur_keeps_the_mean_and_loses_the_detail():
 
 def test_hiding_the_lungs_and_all_else_hides_everything(drawn):
     lungs = lung_mask.find(drawn)
-    hidden, kept = what_if.hide_lungs(drawn), what_if.keep_lungs(drawn)
+    hidden, kept = make("hide_lungs", drawn), make("keep_lungs", drawn)
     assert not hidden[lungs].any() and not kept[~lungs].any()
     np.testing.assert_array_equal(hidden + kept, drawn)
 
 
+def test_lungs_that_are_hidden_are_not_found_elsewhere(drawn):
+    *_, after = what_if.apply(drawn, [Step("hide_lungs", {}), Step("keep_lungs", {})])
+    assert not after.any()
+
+
+@pytest.mark.parametrize("move", ["mirror", "rotate", "crop"])
+def test_lungs_move_with_the_image(move, drawn):
+    """Moved and then hidden is the same as hidden and then moved, but for the edge."""
+    moving = Step(move, CHANGES[move].defaults())
+    *_, late = what_if.apply(drawn, [moving, Step("hide_lungs", {})])
+    *_, early = what_if.apply(drawn, [Step("hide_lungs", {}), moving])
+    assert late.shape == early.shape and (late == 0).mean() > 0.2
+    assert (np.abs(late - early) > 0.05).mean() < 0.02
+
+
+def test_lungs_are_hidden_where_they_were_whatever_lies_over_them(drawn):
+    covering = Step("cover", {"left": 0, "top": 0, "width": 1, "height": 0.5, "grey": 1.0})
+    *_, after = what_if.apply(drawn, [covering, Step("hide_lungs", {})])
+    np.testing.assert_array_equal(after == 0, lung_mask.find(drawn))
+
+
 @pytest.mark.parametrize("name", ["hide_lungs", "keep_lungs"])
-def test_without_lungs_there_is_nothing_to_hide(name):
-    with pytest.raises(ImageError, match="No lungs were found .* undo"):
-        CHANGES[name].apply(np.zeros((64, 64), np.float32))
+@pytest.mark.parametrize("what", ["blank", "noise", "leg", "turned"])
+def test_without_two_lungs_there_is_nothing_to_hide(name, what):
+    blank, noise = np.zeros((64, 64), np.float32), np.random.default_rng(0).random((64, 64), np.float32)
+    pixels = {"blank": blank, "noise": noise}[what] if what not in SAMPLES else SAMPLES[what].read().pixels
+    with pytest.raises(ImageError, match="No two lungs were found .* undo"):
+        make(name, pixels)
 
 
 def test_a_rectangle_covers_its_place_alone(drawn):
