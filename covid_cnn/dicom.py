@@ -18,6 +18,7 @@ import warnings as python_warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -40,8 +41,11 @@ from pydicom.uid import (
 from covid_cnn import headers, limits
 from covid_cnn.errors import ImageError
 from covid_cnn.imaging import (
+    FULL_RANGE,
     IMAGE_SUFFIXES,
     Radiograph,
+    Values,
+    Window,
     by_value,
     check_choice,
     check_size,
@@ -65,7 +69,9 @@ _UNPACKING = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated"),
     *("BitsStored", "HighBit", "PixelRepresentation"),
 )
-_FULL_RANGE = "from the darkest to the brightest value"
+_FUNCTIONS = ("LINEAR", "LINEAR EXACT", "SIGMOID")
+# What rescaled values are in (RescaleType, ModalityLUTType), and how to write it.
+_UNITS = {"HU": "HU", "HU MOD": "HU", "OD": "mOD", "MGML": "mg/ml", "PCT": "%"}
 _WINDOW_NAMES = frozenset({"NORMAL", "HARDER", "SOFTER", "BONE", "LUNG", "LUNGS", "MEDIASTINUM", "SOFT TISSUE"})
 
 # Where multi-frame objects say for all frames, or for each, what others say once (PS3.3, C.7.6.16).
@@ -155,9 +161,15 @@ def read(data: bytes, name: str, frame: int = 0, window: int | None = None) -> R
         stored = _unpack(dataset, name, frame)
         if photometric == "PALETTE COLOR":
             stored = apply_color_lut(stored, dataset)
+        behind = None
         if ways:
-            way = list(ways.values())[window or 0]
-            pixels = by_value(stored, lambda values: way(values, _modality_values(values, dataset)))
+            way, measured = list(ways.values())[window or 0], _modality(dataset)
+            pixels = by_value(stored, lambda numbers: way.look(numbers, measured(numbers)))
+            behind = Values(
+                *(stored, measured, _unit(dataset), tuple(_named(*item) for item in ways.items()), window or 0),
+                inverted=photometric == "MONOCHROME1",
+                padding=_padding(dataset),
+            )
         else:
             pixels, more = luma(Image.fromarray(_to_8_bit(stored, dataset)))
             warnings += more
@@ -166,7 +178,16 @@ def read(data: bytes, name: str, frame: int = 0, window: int | None = None) -> R
             photometric += " (inverted to show bone white)"
         origin = f"DICOM, {int(dataset.BitsStored)} bit, {photometric}"
         chosen = list(ways)[window or 0] if ways else ""
-        return Radiograph(pixels, name, origin, tuple(warnings), frames=frames, windows=tuple(ways), window=chosen)
+        return Radiograph(
+            pixels,
+            name,
+            origin,
+            tuple(warnings),
+            frames=frames,
+            windows=tuple(ways),
+            window=chosen,
+            values=behind,
+        )
 
 
 def _parse(data: bytes, name: str) -> pydicom.Dataset:
@@ -319,12 +340,29 @@ def _unpack_apart(alone: pydicom.Dataset, plugins: list[str]) -> np.ndarray:
 # ---- from stored values to gray
 
 
-def _modality_values(stored: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
+def _modality(dataset: pydicom.Dataset) -> Callable[[np.ndarray], np.ndarray]:
+    """From stored values to what they mean; holds on to nothing else of the file."""
     for table in dataset.get("ModalityLUTSequence") or []:
-        return _look_up(stored, table)[0]
+        return lambda stored: _look_up(stored, table)[0]
+    slope, intercept = _rescale(dataset)
+    if (slope, intercept) == (1, 0):
+        return np.asarray
+    return lambda stored: stored.astype(np.float64) * slope + intercept
+
+
+def _rescale(dataset: pydicom.Dataset) -> tuple[float, float]:
     slope, intercept = (_numbers(dataset, tag) for tag in ("RescaleSlope", "RescaleIntercept"))
-    line = (slope or [1.0])[0], (intercept or [0.0])[0]
-    return stored if line == (1, 0) else stored.astype(np.float64) * line[0] + line[1]
+    return (slope or [1.0])[0], (intercept or [0.0])[0]
+
+
+def _unit(dataset: pydicom.Dataset) -> str:
+    """What the values behind the modality LUT are in; CT's are in HU where it is not said (PS3.3, C.8.2.1.1.2)."""
+    tables = list(dataset.get("ModalityLUTSequence") or [])[:1]
+    if unit := _UNITS.get(_text(tables[0], "ModalityLUTType") if tables else _text(dataset, "RescaleType")):
+        return unit
+    if not tables and _text(dataset, "Modality") == "CT":
+        return "HU"
+    return "rescaled value" if tables or _rescale(dataset) != (1, 0) else "stored value"
 
 
 def _look_up(values: np.ndarray, table: pydicom.Dataset) -> tuple[np.ndarray, float]:
@@ -352,13 +390,29 @@ def _look_up(values: np.ndarray, table: pydicom.Dataset) -> tuple[np.ndarray, fl
     return entries[np.clip(places, 0, len(entries) - 1)], float(2**depth - 1)
 
 
-def _ways_to_look(dataset: pydicom.Dataset) -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    """The VOI LUTs, the windows and the full range: what each is called, and how to get from stored values and those
-    behind the modality LUT to float32 0..1."""
-    ways: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {}
+class _Way(NamedTuple):
+    """How to get from stored values and those behind the modality LUT to float32 0..1, and the window that it is."""
+
+    look: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    center: float | None = None
+    width: float | None = None
+    function: str = "LINEAR"
+    is_table: bool = False
+
+
+def _named(label: str, way: _Way) -> Window:
+    table = (lambda values: way.look(values, values)) if way.is_table else None
+    function = way.function if way.function in _FUNCTIONS else "LINEAR"  # never free text
+    return Window(label, way.center, way.width, function, table)
+
+
+def _ways_to_look(dataset: pydicom.Dataset) -> dict[str, _Way]:
+    """The VOI LUTs, the windows and the full range, by what each is called."""
+    ways: dict[str, _Way] = {}
     tables = list(dataset.get("VOILUTSequence") or [])[: limits.MAX_WINDOWS]
     for number, table in enumerate(tables, start=1):
-        ways[f"lookup table {number}{_in_brackets(_text(table, 'LUTExplanation'))}"] = partial(_through, table)
+        label = f"lookup table {number}{_in_brackets(_text(table, 'LUTExplanation'))}"
+        ways[label] = _Way(partial(_through, table), is_table=True)
     function = _text(dataset, "VOILUTFunction") or "LINEAR"
     names = dataset.get("WindowCenterWidthExplanation")
     names = list(names) if isinstance(names, MultiValue) else [names]
@@ -367,8 +421,8 @@ def _ways_to_look(dataset: pydicom.Dataset) -> dict[str, Callable[[np.ndarray, n
     for center, width, name in itertools.islice(windows, limits.MAX_WINDOWS):
         if center is not None and width is not None and width > (function == "LINEAR") and math.isfinite(center):
             label = f"centre {center:g}, width {width:g}{_in_brackets(_plain(name))}"
-            ways.setdefault(label, partial(_windowed, center, width, function))
-    ways[_FULL_RANGE] = partial(_over_full_range, dataset)
+            ways.setdefault(label, _Way(partial(_windowed, center, width, function), center, width, function))
+    ways[FULL_RANGE] = _Way(partial(_over_full_range, _padding(dataset)))
     return ways
 
 
@@ -386,11 +440,16 @@ def _windowed(center: float, width: float, function: str, _: np.ndarray, values:
     return stretch(values, center - width / 2, center + width / 2)
 
 
-def _over_full_range(dataset: pydicom.Dataset, stored: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Stretch to 0..1 the values that are no padding, such as detectors set outside their shutters (C.7.5.1.1.2)."""
+def _padding(dataset: pydicom.Dataset) -> tuple[float, float] | None:
+    """The lowest and the highest stored value that detectors set outside their shutters (C.7.5.1.1.2)."""
     padding = _numbers(dataset, "PixelPaddingValue") + _numbers(dataset, "PixelPaddingRangeLimit")
+    return (min(padding), max(padding)) if padding else None
+
+
+def _over_full_range(padding: tuple[float, float] | None, stored: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Stretch to 0..1 the values that are no padding."""
     if padding:
-        image = values[(stored < min(padding)) | (stored > max(padding))]
+        image = values[(stored < padding[0]) | (stored > padding[1])]
         if image.size:
             return stretch(values, float(image.min()), float(image.max()))
     return stretch(values)

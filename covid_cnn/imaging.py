@@ -13,6 +13,7 @@ import warnings as python_warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import BmpImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
@@ -61,6 +62,50 @@ _OTHER_KINDS = (
 )
 
 
+FULL_RANGE = "from the darkest to the brightest value"
+
+
+class Window(NamedTuple):
+    """A way in which values become greys: about a centre, through a table, or, with neither, over their whole range.
+
+    Attributes
+    ----------
+    label : what it is called.
+    center, width, function : as DICOM has them (PS3.3, C.11.2.1.2 and C.11.2.1.3).
+    table : makes float32 0..1 of values.
+    """
+
+    label: str
+    center: float | None = None
+    width: float | None = None
+    function: str = "LINEAR"
+    table: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Values:
+    """The numbers behind a radiograph's greys, for those who look closely; no network sees them.
+
+    Attributes
+    ----------
+    stored : number [height, width], as the file has them.
+    measured : makes of stored numbers what they mean, such as Hounsfield units (DICOM's modality LUT).
+    unit : of what is measured.
+    windows : the ways to look at it, in the order of the radiograph's `windows` where it has any.
+    window : the index of the one that made the pixels.
+    inverted : whether high values are black.
+    padding : the lowest and the highest stored number that mean no image, if any do.
+    """
+
+    stored: np.ndarray
+    measured: Callable[[np.ndarray], np.ndarray] = np.asarray
+    unit: str = "stored value"
+    windows: tuple[Window, ...] = (Window(FULL_RANGE),)
+    window: int = 0
+    inverted: bool = False
+    padding: tuple[float, float] | None = None
+
+
 @dataclass(frozen=True)
 class Radiograph:
     """One grayscale image, ready to be shown or prepared.
@@ -76,6 +121,7 @@ class Radiograph:
     windows : what `read` takes as its window, a label each, by index; empty where there is nothing to choose.
     frame, window : which of these were read, the frame counted from 0.
     digest : SHA-256 of the file in hexadecimal, as `sha256sum` prints it; empty where there was no file.
+    values : the numbers behind the pixels; None where these are 0..255, scaled.
     """
 
     pixels: np.ndarray
@@ -88,6 +134,7 @@ class Radiograph:
     frame: int = 0
     window: str = ""
     digest: str = ""
+    values: Values | None = None
 
 
 def read(source: bytes | Path, name: str = "", *, frame: int = 0, window: int | None = None) -> Radiograph:
@@ -373,11 +420,13 @@ def _decode_picture(picture: Image.Image, name: str, page: int) -> Radiograph:
     if picture.mode not in ("I", "F") and not picture.mode.startswith("I;16"):
         pixels, more = luma(picture)
         return Radiograph(pixels, name, origin, (*warnings, *more), synthetic, pages)
-    pixels = by_value(np.asarray(picture), stretch)
+    stored = np.asarray(picture)
+    pixels = by_value(stored, stretch)
     if white_is_zero:
         np.subtract(1, pixels, out=pixels)
     origin += f", {32 if picture.mode in ('I', 'F') else 16} bit"
-    return Radiograph(pixels, name, origin, tuple(warnings), synthetic, pages)
+    values = Values(stored, inverted=white_is_zero)
+    return Radiograph(pixels, name, origin, tuple(warnings), synthetic, pages, values=values)
 
 
 def _over_black(picture: Image.Image) -> Image.Image:

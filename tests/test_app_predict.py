@@ -14,15 +14,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pydicom
 import pytest
 import streamlit as st
 from pages import settled
 from PIL import Image
 from streamlit.testing.v1 import AppTest
+from uploads import DEEP, dicom
 
 from covid_cnn import bundle, cards, evaluation, figures, glossary, imaging, paths, report, synthetic
-from covid_cnn.app import predict, viewer
+from covid_cnn.app import predict
+from covid_cnn.app import viewer as viewer_module
 from covid_cnn.bundle import Bundle
+from covid_cnn.imaging import Radiograph, Values
 from covid_cnn.samples import SAMPLES
 
 TEXT = ("notes.png", b"Not an image, whatever its name says.\n", "image/png")
@@ -141,6 +145,26 @@ def viewers(app: AppTest) -> list[dict]:
 
 def unpacked(text: str, dtype: str) -> np.ndarray:
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype)
+
+
+def values(viewer: dict) -> np.ndarray:
+    """What the viewer says of each pixel."""
+    steps = unpacked(viewer["pixels"], {1: "u1", 2: "<u2"}[viewer["bytes"]])
+    return unpacked(viewer["measured"], "<f8")[steps].reshape(viewer["height"], viewer["width"])
+
+
+def greys(viewer: dict) -> np.ndarray:
+    """What the viewer shows at first, 0..1, worked out as viewer.js does."""
+    preset = viewer["presets"][viewer["preset"]]
+    if preset["greys"]:
+        steps = unpacked(viewer["pixels"], {1: "u1", 2: "<u2"}[viewer["bytes"]])
+        shown = unpacked(preset["greys"], "u1")[steps].reshape(viewer["height"], viewer["width"]) / 255
+    elif preset["function"] == "SIGMOID":
+        shown = 0.5 + 0.5 * np.tanh(2 * (values(viewer) - preset["center"]) / preset["width"])
+    else:
+        half = 0.5 if preset["function"] == "LINEAR" else 0
+        shown = (values(viewer) - preset["center"] + half) / (preset["width"] - 2 * half) + 0.5
+    return 1 - shown.clip(0, 1) if viewer["inverted"] else shown.clip(0, 1)
 
 
 def shown_class(viewer: dict) -> str:
@@ -271,15 +295,76 @@ def test_the_viewer_is_handed_the_image_and_its_heat(drawn):
     app = upload(show(), drawn)
     (viewer,) = viewers(app)
     radiograph = imaging.read(drawn[1])
-    grey = unpacked(viewer["pixels"], "<u2").reshape(viewer["height"], viewer["width"]) / 65535
-    assert np.allclose(grey, radiograph.pixels, atol=1e-4)
-    assert (viewer["full_width"], viewer["full_height"]) == (256, 256)
+    assert np.allclose(greys(viewer), radiograph.pixels, atol=1e-6)
+    assert (viewer["full_width"], viewer["full_height"], viewer["every"]) == (256, 256, 1)
+    assert (viewer["unit"], viewer["presets"][0]["center"], viewer["presets"][0]["width"]) == ("of 255", 128, 256)
     answer = bundle.load(OPENS).predict(radiograph.pixels)
     for k, each in enumerate(viewer["maps"]):
         heat = unpacked(each["heat"], "u1").reshape(viewer["heat_height"], viewer["heat_width"]) / 255
         assert np.allclose(heat, figures.upsample(answer.heatmaps[..., k], heat.shape), atol=1 / 255)
     assert list(viewer["palettes"]) == list(figures.COLOUR_MAPS)
     assert viewer["notice"] == report.NOTICE
+
+
+TABLE = pydicom.Dataset()
+TABLE.LUTDescriptor = [4096, 0, 16]
+TABLE.add_new("LUTData", "US", [min(65535, 20 * entry) for entry in range(4096)])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tags", "unit"),
+    [
+        (np.uint16, {"WindowCenter": [2048, 900], "WindowWidth": [4096, 300]}, "stored value"),
+        (np.uint16, {"WindowCenter": 900, "WindowWidth": 300, "VOILUTFunction": "LINEAR_EXACT"}, "stored value"),
+        (np.uint16, {"WindowCenter": 900, "WindowWidth": 300, "VOILUTFunction": "SIGMOID"}, "stored value"),
+        (np.uint16, {"PhotometricInterpretation": "MONOCHROME1"}, "stored value"),
+        (np.uint16, {"PixelPaddingValue": 100}, "stored value"),
+        (np.uint16, {"VOILUTSequence": [TABLE]}, "stored value"),
+        (np.uint16, {"ModalityLUTSequence": [TABLE]}, "rescaled value"),
+        (np.uint16, {"RescaleSlope": 0.25, "RescaleIntercept": 7, "RescaleType": "US"}, "rescaled value"),
+        (np.int16, {"RescaleSlope": 1, "RescaleIntercept": -1024, "Modality": "CT"}, "HU"),
+        (np.int16, {"RescaleSlope": -2, "RescaleIntercept": 5, "RescaleType": "HU"}, "HU"),
+        (np.uint8, {"WindowCenter": 100, "WindowWidth": 50}, "stored value"),
+    ],
+)
+def test_the_viewer_has_all_values_of_a_dicom_file_and_shows_them_as_the_model_sees_them(dtype, tags, unit):
+    stored = DEEP.astype(dtype)
+    radiograph = imaging.read(dicom(stored, **tags))
+    viewer = viewer_module.packed(radiograph)
+    assert viewer["unit"] == unit and unit in viewer_module.told(radiograph)
+    expected = stored * float(tags.get("RescaleSlope", 1)) + tags.get("RescaleIntercept", 0)
+    if "ModalityLUTSequence" in tags:
+        expected = np.minimum(65535, 20.0 * stored)
+    np.testing.assert_array_equal(values(viewer), expected)
+    np.testing.assert_allclose(greys(viewer), radiograph.pixels, atol=1 / 255)
+    assert [preset["name"] for preset in viewer["presets"]] == list(radiograph.windows)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_the_viewer_has_all_values_of_a_deep_tiff(dtype):
+    file = io.BytesIO()
+    Image.fromarray(DEEP.astype(dtype)).save(file, format="TIFF")
+    radiograph = imaging.read(file.getvalue())
+    viewer = viewer_module.packed(radiograph)
+    np.testing.assert_allclose(values(viewer), DEEP, atol=0.05 if dtype is np.float32 else 0)
+    np.testing.assert_allclose(greys(viewer), radiograph.pixels, atol=1e-4)
+
+
+def test_integers_of_many_bits_are_rounded_and_a_blank_image_stays_black():
+    wide = Radiograph(np.zeros((2, 2), np.float32), "", "", values=Values(np.array([[0, 10**9], [5 * 10**8, 7]])))
+    np.testing.assert_allclose(values(viewer_module.packed(wide)), wide.values.stored, atol=10**9 / 65535)
+    for blank in (
+        imaging.read(dicom(np.full((70, 90), 8, np.uint16))),
+        imaging.read(imaging.to_png(np.zeros((70, 90)))),
+    ):
+        assert not greys(viewer_module.packed(blank)).any()
+
+
+def test_of_a_large_image_every_second_pixel_is_shown_as_it_is():
+    stored = np.random.default_rng(0).integers(0, 4096, (2100, 30)).astype(np.uint16)
+    viewer = viewer_module.packed(imaging.read(dicom(stored)))
+    assert (viewer["every"], viewer["full_height"]) == (2, 2100)
+    np.testing.assert_array_equal(values(viewer), stored[1::2, 1::2])
 
 
 def test_a_file_name_never_reaches_the_viewer(drawn):
@@ -301,11 +386,14 @@ def test_frames_and_windows_can_be_chosen_where_there_are_several(calls, drawn):
 
     app = show(predict_sample="chest")
     assert not app.number_input
-    window = next(box for box in app.selectbox if box.label == "Window")
-    pixels = viewers(app)[0]["pixels"]
+    window = next(box for box in app.selectbox if "Window" in box.label)
+    before, seen = viewers(app)[0], pictures(app)
     app = settled(window.set_value(window.options[1]).run())
-    assert viewers(app)[0]["pixels"] != pixels
-    assert not [box for box in upload(show(), drawn).selectbox if box.label == "Window"]
+    after = viewers(app)[0]
+    assert (before["preset"], after["preset"]) == (0, 1) and pictures(app) != seen
+    assert [preset["name"] for preset in after["presets"]] == window.options
+    assert after["pixels"] == before["pixels"]  # the same values, shown in another way
+    assert not [box for box in upload(show(), drawn).selectbox if "Window" in box.label]
 
 
 def test_models_are_compared_with_one_click(calls):
@@ -354,12 +442,12 @@ def test_the_report_comes_in_three_forms_and_shows_the_chosen_class(monkeypatch)
     render = report.render
     monkeypatch.setattr(st, "download_button", lambda label, data, *args, **more: made.update({label: data}))
     monkeypatch.setattr(report, "render", lambda *given: shown.append(given[3]) or render(*given))
-    monkeypatch.setattr(viewer, "show", lambda *args, **more: (OPENS, "NORMAL"))
+    monkeypatch.setattr(viewer_module, "show", lambda *args, **more: (OPENS, "NORMAL"))
     show(predict_sample="chest")
     assert made["Report (PDF)"]().startswith(b"%PDF-")
     assert made["Report (PNG)"]().startswith(b"\x89PNG")
     assert json.loads(made["Report (JSON)"]())["notice"] == report.NOTICE
-    monkeypatch.setattr(viewer, "show", lambda *args, **more: None)
+    monkeypatch.setattr(viewer_module, "show", lambda *args, **more: None)
     show(predict_sample="chest")
     made["Report (PDF)"]()
     assert shown == ["NORMAL", "NORMAL", bundle.load(OPENS).predict(SAMPLES["chest"].read().pixels).label]

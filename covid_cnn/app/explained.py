@@ -13,7 +13,7 @@ from covid_cnn.app import answer, compare, memory, model_picker, shared, viewer
 from covid_cnn.bundle import Bundle, Prediction
 from covid_cnn.imaging import Radiograph
 
-WINDOW_HELP = "How the file's values become greys. The model is shown the image in this way too."
+WINDOW_HELP = "How the file's values become greys for the model. The viewer starts with it, and looks at all values."
 
 
 def show(
@@ -59,7 +59,7 @@ def show(
     left, right = st.columns([3, 2])
     with left:
         shown = _viewer(key, radiograph, {model.name: prediction} | others)
-        st.caption(f"{shared.plain(radiograph.origin)}. The grey goes from 0, black, to 1, white.")
+        st.caption(f"{shared.plain(radiograph.origin)}. {viewer.told(radiograph)}")
         shared.term("grad_cam")
     with right:
         answer.numbers(prediction, binary)
@@ -75,7 +75,7 @@ def choose_frame_and_window(key: str, frames: int, windows: tuple[str, ...]) -> 
     if frames > 1:
         st.number_input(f"Frame, of {frames}", 1, frames, key=_frame(key), width=160)
     if len(windows) > 1:
-        st.selectbox("Window", windows, key=_window(key), help=WINDOW_HELP, width=300)
+        st.selectbox("Window that the model sees", windows, key=_window(key), help=WINDOW_HELP, width=300)
 
 
 def chosen_frame_and_window(key: str, windows: tuple[str, ...]) -> tuple[int, int | None]:

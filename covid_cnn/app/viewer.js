@@ -2,13 +2,16 @@
 // that no control waits for the server. Names of classes and models are only ever set as text, never as markup.
 
 // What belongs to an image, and what to the person who looks: the latter goes along to the next image and viewer.
-const START = { width: 1, level: 0.5, zoom: 1, x: 0.5, y: 0.5, swipe: 1, invert: false };
-const HABITS = { show: null, opacity: 0.5, colours: null, drag: "move" };
+const START = { zoom: 1, x: 0.5, y: 0.5, swipe: 1, invert: false };
+const HABITS = { show: null, opacity: 0.5, colours: null, drag: "auto" };
 const habits = { ...HABITS };
-const MOST_ZOOM = 8;
+const MOST_ZOOM = 16;
+const DRAG = 400; // px of dragging for the whole range of the values
+const GRIP = 12; // px to either side of the swipe's line where it can be caught; twice that for a finger
 const HOTTEST = 0.1; // the share of the image inside the contour
 const CONTOUR = [255, 176, 0];
 const ALONE = "-1"; // the choice of no second heatmap
+const OWN = "-1"; // the choice of no window of the file's
 
 export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".viewer");
@@ -27,8 +30,9 @@ class Viewer {
     root.addEventListener("input", (event) => this.changed(event.target));
     this.controls.reset.onclick = () => {
       Object.assign(habits, HABITS);
-      this.set({ ...START, ...this.shownAs() });
+      this.set({ ...START, ...this.window(this.data.preset), ...this.shownAs() });
     };
+    this.controls.anyway.onclick = () => this.set({ show: "colours" });
     this.controls.large.onclick = () =>
       document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen();
     this.controls.large.hidden = !document.fullscreenEnabled;
@@ -42,26 +46,47 @@ class Viewer {
   async receive(data, tell) {
     this.tell = tell;
     const before = this.data;
-    if (before && JSON.stringify(before) === JSON.stringify(data)) return;
+    const fresh = ["pixels", "measured", "preset"].some((part) => before?.[part] !== data[part]);
+    if (!fresh && JSON.stringify({ ...before, pixels: "" }) === JSON.stringify({ ...data, pixels: "" })) return;
     this.data = data;
     const maps = await Promise.all(data.maps.map((map) => inflated(map.heat)));
-    const pixels = new Uint16Array((await inflated(data.pixels)).buffer);
+    const stored = await inflated(data.pixels);
+    const pixels = data.bytes === 1 ? stored : new Uint16Array(stored.buffer);
+    const measured = new Float64Array((await inflated(data.measured)).buffer);
+    const greys = await Promise.all(data.presets.map((preset) => preset.greys && inflated(preset.greys)));
     if (this.data !== data) return; // other data came meanwhile
     const chosen = (index) => before?.maps[index] && data.maps.findIndex((map) => sameMap(map, before.maps[index]));
     const kept = (index) => (chosen(index) >= 0 ? String(chosen(index)) : null);
-    this.image = new Xray(pixels, data, maps);
+    this.image = new Xray(pixels, data, maps, measured, greys);
     this.palettes = Object.fromEntries(Object.entries(data.palettes).map(([name, text]) => [name, bytes(text)]));
     this.fill(this.controls.first, data.maps.map(mapName));
     this.fill(this.controls.second, data.maps.map(mapName), "nothing");
     this.fill(this.controls.colours, Object.keys(data.palettes));
+    this.fill(this.controls.preset, data.presets.map((preset) => preset.name), "as set here");
+    this.limit(data.presets);
     this.root.style.setProperty("--ratio", data.width / data.height);
     const settings = {
       first: kept(this.state.first) ?? String(data.first),
       second: data.second !== null && before?.second !== data.second ? String(data.second) : kept(this.state.second) ?? ALONE,
     };
-    const fresh = before?.pixels !== data.pixels;
-    this.set(fresh ? { ...START, ...this.shownAs(), ...settings } : settings);
+    this.set(fresh ? { ...START, ...this.window(data.preset), ...this.shownAs(), ...settings } : settings);
     this.say("");
+  }
+
+  // One of the file's windows as settings.
+  window(preset) {
+    const { center, width, function: shape } = this.data.presets[preset];
+    return { preset: String(preset), center, width, shape };
+  }
+
+  // How far the sliders go: as far as the values and the file's windows.
+  limit(presets) {
+    const { low, high } = this.image;
+    this.span = Math.max(high - low, ...presets.map((preset) => preset.width), Number.MIN_VALUE);
+    this.least = Math.min(this.span / 256, ...presets.map((preset) => preset.width));
+    const ends = presets.flatMap(({ center, width }) => [center - width / 2, center + width / 2]);
+    Object.assign(this.controls.width, { min: this.least, max: this.span });
+    [this.controls.center.min, this.controls.center.max] = [Math.min(low, ...ends), Math.max(high, ...ends)];
   }
 
   // How heat is shown: as the person likes it. Of an image that the model does not know it begins hidden, whatever
@@ -81,7 +106,9 @@ class Viewer {
   changed(control) {
     const value = control.type === "checkbox" ? control.checked : control.type === "range" ? +control.value : control.value;
     if (control.name in habits) habits[control.name] = value;
-    this.set({ [control.name]: value });
+    if (control.name === "preset") this.set(value === OWN ? { preset: OWN } : this.window(value));
+    else if (["width", "center"].includes(control.name)) this.set({ preset: OWN, [control.name]: value });
+    else this.set({ [control.name]: value });
     if (control.name === "first") this.tell(this.data.maps[+value]);
   }
 
@@ -90,15 +117,21 @@ class Viewer {
     const state = this.state;
     state.zoom = clamp(state.zoom, 1, MOST_ZOOM);
     for (const axis of ["x", "y"]) state[axis] = clamp(state[axis], 0.5 / state.zoom, 1 - 0.5 / state.zoom);
-    state.width = clamp(state.width, 0.02, 1);
-    state.level = clamp(state.level, 0, 1);
+    state.width = clamp(state.width, this.least, this.span);
+    state.center = clamp(state.center, +this.controls.center.min, +this.controls.center.max);
     for (const [name, control] of Object.entries(this.controls)) {
       if (!(name in state)) continue;
       if (control.type === "checkbox") control.checked = state[name];
       else control.value = state[name];
     }
+    this.controls.anyway.parentElement.hidden = this.data.show !== "off" || state.show !== "off";
     this.controls.opacity.disabled = state.show !== "colours";
     this.controls.swipe.disabled = state.show === "off";
+    for (const name of ["width", "center"]) {
+      const told = number(state[name], this.span);
+      this.controls[name].parentElement.dataset.told = told;
+      this.controls[name].setAttribute("aria-valuetext", `${told} ${this.data.unit}`);
+    }
     this.root.classList.toggle("grabbed", state.zoom > 1 || state.drag === "window");
     this.redraw();
   }
@@ -112,7 +145,7 @@ class Viewer {
         const pane = this.panes[n];
         pane.figure.hidden = +index < 0;
         if (pane.figure.hidden) return;
-        this.image.compose(pane.picture, +index, state, this.palettes[state.colours]);
+        pane.compose(this.image, +index, state, this.palettes[state.colours]);
         pane.draw(state);
         const name = mapName(data.maps[+index]);
         const heat = this.image.threshold(+index) ? `what speaks for ${name} (Grad-CAM)` : `nothing here speaks for ${name}`;
@@ -137,14 +170,16 @@ class Viewer {
   // ---- pointer and keys
 
   listen(canvas) {
+    canvas.addEventListener("contextmenu", (event) => event.preventDefault()); // the right button sets the window
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
-      this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
+      this.pointers.set(event.pointerId, { place: [event.clientX, event.clientY], does: this.doing(canvas, event) });
       this.read(canvas, event);
     });
     canvas.addEventListener("pointermove", (event) => {
       this.read(canvas, event);
       if (this.pointers.has(event.pointerId)) this.drag(canvas, event);
+      else canvas.style.cursor = this.onLine(canvas, event) ? "ew-resize" : "";
     });
     for (const end of ["pointerup", "pointercancel"])
       canvas.addEventListener(end, (event) => this.pointers.delete(event.pointerId));
@@ -156,52 +191,88 @@ class Viewer {
       this.set({ zoom: this.state.zoom * Math.exp(-event.deltaY / 300) });
     }, { passive: false });
     canvas.addEventListener("keydown", (event) => {
-      const step = 0.1 / this.state.zoom;
-      const { x, y, zoom } = this.state;
+      const { zoom } = this.state;
+      const [right, down] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
       const act = {
-        ArrowLeft: { x: x - step }, ArrowRight: { x: x + step }, ArrowUp: { y: y - step }, ArrowDown: { y: y + step },
-        "+": { zoom: zoom * 1.25 }, "-": { zoom: zoom / 1.25 }, 0: { zoom: 1, width: 1, level: 0.5 },
+        "+": { zoom: zoom * 1.25 }, "-": { zoom: zoom / 1.25 }, 0: { zoom: 1, ...this.window(this.data.preset) },
       }[event.key];
-      if (!act || (event.key.startsWith("Arrow") && zoom === 1) || event.ctrlKey || event.metaKey) return;
+      if (event.ctrlKey || event.metaKey || !(act || ((right || down) && (event.shiftKey || zoom > 1)))) return;
       event.preventDefault();
-      this.set(act);
+      if (act) this.set(act);
+      else if (event.shiftKey) this.dragWindow(10 * right, 10 * down);
+      else this.dragImage(-0.1 * right, -0.1 * down);
     });
   }
 
+  // What a pointer that goes down here will do when it is dragged: a finger leaves the page to be scrolled.
+  doing(canvas, event) {
+    const { drag, zoom } = this.state;
+    if (event.button === 2) return "window";
+    if (this.onLine(canvas, event)) return "swipe";
+    if (drag !== "auto") return drag;
+    if (zoom > 1) return "move";
+    return event.pointerType === "touch" ? "nothing" : "window";
+  }
+
+  onLine(canvas, { clientX, pointerType }) {
+    if (!this.image || this.state.show === "off") return false;
+    const box = canvas.getBoundingClientRect();
+    return Math.abs(clientX - box.left - lineAt(this.state, box.width)) <= (pointerType === "touch" ? 2 : 1) * GRIP;
+  }
+
   drag(canvas, event) {
-    const before = this.pointers.get(event.pointerId);
-    const now = [event.clientX, event.clientY];
+    const pointer = this.pointers.get(event.pointerId);
+    const [before, now] = [pointer.place, [event.clientX, event.clientY]];
     const [dx, dy] = [now[0] - before[0], now[1] - before[1]];
     const others = [...this.pointers].filter(([id]) => id !== event.pointerId);
-    this.pointers.set(event.pointerId, now);
-    const { state } = this;
+    pointer.place = now;
+    const { clientWidth, clientHeight } = canvas;
     if (others.length) {
-      const apart = (point) => Math.hypot(point[0] - others[0][1][0], point[1] - others[0][1][1]);
-      this.set({ zoom: (state.zoom * apart(now)) / Math.max(apart(before), 1) });
-    } else if (state.drag === "window") {
-      this.set({ width: state.width + dx / 400, level: state.level + dy / 400 });
-    } else {
-      const { clientWidth, clientHeight } = canvas;
-      this.set({ x: state.x - dx / clientWidth / state.zoom, y: state.y - dy / clientHeight / state.zoom });
+      const apart = (point) => Math.hypot(point[0] - others[0][1].place[0], point[1] - others[0][1].place[1]);
+      this.set({ zoom: (this.state.zoom * apart(now)) / Math.max(apart(before), 1) });
+    } else if (pointer.does === "swipe") {
+      this.set({ swipe: clamp(this.placeOf(canvas, event)[0], 0, 1) });
+    } else if (pointer.does === "window") {
+      this.dragWindow(dx, dy);
+    } else if (pointer.does === "move") {
+      this.dragImage(dx / clientWidth, dy / clientHeight);
     }
   }
 
-  // The raw numbers under the pointer: the place in the file's own pixels, the grey, and the heat of what is shown.
+  dragWindow(dx, dy) {
+    const { width, center } = this.state;
+    this.set({ preset: OWN, width: width + (dx * this.span) / DRAG, center: center + (dy * this.span) / DRAG });
+  }
+
+  dragImage(dx, dy) {
+    const { x, y, zoom } = this.state;
+    this.set({ x: x - dx / zoom, y: y - dy / zoom });
+  }
+
+  // Where in the image, as shares of its width and height, a pointer is.
+  placeOf(canvas, event) {
+    const box = canvas.getBoundingClientRect();
+    return [
+      this.state.x + ((event.clientX - box.left) / box.width - 0.5) / this.state.zoom,
+      this.state.y + ((event.clientY - box.top) / box.height - 0.5) / this.state.zoom,
+    ];
+  }
+
+  // The raw numbers under the pointer: the place in the file's own pixels, what that one pixel holds, and the heat of
+  // what is shown.
   read(canvas, event) {
     if (!this.image) return;
-    const box = canvas.getBoundingClientRect();
-    const x = this.state.x + ((event.clientX - box.left) / box.width - 0.5) / this.state.zoom;
-    const y = this.state.y + ((event.clientY - box.top) / box.height - 0.5) / this.state.zoom;
+    const [x, y] = this.placeOf(canvas, event);
     if (x < 0 || y < 0 || x >= 1 || y >= 1) return this.say("");
-    const { grey, heats } = this.image.at(x, y);
-    const place = `x ${Math.floor(x * this.data.full_width)}, y ${Math.floor(y * this.data.full_height)}`;
+    const { column, row, value, heats } = this.image.at(x, y);
     const shown = [this.state.first, this.state.second].filter((index) => +index >= 0);
-    const told = shown.map((index) => `${heats[+index].toFixed(2)} (${mapName(this.data.maps[+index])})`).join(", ");
-    this.say(`${place}: grey ${grey.toFixed(3)}, heat ${told}`);
+    const told = shown.map((index) => `${heats(+index).toFixed(2)} (${mapName(this.data.maps[+index])})`).join(", ");
+    this.say(`x ${column}, y ${row}: ${+value.toPrecision(7)} ${this.data.unit}, heat ${told}`);
   }
 
   say(text) {
-    this.controls.readout.textContent = text || "Point at the image to read its numbers.";
+    const scale = this.data.every > 1 ? ` One pixel in ${this.data.every} is shown, across and down.` : "";
+    this.controls.readout.textContent = text || `Point at the image to read its numbers.${scale}`;
   }
 
   // What is shown, whole and unmagnified, over a line that says what it is.
@@ -238,6 +309,15 @@ class Pane {
     this.picture = new OffscreenCanvas(1, 1);
   }
 
+  // The picture anew, if anything that it is made of has changed.
+  compose(image, index, state, palette) {
+    const { x, y, zoom, drag, first, second, ...parts } = state;
+    const made = JSON.stringify([index, parts]);
+    if (this.image === image && this.made === made) return;
+    Object.assign(this, { image, made });
+    image.compose(this.picture, index, state, palette);
+  }
+
   draw({ x, y, zoom, swipe, show }) {
     const { canvas, picture } = this;
     const ratio = devicePixelRatio || 1;
@@ -250,18 +330,40 @@ class Pane {
     context.imageSmoothingQuality = "high";
     context.fillRect(0, 0, width, height);
     context.drawImage(picture, left, top, width * zoom, height * zoom);
-    if (show === "off" || swipe >= 1) return;
-    context.fillStyle = "white";
-    context.fillRect(left + swipe * width * zoom - ratio, 0, 2 * ratio, height);
-    context.fillStyle = "black";
+    if (show !== "off") this.drawLine(context, lineAt({ x, zoom, swipe }, width), height, ratio);
+  }
+
+  // Up to where the heatmap reaches, with a grip to see that it can be dragged.
+  drawLine(context, at, height, ratio) {
+    const [middle, radius] = [height / 2, 9 * ratio];
+    context.save();
+    Object.assign(context, { fillStyle: "white", strokeStyle: "#333", lineWidth: ratio });
+    context.fillRect(at - ratio, 0, 2 * ratio, height);
+    context.strokeRect(at - 1.5 * ratio, -ratio, 3 * ratio, height + 2 * ratio);
+    context.beginPath();
+    context.arc(at, middle, radius, 0, 2 * Math.PI);
+    context.fill();
+    context.stroke();
+    context.beginPath();
+    for (const side of [-1, 1]) {
+      context.moveTo(at + side * 0.25 * radius, middle - 0.4 * radius);
+      context.lineTo(at + side * 0.65 * radius, middle);
+      context.lineTo(at + side * 0.25 * radius, middle + 0.4 * radius);
+    }
+    context.stroke();
+    context.restore();
   }
 }
 
-// The numbers: 16-bit greys, and for each map 8-bit heat on a coarser grid that is enlarged when it is first asked for.
+// The numbers: for each pixel a step, for each step what it measures, and for each map 8-bit heat on a coarser grid
+// that is enlarged when it is first asked for.
 class Xray {
-  constructor(pixels, { width, height, heat_width, heat_height }, maps) {
-    Object.assign(this, { pixels, width, height, heatWidth: heat_width, heatHeight: heat_height, maps });
+  constructor(pixels, data, maps, measured, greys) {
+    const { width, height, heat_width: heatWidth, heat_height: heatHeight } = data;
+    Object.assign(this, { data, pixels, width, height, heatWidth, heatHeight, maps, measured, greys });
     this.enlarged = new Map();
+    this.low = measured.reduce((low, value) => Math.min(low, value));
+    this.high = measured.reduce((high, value) => Math.max(high, value));
   }
 
   heat(index) {
@@ -296,54 +398,93 @@ class Xray {
     return level;
   }
 
+  // The original pixel that is shown at a place, and a function that tells the heat of a map there.
   at(x, y) {
-    const place = Math.floor(y * this.height) * this.width + Math.floor(x * this.width);
-    return { grey: this.pixels[place] / 65535, heats: this.maps.map((_, index) => this.heat(index)[place] / 255) };
+    const [across, down] = [Math.floor(x * this.width), Math.floor(y * this.height)];
+    const { every } = this.data;
+    const original = (place) => place * every + Math.floor(every / 2);
+    const place = down * this.width + across;
+    const heats = (index) => this.heat(index)[place] / 255;
+    return { column: original(across), row: original(down), value: this.measured[this.pixels[place]], heats };
+  }
+
+  // The grey of each step, 0..255. A window's formulas are DICOM's (PS3.3, C.11.2.1.2 and C.11.2.1.3).
+  look({ preset, center, width, shape, invert }) {
+    const table = preset === OWN ? null : this.greys[preset];
+    const half = shape === "LINEAR" && width > 1 ? 0.5 : 0;
+    const turned = invert !== this.data.inverted;
+    return Uint8Array.from(this.measured, (value, step) => {
+      let grey = (value - center + half) / (width - 2 * half || Number.MIN_VALUE) + 0.5;
+      if (shape === "SIGMOID") grey = 0.5 + 0.5 * Math.tanh((2 * (value - center)) / width);
+      const shown = (table ? table[step] : 255 * clamp(grey, 0, 1)) + 0.5;
+      return turned ? 256 - shown : shown;
+    });
   }
 
   // The colour covers a pixel by opacity times the heat there, as in figures.overlay.
-  compose(canvas, index, { show, opacity, swipe, width: window, level, invert }, palette) {
+  compose(canvas, index, state, palette) {
     const { width, height, pixels } = this;
+    const { show, opacity, swipe } = state;
     Object.assign(canvas, { width, height });
-    const grey = new Uint8Array(4096);
-    for (let i = 0; i < 4096; i++) {
-      const value = clamp((i / 4095 - level) / window + 0.5, 0, 1);
-      grey[i] = 255 * (invert ? 1 - value : value) + 0.5;
-    }
+    const greys = this.look(state);
     const context = canvas.getContext("2d");
     const picture = context.createImageData(width, height);
     const out = new Uint32Array(picture.data.buffer);
-    for (let i = 0; i < out.length; i++) out[i] = 0xff000000 | (grey[pixels[i] >> 4] * 0x010101);
+    const plain = Uint32Array.from({ length: 256 }, (_, grey) => 0xff000000 | (grey * 0x010101));
+    for (let i = 0; i < out.length; i++) out[i] = plain[greys[pixels[i]]];
     const edge = show === "off" ? 0 : Math.round(swipe * width);
-    if (show === "colours") this.colour(picture.data, this.heat(index), edge, opacity, palette);
-    if (show === "contour") this.outline(picture.data, this.heat(index), edge, this.threshold(index));
+    if (show === "colours" && edge) this.colour(out, greys, this.heat(index), edge, blends(opacity, palette));
+    if (show === "contour" && edge) {
+      const [r, g, b] = CONTOUR;
+      const colour = 0xff000000 | (b << 16) | (g << 8) | r;
+      for (const at of this.outline(index)) if (at % width < edge) out[at] = colour;
+    }
     context.putImageData(picture, 0, 0);
   }
 
-  colour(out, heat, edge, opacity, palette) {
+  colour(out, greys, heat, edge, blend) {
     for (let y = 0; y < this.height; y++) {
       for (let at = y * this.width, end = at + edge; at < end; at++) {
-        const cover = (opacity * heat[at]) / 255;
-        if (cover === 0) continue;
-        for (let c = 0; c < 3; c++) out[4 * at + c] = (1 - cover) * out[4 * at + c] + cover * palette[3 * heat[at] + c];
+        if (heat[at]) out[at] = blend[(heat[at] << 8) | greys[this.pixels[at]]];
       }
     }
   }
 
-  outline(out, heat, edge, threshold) {
-    if (!threshold) return;
+  // The places of the pixels on the edge of the hottest tenth.
+  outline(index) {
+    const heat = this.heat(index);
+    if (heat.edge) return heat.edge;
+    const threshold = this.threshold(index);
     const reach = Math.ceil(this.width / 400);
-    for (let y = reach; y < this.height - reach; y++) {
-      for (let x = reach; x < Math.min(edge, this.width - reach); x++) {
+    heat.edge = [];
+    for (let y = reach; threshold && y < this.height - reach; y++) {
+      for (let x = reach; x < this.width - reach; x++) {
         const at = y * this.width + x;
         if (heat[at] < threshold) continue;
         const around = [at - reach, at + reach, at - reach * this.width, at + reach * this.width];
-        if (around.some((place) => heat[place] < threshold)) out.set(CONTOUR, 4 * at);
+        if (around.some((place) => heat[place] < threshold)) heat.edge.push(at);
       }
     }
+    return heat.edge;
   }
 }
 
+// The colour of each heat over each grey, by 256 times the heat plus the grey.
+function blends(opacity, palette) {
+  const blend = new Uint8ClampedArray(4 * 65536).fill(255);
+  for (let heat = 0, at = 0; heat < 256; heat++) {
+    const cover = (opacity * heat) / 255;
+    for (let grey = 0; grey < 256; grey++, at += 4) {
+      for (let c = 0; c < 3; c++) blend[at + c] = (1 - cover) * grey + cover * palette[3 * heat + c];
+    }
+  }
+  return new Uint32Array(blend.buffer);
+}
+
+// A number as short as a range lets it be told.
+const number = (value, span) => value.toFixed(clamp(Math.ceil(2 - Math.log10(span)), 0, 6));
+// Where in a canvas of some width the swipe's line is.
+const lineAt = ({ x, zoom, swipe }, width) => (0.5 + (swipe - x) * zoom) * width;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const sameMap = (one, other) => one.model === other.model && one.name === other.name;
 const mapName = (map) => (map.several ? `${map.name}, ${map.model}` : map.name);
