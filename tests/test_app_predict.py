@@ -23,7 +23,7 @@ from streamlit.testing.v1 import AppTest
 from uploads import DEEP, dicom
 
 from covid_cnn import bundle, cards, evaluation, figures, glossary, imaging, paths, report, synthetic
-from covid_cnn.app import predict
+from covid_cnn.app import predict, what_if
 from covid_cnn.app import viewer as viewer_module
 from covid_cnn.bundle import Bundle
 from covid_cnn.imaging import Radiograph, Values
@@ -442,15 +442,30 @@ def test_the_report_comes_in_three_forms_and_shows_the_chosen_class(monkeypatch)
     render = report.render
     monkeypatch.setattr(st, "download_button", lambda label, data, *args, **more: made.update({label: data}))
     monkeypatch.setattr(report, "render", lambda *given: shown.append(given[3]) or render(*given))
-    monkeypatch.setattr(viewer_module, "show", lambda *args, **more: (OPENS, "NORMAL"))
+    monkeypatch.setattr(viewer_module, "show", lambda *args, **more: viewer_module.Shown(OPENS, "NORMAL"))
     show(predict_sample="chest")
     assert made["Report (PDF)"]().startswith(b"%PDF-")
     assert made["Report (PNG)"]().startswith(b"\x89PNG")
     assert json.loads(made["Report (JSON)"]())["notice"] == report.NOTICE
-    monkeypatch.setattr(viewer_module, "show", lambda *args, **more: None)
+    # A heatmap of another model, shown beside it, is not this model's.
+    monkeypatch.setattr(viewer_module, "show", lambda *args, **more: viewer_module.Shown("notebook_cnn", "NORMAL"))
     show(predict_sample="chest")
     made["Report (PDF)"]()
     assert shown == ["NORMAL", "NORMAL", bundle.load(OPENS).predict(SAMPLES["chest"].read().pixels).label]
+
+
+def test_the_other_pictures_follow_how_heat_is_drawn_in_the_viewer(monkeypatch):
+    drawn = []
+    overlay = figures.overlay
+    monkeypatch.setattr(figures, "overlay", lambda *given: drawn.append(given[2:]) or overlay(*given))
+    monkeypatch.setattr(
+        viewer_module, "show", lambda *args, **more: viewer_module.Shown(OPENS, "NORMAL", 0.9, "Viridis")
+    )
+    app = settled(show(predict_sample="opacities").toggle[0].set_value(True).run())
+    question = next(group for group in app.button_group if "question" in (group.key or ""))
+    app = settled(question.set_value(what_if.WHAT_IF).run())
+    settled(next(group for group in app.button_group if "add" in (group.key or "")).set_value("mirror").run())
+    assert len(drawn) > 4 and set(drawn) == {(0.9, "Viridis")}
 
 
 # Models
@@ -491,6 +506,16 @@ def test_a_damaged_graph_is_a_sentence_and_the_others_work(home):
 
 def read_as(app: AppTest, reading: str) -> AppTest:
     return settled(next(group for group in app.button_group if "reading" in (group.key or "")).set_value(reading).run())
+
+
+def test_the_numbers_beside_the_bars_meet_neither_the_mark_nor_the_end(three):
+    """Wherever a bar ends, its number stands beyond 1, and the axis leaves room for it."""
+    three((0.0, 0.0, 1.0))
+    (chart,) = show(predict_sample="chest").get("vega_lite_chart")
+    bar, text, _ = json.loads(chart.proto.spec)["layer"]
+    low, high = bar["encoding"]["x"]["scale"]["domain"]
+    assert low == 0 and 1 < text["encoding"]["x"]["datum"] < high
+    assert max(bar["encoding"]["x"]["axis"]["values"]) == 1
 
 
 def test_three_classes_are_shown_with_the_rule_and_what_else_it_could_be(three):

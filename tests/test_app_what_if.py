@@ -1,5 +1,6 @@
 """The questions to an answer, on the page, with a shipped model and without a browser."""
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,10 @@ def change(app: AppTest, name: str) -> AppTest:
     return settled(app.button_group(key=f"{KEY} add").set_value(name).run())
 
 
+def charts(app: AppTest) -> list[dict]:
+    return [json.loads(chart.proto.spec) for chart in app.get("vega_lite_chart")]
+
+
 def text(app: AppTest) -> str:
     return "\n".join(element.value for element in (*app.markdown, *app.caption)).replace("\\", "")
 
@@ -90,7 +95,10 @@ def test_each_step_is_answered_on_top_of_those_before(calls):
     assert f"moved from **{values[0]:.3f}** to **{values[-1]:.3f}**" in text(app)
     assert [f"{value:.3f}" in text(app) for value in values] == [True] * 3
     assert len(app.image) == 3 + 2  # the strip, and the last one larger
-    assert len(app.get("vega_lite_chart")) == 1
+    (chart,) = charts(app)
+    assert chart["title"]["text"].startswith("probability of")
+    axes = [layer["encoding"]["x"]["axis"] for layer in chart["layer"] if "x" in layer["encoding"]]
+    assert axes and not any(axis["labelOverlap"] for axis in axes)  # every step is named
 
 
 def test_a_slider_changes_the_last_step_and_an_undo_takes_it_away(calls):
@@ -145,6 +153,10 @@ def test_a_second_opinion_is_asked_for_once(calls, monkeypatch):
     assert len(app.image) == 2 and len(app.get("vega_lite_chart")) == 2
     assert list(app.dataframe[0].value["Order"])[-1] == page.CHANCE
     assert "random order" in text(app)
+    assert all(picture.value[0].startswith("data:") for picture in app.image)  # so no rerun takes it away
+    assert all(chart["title"]["text"].startswith("probability of") for chart in charts(app))
+    legends = [[chart["encoding"][channel]["legend"] for channel in ("color", "strokeDash")] for chart in charts(app)]
+    assert all(one == other for one, other in legends)  # or Vega warns of a conflict, and shows none of the dashes
     settled(app.run())
     assert len(calls) == asked
 

@@ -8,6 +8,7 @@ from covid_cnn import report
 from covid_cnn.app import shared
 from covid_cnn.bundle import Bundle, Prediction
 
+BAR = "#3b8fc4"  # seen on light ground and on dark
 ANYWAY = "What the model would answer anyway"
 
 
@@ -56,20 +57,23 @@ def numbers(prediction: Prediction, binary: bool = False) -> None:
 
 
 def bars(prediction: Prediction, binary: bool = False) -> alt.LayerChart:
-    """The probabilities as bars, that of the answer in full colour, with the threshold as a mark where there is one."""
+    """The probabilities as bars, that of the answer in full colour, with the threshold as a mark where there is one.
+
+    The numbers stand in a column of their own, where no bar and no mark reaches them.
+    """
     reading = report.read(prediction, binary)
     table = pd.DataFrame({"class": list(reading.probabilities), "probability": list(reading.probabilities.values())})
     table["shown"] = table["probability"].map("{:.3f}".format)
     base = alt.Chart(table).encode(y=alt.Y("class:N", title=None, sort=None, axis=alt.Axis(labelLimit=160)))
-    scale = alt.Scale(domain=[0, 1])
-    drawn = base.mark_bar(height=18).encode(
-        x=alt.X("probability:Q", scale=scale, title="calibrated probability"),
-        opacity=alt.condition(alt.datum["class"] == (reading.label or ""), alt.value(1.0), alt.value(0.45)),
+    # The axis goes on beyond 1 for the numbers, and has no ticks there.
+    scale = alt.Scale(domain=[0, 1.25], nice=False)
+    axis = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".2~f")
+    drawn = base.mark_bar(height=18, color=BAR, stroke=BAR, strokeWidth=1.5).encode(
+        x=alt.X("probability:Q", scale=scale, axis=axis, title="calibrated probability"),
+        fillOpacity=alt.condition(alt.datum["class"] == (reading.label or ""), alt.value(1.0), alt.value(0.25)),
         tooltip=["class:N", alt.Tooltip("probability:Q", format=".4f")],
     )
-    text = base.mark_text(align="left", dx=4, color="gray").encode(
-        x=alt.X("probability:Q", scale=scale), text="shown:N"
-    )
+    text = base.mark_text(align="left", color="gray", fontSize=12).encode(x=alt.datum(1.04), text="shown:N")
     layers = [drawn, text]
     if reading.label and prediction.positive is not None and prediction.threshold is not None:
         rule = pd.DataFrame({"class": [prediction.positive], "threshold": [prediction.threshold]})

@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from covid_cnn import bundle, figures, report
-from covid_cnn.app import answer, memory, shared
+from covid_cnn.app import answer, memory, shared, viewer
 from covid_cnn.bundle import Bundle, Prediction
 from covid_cnn.errors import CovidCnnError
 from covid_cnn.imaging import Radiograph
@@ -33,26 +33,27 @@ def choose(key: str, radiograph: Radiograph, model: Bundle) -> dict[str, Predict
     return answers
 
 
-def show(radiograph: Radiograph, answers: dict[str, Prediction]) -> None:
-    """One column a model: its answer, its probabilities, and where it looked."""
+def show(radiograph: Radiograph, answers: dict[str, Prediction], shown: viewer.Shown) -> None:
+    """One column a model: its answer, its probabilities, and where it looked, with heat drawn as in the viewer."""
     st.markdown("###### The same image, asked of each model")
     for column, (name, prediction) in zip(st.columns(len(answers)), answers.items(), strict=True):
         with column.container(border=True):
             st.markdown(f"**{shared.plain(name)}**")
             answer.verdict(prediction)
             if prediction.in_distribution:
-                _details(radiograph, prediction)
+                _details(radiograph, prediction, shown)
             else:
                 st.caption(report.likeness(prediction))
                 with st.expander(answer.ANYWAY):
-                    _details(radiograph, prediction)
+                    _details(radiograph, prediction, shown)
 
 
-def _details(radiograph: Radiograph, prediction: Prediction) -> None:
+def _details(radiograph: Radiograph, prediction: Prediction, shown: viewer.Shown) -> None:
     st.altair_chart(answer.bars(prediction))
     if possible := report.possible(prediction):
         st.markdown(f"**Could be {shared.plain(possible)}.**")
     heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
-    overlay = figures.overlay(figures.fit_within(radiograph.pixels, 512), heatmap)
+    pixels = figures.fit_within(radiograph.pixels, 512)
+    overlay = figures.overlay(pixels, heatmap, shown.opacity, shown.colour_map)
     told = "what speaks for" if heatmap.any() else "nothing here speaks for"
     st.image(shared.address_of(overlay), caption=f"Grad-CAM: {told} {shared.plain(prediction.label)}", width="stretch")

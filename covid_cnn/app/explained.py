@@ -23,7 +23,7 @@ def show(
     model: Bundle,
     offer: Callable[[], None],
     binary: bool | None = None,
-) -> str:
+) -> viewer.Shown:
     """The image and all that is said of it; of one that the model does not know, no label.
 
     Parameters
@@ -35,7 +35,7 @@ def show(
 
     Returns
     -------
-    The class whose heatmap is shown.
+    What is shown of this model.
     """
     if not prediction.in_distribution:
         warnings = "".join(f"\n- {shared.plain(warning)}" for warning in radiograph.warnings)
@@ -64,9 +64,9 @@ def show(
     with right:
         answer.numbers(prediction, binary)
         answer.seen(prediction)
-        _downloads(key, radiograph, prediction, model, shown)
+        _downloads(key, radiograph, prediction, model, shown.name)
     if others:
-        compare.show(radiograph, {model.name: prediction} | others)
+        compare.show(radiograph, {model.name: prediction} | others, shown)
     return shown
 
 
@@ -92,8 +92,8 @@ def _window(key: str) -> str:
     return f"predict_window {key}"
 
 
-def _viewer(key: str, radiograph: Radiograph, answers: dict[str, Prediction]) -> str:
-    """The viewer with the heatmaps of all classes of all models; the class of the first model that is shown."""
+def _viewer(key: str, radiograph: Radiograph, answers: dict[str, Prediction]) -> viewer.Shown:
+    """The viewer with the heatmaps of all classes of all models; what is shown of the first model."""
     maps = [
         viewer.Map(name, each, prediction.heatmaps[..., k])
         for name, prediction in answers.items()
@@ -102,7 +102,7 @@ def _viewer(key: str, radiograph: Radiograph, answers: dict[str, Prediction]) ->
     places = [(each.model, each.name) for each in maps]
     predicted = [places.index((name, prediction.label)) for name, prediction in answers.items()]
     model, prediction = next(iter(answers.items()))
-    chosen = viewer.show(
+    shown = viewer.show(
         f"viewer {key}",
         memory.remember(key, "viewer", lambda: viewer.packed(radiograph)),
         maps,
@@ -110,7 +110,9 @@ def _viewer(key: str, radiograph: Radiograph, answers: dict[str, Prediction]) ->
         second=predicted[1] if len(predicted) > 1 else None,
         heat=prediction.in_distribution,
     )
-    return chosen[1] if chosen and chosen[0] == model and chosen[1] in prediction.classes else prediction.label
+    if shown.model == model and shown.name in prediction.classes:
+        return shown
+    return shown._replace(model=model, name=prediction.label)
 
 
 def _downloads(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, shown: str) -> None:

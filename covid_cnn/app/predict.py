@@ -60,7 +60,7 @@ def _answer(key: str, source: Source, model: Bundle, binary: bool | None = None)
             offer()
         else:
             shown = explained.show(asked.view, *asked.result, model, offer, binary)
-            what_if.panel(asked.view, *asked.result, model, shown)
+            what_if.panel(asked.view, *asked.result, model, shown.name, shown.opacity, shown.colour_map)
 
 
 # What to look at

@@ -10,7 +10,7 @@ import streamlit as st
 from covid_cnn import bundle, glossary, imaging, paths, report
 from covid_cnn.bundle import Bundle
 
-SYNTHETIC = ":violet-badge[:material/draw: Synthetic: drawn by the program, not taken of a person]"
+SYNTHETIC = ":violet-badge[:material/draw: Synthetic: drawn, not taken of a person]"
 
 
 def notice() -> None:

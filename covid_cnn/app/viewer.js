@@ -16,7 +16,7 @@ const OWN = "-1"; // the choice of no window of the file's
 export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".viewer");
   root.viewer ??= new Viewer(root);
-  root.viewer.receive(data, (map) => setStateValue("shown", [map.model, map.name]));
+  root.viewer.receive(data, setStateValue);
 }
 
 class Viewer {
@@ -28,9 +28,11 @@ class Viewer {
     this.pointers = new Map();
     root.querySelector("details").open = matchMedia("(min-width: 800px)").matches;
     root.addEventListener("input", (event) => this.changed(event.target));
+    for (const control of [this.controls.opacity, this.controls.colours]) control.onchange = () => this.drawn();
     this.controls.reset.onclick = () => {
       Object.assign(habits, HABITS);
       this.set({ ...START, ...this.window(this.data.preset), ...this.shownAs() });
+      this.drawn();
     };
     this.controls.anyway.onclick = () => this.set({ show: "colours" });
     this.controls.large.onclick = () =>
@@ -109,7 +111,14 @@ class Viewer {
     if (control.name === "preset") this.set(value === OWN ? { preset: OWN } : this.window(value));
     else if (["width", "center"].includes(control.name)) this.set({ preset: OWN, [control.name]: value });
     else this.set({ [control.name]: value });
-    if (control.name === "first") this.tell(this.data.maps[+value]);
+    if (control.name !== "first") return;
+    const map = this.data.maps[+value];
+    this.tell("shown", [map.model, map.name]);
+  }
+
+  // The page's other pictures follow how heat is drawn, once a slider is let go of.
+  drawn() {
+    this.tell("drawn", [this.state.opacity, this.state.colours]);
   }
 
   set(settings) {

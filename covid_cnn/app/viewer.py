@@ -19,6 +19,7 @@ from covid_cnn.imaging import Radiograph, Values, Window
 
 LONGEST = 2048  # px a side; of a larger image every second pixel is shown, or every third
 HEAT_SIDE = 256  # px; the browser enlarges it further, linearly
+_DRAWN = "viewer_drawn"  # in the session: opacity and colours as last chosen in a viewer
 _HTML, _CSS, _JS = (
     Path(__file__).with_name(f"viewer.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
 )
@@ -31,6 +32,15 @@ class Map(NamedTuple):
     model: str
     name: str
     heat: np.ndarray
+
+
+class Shown(NamedTuple):
+    """What a person chose to see: the model and the class of a heatmap, and how heat is drawn."""
+
+    model: str
+    name: str
+    opacity: float = 0.5
+    colour_map: str = figures.DEFAULT_COLOUR_MAP
 
 
 def packed(radiograph: Radiograph) -> dict[str, Any]:
@@ -108,7 +118,7 @@ def _preset(window: Window, measured: np.ndarray, shown: np.ndarray) -> dict[str
 
 def show(
     key: str, image: dict[str, Any], maps: Sequence[Map], first: int, second: int | None = None, heat: bool = True
-) -> tuple[str, str] | None:
+) -> Shown:
     """The viewer on the page.
 
     Parameters
@@ -122,8 +132,12 @@ def show(
 
     Returns
     -------
-    Model and class of the heatmap that a person chose, or None before anyone chose.
+    What a person chose; how heat is drawn goes along from one viewer to the next, as it does in the browser.
     """
+
+    def drawn() -> None:
+        st.session_state[_DRAWN] = tuple(st.session_state[key]["drawn"])
+
     height, width = image["height"], image["width"]
     scale = min(1, HEAT_SIDE / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
@@ -141,8 +155,9 @@ def show(
         "show": "colours" if heat else "off",
         "notice": report.NOTICE,
     }
-    chosen = _component(key=key, data=data, on_shown_change=lambda: None).shown
-    return (chosen[0], chosen[1]) if chosen else None
+    chosen = _component(key=key, data=data, on_shown_change=lambda: None, on_drawn_change=drawn).shown
+    model, name = chosen or maps[first][:2]
+    return Shown(model, name, *st.session_state.get(_DRAWN, ()))
 
 
 def _eight_bit(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from covid_cnn import figures, second_opinion, what_if
-from covid_cnn.app import shared
+from covid_cnn.app import answer, shared
 from covid_cnn.bundle import Bundle, Prediction
 from covid_cnn.errors import CovidCnnError
 from covid_cnn.imaging import Radiograph
@@ -175,21 +175,21 @@ def _strip(titles: list[str], answers: list[_Answer], view: _View) -> None:
 
 def _moves(table: pd.DataFrame, name: str, prediction: Prediction) -> None:
     """The probability after each step; hollow where the image is flagged."""
-    axis = alt.Axis(labelAngle=-30, labelLimit=160)
+    axis = alt.Axis(labelAngle=-40, labelLimit=140, labelOverlap=False)
     base = alt.Chart(table).encode(
         x=alt.X("step:N", sort=None, title=None, axis=axis),
-        y=alt.Y("probability:Q", scale=alt.Scale(domain=[0, 1]), title=f"probability of {name}"),
+        y=alt.Y("probability:Q", scale=alt.Scale(domain=[0, 1]), title=None),
         tooltip=["step:N", alt.Tooltip("probability:Q", format=".4f"), "label:N", "image:N"],
     )
     flagged = alt.datum["image"] == "unlike the training images"
-    points = base.mark_point(size=110, strokeWidth=2).encode(
-        fill=alt.condition(flagged, alt.value("transparent"), alt.value("#0072B2"))
+    points = base.mark_point(size=110, strokeWidth=2, color=answer.BAR).encode(
+        fill=alt.condition(flagged, alt.value("transparent"), alt.value(answer.BAR))
     )
-    layers = [base.mark_line(), points]
+    layers = [base.mark_line(color=answer.BAR), points]
     if name == prediction.positive and prediction.threshold is not None:
         rule = alt.Chart(pd.DataFrame({"threshold": [prediction.threshold]}))
         layers.append(rule.mark_rule(strokeDash=[4, 4], color="#d97706").encode(y="threshold:Q"))
-    st.altair_chart(alt.layer(*layers).properties(height=260))
+    st.altair_chart(alt.layer(*layers).properties(height=300, title=_heading(name)))
     st.caption(
         "Hollow: flagged as unlike the training images. Dashed: the decision threshold, where the class has one."
     )
@@ -239,9 +239,10 @@ def _show_opinion(
 ) -> None:
     left, right = st.columns(2)
     name = shared.plain(view.name)
-    left.image(view.overlay(pixels, view.heatmap(prediction)), caption=f"Grad-CAM for {name}", width="stretch")
+    gradcam, occlusion = (view.overlay(pixels, heat) for heat in (view.heatmap(prediction), second_opinion.heat(drops)))
+    left.image(shared.address_of(gradcam), caption=f"Grad-CAM for {name}", width="stretch")
     right.image(
-        view.overlay(pixels, second_opinion.heat(drops)),
+        shared.address_of(occlusion),
         caption=f"Occlusion map for {name}: where hiding lowers its probability, at most by {max(drops.max(), 0):.3f}",
         width="stretch",
     )
@@ -297,19 +298,25 @@ def _curves(trials: dict[str, Trial], kind: str, name: str) -> alt.Chart:
             {"order": order, "share": share, "probability": probability}
             for share, probability in zip(curve.shares, curve.probabilities, strict=True)
         ]
+    legend = alt.Legend(orient="bottom", columns=2, symbolType="stroke", symbolSize=300)
     title = "share of pixels taken away" if kind == "deletion" else "share of pixels shown sharp"
     return (
         alt.Chart(pd.DataFrame(rows))
         .mark_line(point=True)
         .encode(
             x=alt.X("share:Q", title=title, axis=alt.Axis(format="%")),
-            y=alt.Y("probability:Q", scale=alt.Scale(domain=[0, 1]), title=f"probability of {name}"),
-            color=alt.Color("order:N", sort=list(trials), title=None, legend=alt.Legend(orient="bottom")),
-            strokeDash=alt.StrokeDash("order:N", sort=list(trials), legend=None),
+            y=alt.Y("probability:Q", scale=alt.Scale(domain=[0, 1]), title=None),
+            color=alt.Color("order:N", sort=list(trials), title=None, legend=legend),
+            strokeDash=alt.StrokeDash("order:N", sort=list(trials), title=None, legend=legend),
             tooltip=["order:N", alt.Tooltip("share:Q", format=".0%"), alt.Tooltip("probability:Q", format=".4f")],
         )
-        .properties(height=260)
+        .properties(height=340, title=_heading(name))
     )
+
+
+def _heading(name: str) -> alt.TitleParams:
+    """What the chart's height is, above it, where it has room whatever the class is called."""
+    return alt.TitleParams(f"probability of {name}", anchor="start", fontSize=13, fontWeight="normal", offset=8)
 
 
 # Memory
