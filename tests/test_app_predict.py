@@ -412,6 +412,17 @@ def test_models_are_compared_with_one_click(calls):
     assert (beside["model"], beside["name"]) == ("notebook_cnn", answers[1].label)
 
 
+def test_one_click_on_a_samples_story_asks_the_models_that_it_tells_of(calls):
+    app = show(predict_sample="letter")
+    assert SAMPLES["letter"].seen in captions(app)
+    ask = next(button for button in app.button if button.label.startswith("Ask notebook"))
+    app = settled(ask.click().run())
+    assert calls == [OPENS, "notebook_cnn"] and len(app.metric) == 3
+    assert not [button for button in app.button if button.label.startswith("Ask notebook")]
+    app.session_state["predict_sample"] = "inverted"
+    assert len(settled(app.run()).metric) == 3  # and so for the next one
+
+
 def test_every_number_has_its_definition_behind_it(three):
     three()
     app = show(predict_sample="chest")

@@ -11,16 +11,32 @@ from covid_cnn.errors import CovidCnnError
 from covid_cnn.imaging import Radiograph
 
 NOTEBOOK = "notebook_cnn"  # where this project began
+ASKED = "predict_compare"  # in the session: whether the other models are asked as well
+
+
+def offer(model: Bundle) -> None:
+    """A button that asks the other models as well, while they are not asked."""
+    others = _others(model)
+    if others and not st.session_state.get(ASKED):
+        st.button(f"Ask {shared.plain(' and '.join(others))} as well", key="ask others", on_click=_ask)
+
+
+def _ask() -> None:
+    st.session_state[ASKED] = True
+
+
+def _others(model: Bundle) -> list[str]:
+    """Of the default and the notebook's, those that are here and not chosen."""
+    found, _ = bundle.discover()
+    return [name for name in (bundle.DEFAULT, NOTEBOOK) if name in found and name != model.name]
 
 
 def choose(key: str, radiograph: Radiograph, model: Bundle) -> dict[str, Prediction]:
-    """What the other models say, by name, if a person asks: of the default and the notebook's, those not chosen."""
-    found, _ = bundle.discover()
-    others = [name for name in (bundle.DEFAULT, NOTEBOOK) if name in found and name != model.name]
+    """What the other models say, by name, if a person asks; once asked, they answer to each image that is chosen."""
+    others = _others(model)
     if not others:
         return {}
-    label = f"Compare models: ask {' and '.join(others)} as well"
-    if not st.toggle(shared.plain(label), key=f"predict_compare {key}"):
+    if not st.toggle(shared.plain(f"Compare models: ask {' and '.join(others)} as well"), key=ASKED):
         return {}
     answers = {}
     for name in others:

@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_cnn import imaging, limits
-from covid_cnn.app import answer, explained, folder, gallery, memory, model_picker, shared, what_if
+from covid_cnn.app import answer, compare, explained, folder, gallery, memory, model_picker, shared, what_if
 from covid_cnn.app.folder import Source
 from covid_cnn.bundle import Bundle, Prediction
 from covid_cnn.errors import CovidCnnError
@@ -21,6 +21,7 @@ from covid_cnn.samples import SAMPLES, Sample
 
 # Keys of the session that other pages set before they switch to this one.
 MODEL, PATH = "predict_model", "predict_path"
+_SAMPLE = "sample "  # begins the key of an image that is a sample
 
 
 def page() -> None:
@@ -31,6 +32,8 @@ def page() -> None:
     with left:
         sources = _choose_images()
         model = model_picker.choose(MODEL)
+        if model is not None and any(key.startswith(_SAMPLE) for key in sources):
+            compare.offer(model)
     if model is None:
         return
     with right:
@@ -90,8 +93,9 @@ def _choose_images() -> dict[str, Source]:
     chosen = {upload.file_id: Source(upload.name, partial(_read_upload, upload)) for upload in images}
     chosen |= folder.unpack(archives)
     if not uploads and (sample := st.session_state.get(gallery.SAMPLE)):
-        chosen[f"sample {sample}"] = Source(SAMPLES[sample].title, partial(_read_sample, SAMPLES[sample]))
+        chosen[f"{_SAMPLE}{sample}"] = Source(SAMPLES[sample].title, partial(_read_sample, SAMPLES[sample]))
         st.caption(SAMPLES[sample].story)
+        st.caption(f"**What is to be seen.** {SAMPLES[sample].seen}")
     if not chosen and (path := st.session_state.get(PATH)):
         chosen[f"path {path}"] = Source(Path(path).name, partial(imaging.read, Path(path)))
         if st.button("Clear the image from the dataset", icon=":material/close:"):
