@@ -22,11 +22,15 @@ class Watcher:
         names = ["feature_map", "embedding"] + (["box"] if gradcam.looks_at_zones(network) else [])
         self._network, self._images = network, tf.constant(images)
         self._base = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
-        self._seen = self._base([self._images], training=False) if frozen_base else None
+        self._seen = self._see() if frozen_base else None
+
+    def _see(self) -> list[tf.Tensor]:
+        """What the base sees, in float32 also where it computes in less."""
+        return [tf.cast(seen, tf.float32) for seen in self._base([self._images], training=False)]
 
     def look(self) -> Look:
         """The answers and the heatmaps of every class."""
-        seen = self._seen or self._base([self._images], training=False)
+        seen = self._seen or self._see()
         logits = self._network.get_layer("logits")(seen[1])
         heatmaps = gradcam.explain(self._network, *seen)
         return Look(export.probabilities(logits, 1.0).numpy(), heatmaps.numpy())

@@ -1,5 +1,7 @@
 """The devices that a run trains on: one, or all GPUs of the machine as if they were one."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -17,6 +19,29 @@ def strategy(whole: bool) -> tf.distribute.Strategy:
     """
     found = _gpus() if whole else []
     return tf.distribute.MirroredStrategy(found) if len(found) > 1 else tf.distribute.get_strategy()
+
+
+def precision(whole: bool) -> str:
+    """The precision that the layers of a network compute in while it learns, as a dtype policy of Keras.
+
+    Where the processor multiplies bfloat16 by itself, a step takes half the time in it. Weights, gradients' sums and
+    the loss stay float32 (mixed precision, Micikevicius et al. 2018), and what is exported is float32 too.
+
+    Parameters
+    ----------
+    whole : the whole network learns; a last layer alone is quick enough
+    """
+    quick = whole and not tf.config.list_physical_devices("GPU") and _flags() & {"avx512_bf16", "amx_bf16"}
+    return "mixed_bfloat16" if quick else "float32"
+
+
+def _flags() -> set[str]:
+    """What the processor can do, by the names that Linux has for it; nothing elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 def _gpus() -> list[str]:

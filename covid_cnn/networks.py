@@ -41,8 +41,8 @@ def build(name: str, classes: int, pretrained: bool = True) -> keras.Model:
 
 
 def logits_layer(classes: int) -> layers.Dense:
-    """The last layer: one logit for two classes, otherwise one a class."""
-    return layers.Dense(1 if classes == 2 else classes, name="logits")
+    """The last layer: one logit for two classes, otherwise one a class; float32 whatever the others compute in."""
+    return layers.Dense(1 if classes == 2 else classes, name="logits", dtype="float32")
 
 
 def notebook_cnn(classes: int, pretrained: bool = False) -> keras.Model:

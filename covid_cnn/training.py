@@ -182,7 +182,8 @@ class _Trainer:
         self.run.log(f"Building the network{f' on {number} devices' if number > 1 else ''}.")
         if self.recipe.fetched and self.config.learns != "scratch":
             self.run.log("Fetching its ImageNet weights from the internet, unless they are here from an earlier run.")
-        self.network = networks.build(self.config.network, len(self.classes), self.config.learns != "scratch")
+        self.precision = devices.precision(whole=not self.recipe.frozen_base)
+        self.network = self._build(self.precision, self.config.learns != "scratch")
         recipe, augmentation = self.recipe, AUGMENTATIONS[self.config.augmentation]
 
         def augmented(epoch: int, indices: np.ndarray) -> np.ndarray:
@@ -209,6 +210,14 @@ class _Trainer:
         self.val_targets = targets.as_output(targets.of(self.val_labels, len(self.classes)))
         fine_tuning.prepare_statistics(self.network, pretrained=self.config.learns != "scratch")
         fine_tuning.compile(self.learner, self.config.learning_rate, self.config.base_rate)
+
+    def _build(self, precision: str, pretrained: bool) -> keras.Model:
+        usual = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(precision)
+        try:
+            return networks.build(self.config.network, len(self.classes), pretrained)
+        finally:
+            keras.config.set_dtype_policy(usual)
 
     def _plan(self, epoch: int) -> Iterator[tuple[np.ndarray, np.random.Generator]]:
         """Which images each batch of an epoch has, and what decides on its mixture.
@@ -411,6 +420,10 @@ class _Trainer:
 
     def _restore_best(self) -> None:
         self.learner.load_weights(self._best_file())
+        if self.precision != "float32":  # which is what is exported, and what its heatmaps are worked out in
+            weights = self.network.get_weights()
+            self.network = self._build("float32", pretrained=False)
+            self.network.set_weights(weights)
         if self.recipe.penalty:  # there is no epoch to choose: the validation images may teach too
             views, labels, _ = self._all()
             self._set_last_layer(ridge.solve(views, labels, self.weights, self.recipe.penalty))

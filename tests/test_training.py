@@ -331,6 +331,27 @@ def test_test_images_that_vanish_while_it_learns_are_asked_back(synthetic_data, 
     assert run.state() == "finished" and set(losses(run)) == {1, 2}
 
 
+@pytest.mark.parametrize("learns", ["scratch", "all"])
+def test_a_network_that_learns_in_half_precision_is_exported_whole(train, synthetic_data, monkeypatch, learns):
+    """Wherever it learns: a processor without bfloat16 computes it too, more slowly."""
+    monkeypatch.setattr(training.devices, "precision", lambda whole: "mixed_bfloat16" if whole else "float32")
+    done = train(synthetic_data, {"scratch": "tiny_dense", "all": "tiny_pooled"}[learns], learns=learns, epochs=3)
+    assert keras.config.dtype_policy().name == "float32"
+    assert done.network.get_layer("feature_map").compute_dtype == "float32"
+    assert all(weight.dtype == "float32" for weight in done.network.weights)
+    saved = keras.models.load_model(done.run.checkpoint / "epoch-3.keras")
+    assert saved.get_layer("feature_map").compute_dtype == "bfloat16"
+    assert all(weight.dtype == "float32" for weight in saved.weights)
+    pixels = synthetic.draw(3, opacities=True, size=64)
+    exported = Bundle(done.bundle).predict(pixels)
+    image = imaging.prepare(pixels, (32, 32))[None]
+    temperature = Bundle(done.bundle).info["temperature"]
+    expected = export.probabilities(done.network(image), temperature).numpy()[0]
+    np.testing.assert_allclose(exported.probabilities, expected, atol=1e-4)
+    look = pictures.look(done.run.folder, 3)
+    assert look is not None and np.isfinite(look.heatmaps).all()
+
+
 def test_an_unreadable_image_is_left_out_with_a_note(tmp_path, synthetic_data):
     data = Path(shutil.copytree(synthetic_data, tmp_path / "drawn"))
     for split in ("train", "test"):
@@ -542,7 +563,8 @@ def test_what_learns_is_what_changes(synthetic_data, no_export, monkeypatch):
 
     def remember(*arguments) -> keras.Model:
         built.append(build(*arguments))
-        before.extend(built[-1].get_weights())
+        if len(built) == 1:  # the one that learns; another may be exported
+            before.extend(built[-1].get_weights())
         return built[-1]
 
     monkeypatch.setattr(networks, "build", remember)
