@@ -304,14 +304,16 @@ def _source_shortcut(dataset: Dataset) -> Iterator[Finding]:
         labels_of[item.source].add(item.label)
     if len(dataset.classes) > 1 and all(len(labels) == 1 for labels in labels_of.values()):
         told = "; ".join(
-            f"{label} from {', '.join(sorted(_about(source) for source, own in labels_of.items() if label in own))}"
+            f"{label} from {', '.join(sorted(_about(one, dataset) for one, own in labels_of.items() if label in own))}"
             for label in dataset.classes
         )
         sentence = f"No source holds two classes ({told}): a network can tell the sources apart instead of the disease."
         yield Finding("source_shortcut", "serious", sentence)
 
 
-def _about(source: str) -> str:
+def _about(source: str, dataset: Dataset) -> str:
+    if source == dataset.name:
+        return "unknown source"
     return f"{source}: {patients.WHO[source]}" if source in patients.WHO else source
 
 

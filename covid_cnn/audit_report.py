@@ -1,7 +1,7 @@
 """The report of an audit that a person takes away: one page of HTML, its images in it, and nothing to load."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 
 from covid_cnn import looks
@@ -27,10 +27,11 @@ NOTICE = "For research and teaching only. Not for diagnosis. What an audit finds
 
 def html(report: Report, dataset: Dataset) -> str:
     """The report as a page of HTML; `dataset` is the one that was audited, whose images it shows."""
+    licences = {item.path.relative_to(dataset.root).as_posix(): item.licence for item in dataset.items}
     parts = [
         f"<p>{escape(NOTICE)}</p>",
         f"<p>{report.images} images, {len(report.findings) or 'no'} findings.</p>",
-        *(_finding(finding, dataset) for finding in report.findings),
+        *(_finding(finding, dataset, licences) for finding in report.findings),
         _shortcuts(report),
     ]
     title = escape(f"Audit of {report.dataset}")
@@ -40,18 +41,18 @@ def html(report: Report, dataset: Dataset) -> str:
     )
 
 
-def _finding(finding: Finding, dataset: Dataset) -> str:
+def _finding(finding: Finding, dataset: Dataset, licences: Mapping[str, str]) -> str:
     groups = [(path,) for path in finding.paths] + list(finding.pairs)
     heading = f'<h2 class="{finding.severity}">{escape(finding.severity.capitalize())}: {escape(finding.sentence)}</h2>'
-    shown = "".join(_group(group, dataset) for group in groups[:SHOWN])
+    shown = "".join(_group(group, dataset, licences) for group in groups[:SHOWN])
     more = f"<p>and {len(groups) - SHOWN} more; the JSON report lists all.</p>" if len(groups) > SHOWN else ""
     return heading + shown + more
 
 
-def _group(group: Iterable[str], dataset: Dataset) -> str:
+def _group(group: Iterable[str], dataset: Dataset, licences: Mapping[str, str]) -> str:
     files = [dataset.root / path for path in group]
     figures = "".join(
-        f"<figure>{_image(small)}<figcaption>{escape(_plain(path))}</figcaption></figure>"
+        f"<figure>{_image(small)}<figcaption>{escape(_plain(path))}<br>{escape(licences[path])}</figcaption></figure>"
         for path, small in zip(group, looks.thumbnails(files), strict=True)
     )
     return f'<div class="pair">{figures}</div>' if len(files) > 1 else figures

@@ -23,6 +23,7 @@ SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "
 METADATA = "metadata.csv"
 NOTES = "NOTES.txt"  # beside it: what was left out when the dataset was made, a sentence a line
 FACTS = ("finding", "view", "modality", "date", "sex", "age", "location", "license", "url")  # columns worth showing
+SYNTHETIC = "synthetic_"  # how the names of drawn images begin
 LATERAL_VIEWS = {"l", "ll", "rl", "lateral"}
 NO_FINDING_GIVEN = {"", "todo", "unknown"}
 
@@ -47,6 +48,18 @@ class Item:
     patient: str
     source: str
     facts: dict[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether `covid_cnn.synthetic` drew it, as its name tells."""
+        return self.path.name.startswith(SYNTHETIC)
+
+    @property
+    def licence(self) -> str:
+        """The licence of the image: its own, or else its collection's; "not told" where neither is known."""
+        if self.synthetic:
+            return "none needed: drawn by the program"
+        return self.facts.get("license") or patients.LICENCES.get(self.source, "not told")
 
 
 @dataclass(frozen=True)
@@ -117,8 +130,7 @@ def open(name_or_path: str | Path, data_dir: str | Path | None = None) -> Datase
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"The dataset {name} cannot be read: {error}.") from error
     items.sort(key=lambda item: item.path)
-    drawn = all(item.path.name.startswith("synthetic_") for item in items)
-    return Dataset(name, root, tuple(items), drawn, tuple(notes))
+    return Dataset(name, root, tuple(items), all(item.synthetic for item in items), tuple(notes))
 
 
 def reference(name_or_path: str | Path) -> str:

@@ -19,6 +19,13 @@ WHO = {
     "case reports": "cut from publications, mostly adults",
 }
 
+# Under what licence the images of a collection are, where one holds for all of them. Those of ieee8023's, case reports
+# and SIRM among them, have each their own, which its metadata.csv tells.
+LICENCES = {
+    "Kermany et al. 2018": "CC BY 4.0",
+    "NIH ChestX-ray8": "free to use with credit",
+}
+
 # Cases of the Italian radiologists' society (SIRM) in ieee8023/covid-chestxray-dataset with several images: their
 # names are random, and only its metadata.csv tells which belong together. Patient: starts of the names.
 _SIRM = {

@@ -534,3 +534,19 @@ def test_a_linked_dataset_is_found_by_the_name_of_its_link(tmp_path):
     (found,), problems = datasets.discover(tmp_path / "data")
     assert found.name == "linked" and not problems
     assert datasets.open("linked", tmp_path / "data").items == found.items
+
+
+def test_the_licence_is_the_images_own_or_that_of_its_collection(tmp_path):
+    for name in ("IM-0115-0001.jpeg", "00000001_000.jpg", "synthetic_normal_0001.png", "anything.png"):
+        image = tmp_path / "set" / "NORMAL" / name
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.touch()
+    told = {item.path.name: item.licence for item in datasets.open(tmp_path / "set").items}
+    assert told == {
+        "IM-0115-0001.jpeg": "CC BY 4.0",
+        "00000001_000.jpg": "free to use with credit",
+        "synthetic_normal_0001.png": "none needed: drawn by the program",
+        "anything.png": "not told",
+    }
+    own = datasets.Item(image, "", "NORMAL", "1", "Kermany et al. 2018", {"license": "CC0"})
+    assert own.licence == "CC0"

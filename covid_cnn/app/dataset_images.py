@@ -22,6 +22,7 @@ PAGE_SIZES = (12, 24, 48)
 CARD = 168  # pixels; two cards fit beside each other on a phone
 SHOWN = 12  # other images of a patient
 SPLIT_NAMES = {"train": "Train", "val": "Validation", "test": "Test", "": "No split"}
+FACT_NAMES = {"license": "Licence", "url": "Address"}
 OPENED = "dataset_opened"  # key of the session: the image to open
 # What to sort by; the images that cannot be read come last. None is the order of the files.
 ORDERS: dict[str, Callable[[Look | None], float] | None] = {
@@ -128,15 +129,15 @@ def card(item: Item, jpeg: bytes | ImageError, key: str, told: Told | None = Non
                 st.caption(f":material/broken_image: {plain(str(jpeg))}")
         else:
             st.image(_squared(jpeg), width="stretch", alt=f"{item.label}, {item.path.name}")
-            if item.path.name.startswith("synthetic_"):
+            if item.synthetic:
                 st.badge("Synthetic", icon=":material/draw:", color="violet")
         st.text(item.label)
         st.caption(SPLIT_NAMES[item.split] if item.split else plain(item.source))
         if told:
             icon = {None: "question_mark", True: "check", False: "close"}[told.right]
             st.caption(f":material/{icon}: called {plain(told.label)}, {told.probability:.2f}")
-        if item.facts:  # of a collection that tells something of each image
-            st.caption(f":material/copyright: {plain(item.facts.get('license', 'not told'))}")
+        if not item.synthetic:
+            st.caption(f":material/copyright: {plain(item.licence)}")
         if st.button("View", key=key, icon=":material/zoom_in:", width="stretch"):
             st.session_state[OPENED] = item
             st.rerun()  # a dialog must be opened by the page: this may be a dialog itself, or a part of the page
@@ -174,12 +175,12 @@ def _view(item: Item, dataset: Dataset) -> None:
         "Split": SPLIT_NAMES[item.split],
         "Patient": item.patient,
         "Source": item.source,
-        "License": item.facts.get("license", "not told"),
+        "Licence": item.licence,
     }
     if radiograph:
         picture.image(imaging.to_png(radiograph.pixels), width="stretch", alt=f"{item.label}, {item.path.name}")
         told["Format"] = radiograph.origin
-    told |= {name.capitalize(): value for name, value in item.facts.items()}
+    told |= {FACT_NAMES.get(name, name.capitalize()): value for name, value in item.facts.items()}
     with facts:
         if radiograph and st.button("Send to Predict", icon=":material/radiology:", type="primary", width="stretch"):
             st.session_state["predict_path"] = str(item.path)

@@ -40,11 +40,11 @@ def _mapping(dataset: Dataset) -> None:
     if not counted:
         return
     rows = [{"Finding": f, "Class": label, "Images": n} for (f, label), n in counted.most_common()]
-    licences = Counter(item.facts.get("license") or "not told" for item in dataset.items)
+    licences = Counter(item.licence for item in dataset.items)
     with st.expander("From the metadata: findings, classes and licences", icon=":material/account_tree:"):
         left, right = st.columns(2, gap="large")
         left.dataframe(pd.DataFrame(rows), hide_index=True)
-        right.dataframe(pd.DataFrame(licences.most_common(), columns=["License", "Images"]), hide_index=True)
+        right.dataframe(pd.DataFrame(licences.most_common(), columns=["Licence", "Images"]), hide_index=True)
 
 
 @st.fragment

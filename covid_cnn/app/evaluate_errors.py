@@ -49,7 +49,7 @@ def _error(model: Bundle, verdicts: Verdicts, i: int, trained: Answers | None) -
     truth, said = (verdicts.yes, verdicts.no) if verdicts.labels[i] else (verdicts.no, verdicts.yes)
     st.markdown(f"**{plain(item.label)}, called {plain(said)}**")
     st.caption(
-        f"{plain(item.path.name)}, {plain(item.source)}. Probability of {plain(verdicts.yes)} "
+        f"{plain(item.path.name)}, {plain(item.source)} ({plain(item.licence)}). Probability of {plain(verdicts.yes)} "
         f"{verdicts.scores[i]:.3f}, threshold {verdicts.threshold:.3f}"
         + (", flagged as unlike the training images." if verdicts.flagged[i] else ".")
     )
@@ -103,4 +103,6 @@ def _neighbours(embedding: np.ndarray, trained: Answers) -> None:
     pictures = looks.thumbnails([trained.items[i].path for i in nearest])
     for column, i, picture in zip(st.columns(NEIGHBOURS), nearest, pictures, strict=False):
         if not isinstance(picture, ImageError):
-            column.image(picture, caption=f"{plain(trained.items[i].label)}, {alike[i]:.2f}", width="stretch")
+            neighbour = trained.items[i]
+            told = f"{plain(neighbour.label)}, {alike[i]:.2f}; {plain(neighbour.licence)}"
+            column.image(picture, caption=told, width="stretch")
