@@ -1,25 +1,42 @@
-"""The report of an evaluation that a person takes away: one HTML file that needs nothing else."""
+"""The reports of an evaluation that a person takes away: HTML files that need nothing else.
+
+They hold no patient's key and no file name: a file's name may tell who it is of.
+"""
 
 import base64
 import html
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from csv import writer
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from covid_cnn import curves, evaluation, figures, subgroups
+from covid_cnn import assessment, curves, evaluation, figures, imaging, subgroups
+from covid_cnn.assessment import Answers
 from covid_cnn.bundle import Bundle
+from covid_cnn.errors import CovidCnnError
 from covid_cnn.questions import Verdicts
 from covid_cnn.report import NOTICE
+from covid_cnn.subgroups import Shares
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CURVES = ("roc", "precision_recall")  # the figures that need images of both kinds
+ERRORS = 12  # that a report shows, the worst
+ERROR_SIZE = 320  # pixels, longest side of an error's picture
+# The figures of an evaluation and their titles. Not every evaluation has each: see `drawn`.
+TITLES = {
+    "confusion": "Confusion matrix",
+    "classes": "Confusion of all classes",
+    "roc": "ROC",
+    "precision_recall": "Precision and recall",
+    "calibration": "Calibration",
+    "subgroups": "Subgroups",
+}
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #12262b }
 .notice { background: #fff4e0; border-left: 4px solid #8a4b00; padding: .6rem 1rem; font-weight: 600 }
@@ -28,19 +45,60 @@ td, th { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px so
 caption { text-align: left; font-weight: 600 }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem }
 .figures img { max-width: 30rem; width: 100% }
+.error { border-top: 1px solid #d0d4d9; padding: .6rem 0; break-inside: avoid }
+.error p { margin: 0 0 .4rem }
+.error img { width: 20rem; max-width: 48% }
 """
 
 
-def drawings(asked: Verdicts, report: dict) -> dict[str, "Figure"]:
-    """The figures of an evaluation by their names; without curves where all images are of one kind."""
+class Confusion(NamedTuple):
+    """Counts of images by true class (rows) and answer, int ``[K, K]``, and the K classes."""
+
+    counts: np.ndarray
+    classes: list[str]
+
+
+def confusion(bundle: Bundle, answers: Answers) -> Confusion | None:
+    """The images of known classes by the model's own decision; None where a question tells as much, or of no image."""
+    known = answers.of(answers.labels != assessment.FOREIGN)
+    if len(bundle.classes) < 3 or not known.items:
+        return None
+    counts = np.zeros((len(bundle.classes),) * 2, int)
+    np.add.at(counts, (known.labels, known.predicted), 1)
+    return Confusion(counts, list(bundle.classes))
+
+
+def drawn(asked: Verdicts, classes: Confusion | None = None) -> list[str]:
+    """Which of the figures an evaluation has, by their names.
+
+    Curves need images of both kinds, and subgroups metadata that part the images.
+    """
+    both = bool(asked.labels.any() and not asked.labels.all())
+    there = {
+        "classes": classes is not None,
+        "roc": both,
+        "precision_recall": both,
+        "subgroups": bool(subgroups.subgroups(asked)),
+    }
+    return [name for name in TITLES if there.get(name, True)]
+
+
+def drawing(name: str, asked: Verdicts, report: dict, classes: Confusion | None = None) -> "Figure":
+    """One of the figures that an evaluation has."""
     labels, scores, patients = asked.labels, asked.scores, asked.patients
-    drawn = {"confusion": figures.confusion_matrix(report["confusion"], report["classes"])}
-    if (roc := curves.roc(labels, scores, patients)) is not None:
-        drawn["roc"] = figures.curve(roc, "roc", asked.threshold, "ROC")
-    if (told := curves.precision_recall(labels, scores, patients)) is not None:
-        drawn["precision_recall"] = figures.curve(told, "precision_recall", asked.threshold, "Precision and recall")
-    bins = evaluation.reliability(labels.astype(int), np.stack([1 - scores, scores], axis=1))
-    return drawn | {"calibration": figures.calibration_diagram(bins)}
+    if name == "confusion":
+        return figures.confusion_matrix(report["confusion"], report["classes"])
+    if name == "classes":
+        assert classes
+        return figures.confusion_matrix(*classes)
+    if name == "subgroups":
+        return figures.shares(subgroups.subgroups(asked))
+    if name == "calibration":
+        bins = evaluation.reliability(labels.astype(int), np.stack([1 - scores, scores], axis=1))
+        return figures.calibration_diagram(bins)
+    curve = (curves.roc if name == "roc" else curves.precision_recall)(labels, scores, patients)
+    assert curve  # there are images of both kinds
+    return figures.curve(curve, name, asked.threshold, TITLES[name])
 
 
 def metrics(report: dict) -> list[Sequence[str]]:
@@ -89,14 +147,16 @@ def page(
     asked: Verdicts,
     report: dict,
     version: str,
+    classes: Confusion | None = None,
 ) -> bytes:
-    """The report as the bytes of an HTML file.
+    """The report as the bytes of an HTML file, with its worst errors and where the model looked at them.
 
     Parameters
     ----------
     place : the dataset and its split, in words.
     asked, report : verdicts and what `questions.report` tells of them.
     version : of this package.
+    classes : the confusion of all classes, where there are more than two.
     """
     facts = [
         f"Model {bundle.name} (SHA-256 {bundle.info['sha256']}) on {place}.",
@@ -105,19 +165,94 @@ def page(
         "Proportions carry Wilson's intervals; the other metrics are bootstrapped over patients.",
         *report["notes"],
     ]
-    pictures = "".join(
-        f'<img alt="{name}" src="data:image/svg+xml;base64,{base64.b64encode(figures.encoded(drawn, "svg")).decode()}">'
-        for name, drawn in drawings(asked, report).items()
-    )
+    pictures = {TITLES[name]: drawing(name, asked, report, classes) for name in drawn(asked, classes)}
     tables: dict[str, list[Sequence[object]]] = {"Metrics": [*metrics(report)], "Subgroups": groups(asked)}
-    told = "".join(_table(title, rows) for title, rows in tables.items() if len(rows) > 1)
+    return _document(f"Evaluation of {bundle.name}", facts, pictures, tables, version, _errors(bundle, asked))
+
+
+def comparison_page(
+    models: Mapping[str, str],
+    lines: Sequence[Shares],
+    tables: Mapping[str, Sequence[Sequence[object]]],
+    notes: Sequence[str],
+    version: str,
+) -> bytes:
+    """The report of several models or several places, as the bytes of an HTML file.
+
+    Parameters
+    ----------
+    models : the SHA-256 of each by its name.
+    lines : what each model does on each place.
+    tables : by their titles, the head of each first.
+    notes : what else a reader must know, a sentence each.
+    """
+    facts = [f"Model {name} (SHA-256 {digest})." for name, digest in models.items()]
+    pictures = {"Sensitivity and specificity, at home and away": figures.shares(lines)}
+    return _document("Home and away", [*facts, *notes], pictures, tables, version)
+
+
+def _document(
+    title: str,
+    facts: Sequence[str],
+    pictures: Mapping[str, "Figure"],
+    tables: Mapping[str, Sequence[Sequence[object]]],
+    version: str,
+    more: str = "",
+) -> bytes:
+    images = "".join(
+        f'<img alt="{html.escape(name)}" src="{_address(figures.encoded(figure, "svg"), "svg+xml")}">'
+        for name, figure in pictures.items()
+    )
+    told = "".join(_table(name, rows) for name, rows in tables.items() if len(rows) > 1)
     words = "".join(f"<p>{html.escape(fact)}</p>" for fact in facts)
     time = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>Evaluation of {html.escape(bundle.name)}</title>"
-        f"<style>{STYLE}</style><h1>Evaluation of {html.escape(bundle.name)}</h1><p class=notice>{NOTICE}</p>{words}"
-        f"<div class=figures>{pictures}</div>{told}<p>Covid CNN {html.escape(version)}, {time}</p></html>"
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
+        f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><p class=notice>{NOTICE}</p>{words}"
+        f"<div class=figures>{images}</div>{told}{more}<p>Covid CNN {html.escape(version)}, {time}</p></html>"
     ).encode()
+
+
+def _errors(bundle: Bundle, asked: Verdicts) -> str:
+    """The worst errors, each beside its heatmap."""
+    wrong = asked.worst()
+    if not len(wrong):
+        return ""
+    first = f"The {ERRORS} worst of {len(wrong)}" if len(wrong) > ERRORS else f"All {len(wrong)}, the worst first"
+    shown = "".join(_error(bundle, asked, int(i)) for i in wrong[:ERRORS])
+    return f"<h2>Errors</h2><p>{first}: the image, and on it what speaks for the model's answer (Grad-CAM).</p>{shown}"
+
+
+def _error(bundle: Bundle, asked: Verdicts, i: int) -> str:
+    item = asked.items[i]
+    said = asked.no if asked.labels[i] else asked.yes
+    told = (
+        f"{item.label}, called {said}: probability of {asked.yes} {asked.scores[i]:.3f}"
+        + (", flagged as unlike the training images" if asked.flagged[i] else "")
+        + f". Source: {item.source}. Licence: {item.licence}."
+    )
+    try:
+        pixels = imaging.read(item.path).pixels
+        answer = bundle.predict(pixels)
+    except CovidCnnError as error:
+        return f"<div class=error><p>{html.escape(told)} {html.escape(str(error))}</p></div>"
+    small = figures.fit_within(pixels, ERROR_SIZE)
+    overlay = figures.overlay(small, answer.heatmaps[..., answer.classes.index(answer.label)])
+    pictures = "".join(
+        f'<img alt="{name}" src="{_address(_jpeg(picture), "jpeg")}"> '
+        for name, picture in (("X-ray", np.rint(255 * small).astype(np.uint8)), ("Heatmap", overlay))
+    )
+    return f"<div class=error><p>{html.escape(told)}</p>{pictures}</div>"
+
+
+def _jpeg(picture: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def _address(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _table(title: str, rows: Sequence[Sequence[object]]) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from covid_cnn.curves import Curve
+    from covid_cnn.subgroups import Shares
 
 # 256 RGB bytes of each of matplotlib's maps, so that a prediction need not wait for matplotlib. All but Jet are
 # perceptually uniform and read alike by colour-blind eyes; Jet is there because many papers use it.
@@ -182,6 +183,47 @@ def calibration_diagram(bins: Sequence[dict]) -> Figure:
     axes.set(xlim=(0, 1.03), ylim=(-0.06, 1.03))
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")
+    return figure
+
+
+def shares(lines: Sequence[Shares], title: str = "") -> Figure:
+    """Sensitivity and specificity as dots with their 95 % intervals, and how many images stand behind each.
+
+    Parameters
+    ----------
+    lines : a row each, from the top; where an interval is None, nobody could tell it, and there is no dot.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    figure = Figure(figsize=(9, 1.6 + 0.5 * len(lines)), facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    told = (
+        ("Sensitivity", "#0072B2", "o", -0.16, [line.sensitivity for line in lines]),
+        ("Specificity", "#D55E00", "s", 0.16, [line.specificity for line in lines]),
+    )
+    for name, colour, marker, apart, intervals in told:
+        known = [(row + apart, one) for row, one in enumerate(intervals) if one]
+        axes.errorbar(
+            [one.value for _, one in known],
+            [row for row, _ in known],
+            xerr=([one.value - one.low for _, one in known], [one.high - one.value for _, one in known]),
+            fmt=marker,
+            color=colour,
+            capsize=3,
+            label=name,
+        )
+        for row, one in known:
+            place = axes.get_yaxis_transform()  # beside the axes, at the height of the dot
+            axes.text(1.01, row, f"n = {one.n}", transform=place, va="center", fontsize=7, color=colour)
+    axes.set_yticks(range(len(lines)), [line.name for line in lines])
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)  # a folder's name may hold dollar signs
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(lines) - 0.5, -0.5), xlabel="Share that is called right")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.grid(alpha=0.3)
+    axes.set_title(title, parse_math=False)
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
     return figure
 
 

@@ -13,9 +13,10 @@ from covid_cnn import assessment, cli, datasets, evaluation_report, questions, s
 from covid_cnn.app import working
 from covid_cnn.bundle import Bundle
 from covid_cnn.errors import DatasetError
-from covid_cnn.evaluation import rows
+from covid_cnn.evaluation import rows, wilson
 from covid_cnn.report import NOTICE
 from covid_cnn.store import Store
+from covid_cnn.subgroups import Shares
 
 
 @pytest.fixture
@@ -113,6 +114,22 @@ def test_one_model_at_home_and_away(with_model):
     paired = differences[differences["What"] == "drawn, test: tiny - twin"]
     assert paired["Metric"].tolist() == ["Accuracy", "Sensitivity", "Specificity", "AUROC"]
     assert all(told.startswith("+0.000") and "p = 1.000" in told for told in paired["Difference"])
+    assert [button.label for button in app.get("download_button")] == [
+        "Report (HTML)",
+        "These tables (CSV)",
+        "Figure (PNG)",
+        "Figure (SVG)",
+    ]
+
+
+def test_the_report_of_home_and_away_stands_alone():
+    wide, none = wilson(3, 4), None
+    lines = [Shares("<b>a</b> on $x$", 4, 4, wide, none), Shares("b on y", 9, 8, wilson(0, 5), wilson(4, 4))]
+    tables = {"Models": [("Model", "Images"), *((line.name, line.images) for line in lines)]}
+    page = evaluation_report.comparison_page({"a": "0f"}, lines, tables, ["A <note>."], "0").decode()
+    assert NOTICE in page and "&lt;b&gt;a" in page and "<b>a" not in page and "A &lt;note&gt;." in page
+    assert page.count("data:image/svg+xml;base64,") == 1 and "SHA-256 0f" in page
+    assert "http" not in page.split("<p class=notice>")[1]
 
 
 def test_the_report_stands_alone_and_escapes_names(with_model):
@@ -122,3 +139,34 @@ def test_the_report_stands_alone_and_escapes_names(with_model):
     assert NOTICE in page and "&lt;b&gt;drawn" in page and "<b>drawn" not in page
     assert page.count("data:image/svg+xml;base64,") == 4
     assert "http" not in page.split("<p class=notice>")[1]
+
+
+def test_the_report_shows_the_worst_errors_and_names_no_file(with_model, monkeypatch):
+    model, items = Bundle(with_model / "models" / "tiny"), datasets.open("drawn").subset("test")
+    answers = assessment.ask_all(model, items)
+    surely_wrong = questions.verdicts(model, answers, questions.ILL, threshold=0.0)  # all healthy are false alarms
+    monkeypatch.setattr(evaluation_report, "ERRORS", 3)
+    page = evaluation_report.page(model, "drawn", surely_wrong, questions.report(surely_wrong), "0").decode()
+    wrong = len(surely_wrong.worst())
+    assert wrong > 3 and f"The 3 worst of {wrong}" in page
+    assert page.count("data:image/jpeg;base64,") == 2 * 3
+    assert page.count("NORMAL, called ill") == 3 and "Licence: none needed" in page
+    assert not any(item.path.name in page or item.patient in page for item in items)
+    right = questions.verdicts(model, answers, questions.ILL, threshold=0.0).of(surely_wrong.labels)
+    assert "Errors" not in evaluation_report.page(model, "drawn", right, questions.report(right), "0").decode()
+
+
+def test_the_figures_are_those_that_the_images_can_tell(with_model):
+    model, items = Bundle(with_model / "models" / "tiny"), datasets.open("drawn").subset("test")
+    answers = assessment.ask_all(model, items)
+    asked = questions.verdicts(model, answers, questions.ILL)
+    assert evaluation_report.confusion(model, answers) is None, "two classes are one question"
+    assert evaluation_report.drawn(asked) == ["confusion", "roc", "precision_recall", "calibration"]
+    healthy = asked.of(~asked.labels)
+    assert evaluation_report.drawn(healthy) == ["confusion", "calibration"]
+    model.classes = ["NORMAL", "PNEUMONIA", "other"]
+    told = evaluation_report.confusion(model, answers)
+    assert told is not None and told.counts.shape == (3, 3) and told.counts.sum() == len(items)
+    assert "classes" in evaluation_report.drawn(asked, told)
+    for name in evaluation_report.drawn(asked, told):
+        assert evaluation_report.drawing(name, asked, questions.report(asked), told).axes

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from covid_cnn import evaluation, figures
+from covid_cnn.evaluation import wilson
+from covid_cnn.subgroups import Shares
 
 
 def rendered(figure) -> Image.Image:
@@ -129,3 +131,20 @@ def test_importing_figures_and_report_does_not_load_matplotlib_or_scipy():
 def test_the_colour_maps_are_matplotlibs(colour_map):
     theirs = matplotlib.colormaps[colour_map.lower()](np.arange(256))[:, :3]
     np.testing.assert_allclose(figures.COLOUR_MAPS[colour_map], 255 * theirs, atol=0.5)
+
+
+def test_shares_stand_where_they_are_with_their_intervals_and_counts():
+    lines = [
+        Shares("home", 60, 50, wilson(20, 20), wilson(36, 40)),
+        Shares("away, $x$ of", 500, 500, None, wilson(20, 500)),
+    ]
+    figure = figures.shares(lines)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["home", "away, $x$ of"]
+    sensitivity, specificity = (container.lines[0] for container in axes.containers)
+    assert sensitivity.get_xdata().tolist() == [1.0]
+    assert specificity.get_xdata().tolist() == [0.9, 0.04]
+    ends = axes.containers[1].lines[2][0].get_segments()[1][:, 0]
+    assert ends.tolist() == pytest.approx([wilson(20, 500).low, wilson(20, 500).high])
+    assert {text.get_text() for text in axes.texts} == {"n = 20", "n = 40", "n = 500"}
+    assert rendered(figure).size[0] > 400

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -10,12 +10,10 @@ from covid_cnn import __version__, evaluation_report, figures
 from covid_cnn.app.evaluate_asking import Asked
 from covid_cnn.questions import Verdicts
 
-TITLES = {
-    "confusion": "Confusion matrix",
-    "calibration": "Calibration",
-    "roc": "ROC",
-    "precision_recall": "Precision and recall",
-}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KINDS = {"png": "image/png", "svg": "image/svg+xml"}  # of figures
 
 
 def show(asked: Asked, verdicts: Verdicts, report: dict[str, Any], question: str) -> None:
@@ -23,13 +21,9 @@ def show(asked: Asked, verdicts: Verdicts, report: dict[str, Any], question: str
     split = asked.place.split or "all"
     name, place = f"{asked.model.name}_{asked.place.dataset.name}_{split}", asked.place.name
 
-    def save(label: str, make: Callable[[], bytes], file: str, mime: str) -> None:
-        st.download_button(
-            label, make, file, mime, icon=":material/download:", on_click="ignore", key=f"evaluate {label}"
-        )
-
+    all_classes = evaluation_report.confusion(asked.model, asked.answers)
     with st.container(horizontal=True):
-        make = partial(evaluation_report.page, asked.model, place, verdicts, report, __version__)
+        make = partial(evaluation_report.page, asked.model, place, verdicts, report, __version__, all_classes)
         save("The report (HTML)", make, f"{name}.html", "text/html")
         for label, table, file in (
             ("Metrics (CSV)", partial(evaluation_report.numbers, report), "metrics"),
@@ -37,12 +31,15 @@ def show(asked: Asked, verdicts: Verdicts, report: dict[str, Any], question: str
             ("Every answer (CSV)", partial(evaluation_report.answers, verdicts, asked.place.dataset.root), "answers"),
         ):
             save(label, partial(_csv, table), f"{name}_{file}.csv", "text/csv")
-    both = verdicts.labels.any() and not verdicts.labels.all()
-    for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
+    st.caption(
+        f"The report shows the {evaluation_report.ERRORS} worst errors with their heatmaps. It holds no name of a file "
+        "and no patient's key; the table of every answer names the files."
+    )
+    for kind in KINDS:
         with st.container(horizontal=True):
-            for figure in [name for name in TITLES if both or name not in evaluation_report.CURVES]:
-                make = partial(_drawn, verdicts, report, figure, kind)
-                save(f"{TITLES[figure]} ({kind.upper()})", make, f"{name}_{figure}.{kind}", mime)
+            for figure in evaluation_report.drawn(verdicts, all_classes):
+                draw = partial(evaluation_report.drawing, figure, verdicts, report, all_classes)
+                save_figure(evaluation_report.TITLES[figure], draw, f"{name}_{figure}", kind)
     st.caption("The same figures on the command line:")
     unseen = " --unseen" if asked.place.unseen else ""
     command = f"python -m covid_cnn evaluate --data {asked.place.dataset.name} --split {split}{unseen}"
@@ -55,5 +52,11 @@ def _csv(table: Callable[[], Iterable[Sequence[object]]]) -> bytes:
     return evaluation_report.csv(table())
 
 
-def _drawn(verdicts: Verdicts, report: dict[str, Any], figure: str, kind: str) -> bytes:
-    return figures.encoded(evaluation_report.drawings(verdicts, report)[figure], kind)
+def save(label: str, make: Callable[[], bytes], file: str, mime: str) -> None:
+    """A button for a file, which is made when it is pressed."""
+    st.download_button(label, make, file, mime, icon=":material/download:", on_click="ignore", key=f"evaluate {label}")
+
+
+def save_figure(title: str, draw: Callable[[], "Figure"], file: str, kind: str) -> None:
+    """A button for a figure as a file of one of `KINDS`."""
+    save(f"{title} ({kind.upper()})", lambda: figures.encoded(draw(), kind), f"{file}.{kind}", KINDS[kind])

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from covid_cnn import assessment, evaluation, evaluation_report, figures, glossary, questions
+from covid_cnn import evaluation, evaluation_report, figures, glossary, questions
 from covid_cnn.app import shared
 from covid_cnn.app.evaluate_asking import Asked
 from covid_cnn.evaluation import Interval
@@ -34,12 +34,9 @@ def show(asked: Asked, report: dict[str, Any], verdicts: Verdicts) -> None:
             for name in glossary.FIGURES:
                 shared.term(name)
     with pictures:
-        known = asked.answers.of(asked.answers.labels != assessment.FOREIGN)
-        if len(asked.model.classes) > 2 and known.items:
-            counts = np.zeros((len(asked.model.classes),) * 2, int)
-            np.add.at(counts, (known.labels, known.predicted), 1)
+        if all_classes := evaluation_report.confusion(asked.model, asked.answers):
             st.caption("All classes, by the model's own decision")
-            st.pyplot(figures.confusion_matrix(counts, asked.model.classes), width="content")
+            st.pyplot(figures.confusion_matrix(*all_classes), width="content")
         bins = evaluation.reliability(
             verdicts.labels.astype(int), np.stack([1 - verdicts.scores, verdicts.scores], axis=1)
         )

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from covid_cnn import evaluation, evaluation_report, home_and_away, questions, subgroups
-from covid_cnn.app import evaluate_asking, evaluate_groups, shared
+from covid_cnn import __version__, evaluation, evaluation_report, figures, home_and_away, questions, subgroups
+from covid_cnn.app import evaluate_asking, evaluate_export, evaluate_groups, shared
 from covid_cnn.app.evaluate_asking import Asked, Place, places
 from covid_cnn.app.shared import plain
 from covid_cnn.bundle import Bundle
@@ -16,9 +16,14 @@ from covid_cnn.datasets import Dataset
 from covid_cnn.errors import CovidCnnError
 from covid_cnn.evaluation import Interval
 from covid_cnn.questions import ILL, Verdicts
+from covid_cnn.subgroups import Shares
 
 MODELS = 3  # that are chosen to begin with
 DIFFERENCES = ("What", "Metric", "Difference", "Method")
+CAUTION = (
+    "McNemar's and DeLong's p-values take the images for independent; where patients have several, trust the "
+    "bootstrapped intervals more. With many comparisons some differ by chance."
+)
 
 
 def show(models: Mapping[str, dict[str, Any]], found: list[Dataset]) -> None:
@@ -87,33 +92,45 @@ def _asked(model: Bundle, place: Place) -> Asked | None:
 def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
     """The chart, the tables, and their download."""
     asked = {key: questions.verdicts(one.model, one.answers, ILL) for key, one in told.items()}
-    for (name, where), one in told.items():
-        known = evaluate_asking.known(one.model, one.place)
-        if known:
-            st.caption(f":material/info: {plain(name)} has learned from all {len(known)} images of {plain(where)}.")
+    notes = [
+        f"{name} has learned from all {len(known)} images of {where}."
+        for (name, where), one in told.items()
+        if (known := evaluate_asking.known(one.model, one.place))
+    ]
+    for note in notes:
+        st.caption(f":material/info: {plain(note)}")
     lines = [subgroups.shares(f"{name} on {where}", verdicts) for (name, where), verdicts in asked.items()]
     evaluate_groups.dots(lines)
     table: list[Sequence[object]] = [("Model and images", *subgroups.COLUMNS, "AUROC")]
     for line, verdicts, one in zip(lines, asked.values(), told.values(), strict=True):
         table.append((*line.cells(), str(_auroc(verdicts, one.key) or "")))
     st.dataframe(pd.DataFrame(table[1:], columns=[*map(str, table[0])]), hide_index=True)
+    tables = {"Models and images": table}
     differences = [*home_and_away.rivals(asked), *home_and_away.abroad(asked)]
     if differences:
         st.markdown("##### Differences")
         st.dataframe(pd.DataFrame(differences, columns=[*DIFFERENCES]), hide_index=True)
-        st.caption(
-            "McNemar's and DeLong's p-values take the images for independent; where patients have several, trust the "
-            "bootstrapped intervals more. With many comparisons some differ by chance."
-        )
-        table += [DIFFERENCES, *differences]
-    st.download_button(
-        "These tables (CSV)",
-        partial(evaluation_report.csv, table),
-        "home_and_away.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+        st.caption(CAUTION)
+        tables["Differences"] = [DIFFERENCES, *differences]
+        notes.append(CAUTION)
+    _downloads({one.model.name: one.model.info["sha256"] for one in told.values()}, lines, tables, notes)
+
+
+def _downloads(
+    models: Mapping[str, str],
+    lines: Sequence[Shares],
+    tables: Mapping[str, list[Sequence[object]]],
+    notes: Sequence[str],
+) -> None:
+    """The report, the tables and the figure."""
+    with st.container(horizontal=True):
+        make = partial(evaluation_report.comparison_page, models, lines, tables, notes, __version__)
+        evaluate_export.save("Report (HTML)", make, "home_and_away.html", "text/html")
+        rows = [row for table in tables.values() for row in table]
+        save_csv = partial(evaluation_report.csv, rows)
+        evaluate_export.save("These tables (CSV)", save_csv, "home_and_away.csv", "text/csv")
+        for kind in evaluate_export.KINDS:
+            evaluate_export.save_figure("Figure", partial(figures.shares, lines), "home_and_away", kind)
 
 
 @st.cache_data(max_entries=64, show_spinner="Resampling patients")
