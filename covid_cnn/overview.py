@@ -1,7 +1,9 @@
 """A dataset as a whole: what its classes look like on average, and how they differ where no disease is."""
 
 import io
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -11,13 +13,22 @@ from covid_cnn.datasets import Dataset
 from covid_cnn.errors import ImageError
 
 MEAN_SIZE = 160  # pixels
+FEW = 30  # images of a mean below which single images still show in it
+BINS = 24  # of a distribution
 AT_ONCE = 64  # images
 RED, BLUE = np.array((213, 94, 0)), np.array((0, 114, 178))  # Okabe and Ito's, which colour-blind eyes tell apart
 
 
+class Mean(NamedTuple):
+    """The mean of some images, float32 ``[H, W]``, 0..1, and of how many."""
+
+    pixels: np.ndarray
+    images: int
+
+
 def mean_images(
     dataset: Dataset, progress: Callable[[float, str], None] | None = None, size: int = MEAN_SIZE
-) -> dict[str, np.ndarray]:
+) -> dict[str, Mean]:
     """The mean of the images of each class, each image stretched to a square first, as a network is given it.
 
     What is sharp in a mean is at one place in most of its images, as letters and frames are: anatomy blurs.
@@ -30,7 +41,7 @@ def mean_images(
 
     Returns
     -------
-    By class, in the order of `dataset.classes`: float32 ``[size, size]``, 0..1. The difference of two lies in -1..1.
+    By class, in the order of `dataset.classes`: the mean, ``[size, size]``, and the number of images behind it.
     """
     sums = {label: np.zeros((size, size)) for label in dataset.classes}
     counts = dict.fromkeys(dataset.classes, 0)
@@ -43,17 +54,78 @@ def mean_images(
         if progress:
             done = first + len(items)
             progress(done / len(dataset.items), f"Read {done} of {len(dataset.items)} images")
-    return {label: (total / (255 * counts[label])).astype(np.float32) for label, total in sums.items() if counts[label]}
+    return {
+        label: Mean((total / (255 * counts[label])).astype(np.float32), counts[label])
+        for label, total in sums.items()
+        if counts[label]
+    }
 
 
-def difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Two mean images, float ``[H, W]``, as a picture of where they differ: uint8 ``[H, W, 3]``.
+def difference(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
+    """Two mean images, float ``[H, W]``, as a picture of where they differ, uint8 ``[H, W, 3]``, and its scale.
 
-    White where they are equal, red where `one` is brighter and blue where `other` is, full where they differ most.
+    White where they are equal, red where `one` is brighter and blue where `other` is, full where they differ most: by
+    the scale, 0..1, where 1 is black against white.
     """
-    share = (one - other) / max(float(np.abs(one - other).max()), 1e-6)
+    most = float(np.abs(one - other).max())
+    share = (one - other) / max(most, 1e-6)
     towards = np.where(share[..., None] > 0, RED, BLUE)
-    return np.rint(255 + (towards - 255) * np.abs(share[..., None])).astype(np.uint8)
+    return np.rint(255 + (towards - 255) * np.abs(share[..., None])).astype(np.uint8), most
+
+
+def scale(most: float) -> str:
+    """What the colours of a `difference` mean, in a sentence."""
+    return f"Full colour is a difference of {most:.2f}, where black against white is 1."
+
+
+def few(means: Mapping[str, Mean]) -> str:
+    """A warning of the means that rest on too few images; empty where there are none."""
+    names = [f"{label} ({mean.images})" for label, mean in means.items() if mean.images < FEW]
+    if not names:
+        return ""
+    return (
+        f"Few images of {', '.join(names)}: a mean of fewer than {FEW} still shows single images, and so does a "
+        "difference from it."
+    )
+
+
+def distribution(values: Mapping[str, np.ndarray]) -> list[tuple[str, float, float]]:
+    """How a measure of the images of each class is distributed, in bins that all classes share.
+
+    Parameters
+    ----------
+    values : of N images, float ``[N]``, by class.
+
+    Returns
+    -------
+    For each class and bin: the class, the middle of the bin, and the share of the class's images in it. The bins reach
+    over all values, with an empty one on either side.
+    """
+    every = np.concatenate(list(values.values()))
+    low, high = float(every.min()), float(every.max())
+    width = max((high - low) / BINS, 1e-6 * max(1.0, abs(high)))
+    edges = low + width * np.arange(-1, BINS + 2)
+    middles = (edges[:-1] + edges[1:]) / 2
+    found = []
+    for label, own in values.items():
+        places = np.clip(((own - low) / width).astype(int), 0, BINS - 1) + 1
+        shares = np.bincount(places, minlength=len(middles)) / len(own)
+        found += [(label, float(x), float(share)) for x, share in zip(middles, shares, strict=True)]
+    return found
+
+
+def told_by_source(dataset: Dataset) -> float:
+    """How much of the class the source of an image gives away: 0, nothing, to 1, all.
+
+    That is Goodman and Kruskal's lambda (1954): of the errors of who always says the commonest class, the share that
+    is gone once the source is known.
+    """
+    by_source: dict[str, Counter[str]] = defaultdict(Counter)
+    for item in dataset.items:
+        by_source[item.source][item.label] += 1
+    total, most = len(dataset.items), max(Counter(item.label for item in dataset.items).values())
+    right = sum(max(counts.values()) for counts in by_source.values())
+    return (right - most) / (total - most) if total > most else 0.0
 
 
 def _square(small: bytes, size: int) -> np.ndarray:

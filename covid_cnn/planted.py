@@ -3,12 +3,15 @@
 For the guided tour, where no real dataset is at hand, and for stamping letters on images that are.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 
-from covid_cnn import imaging, synthetic
+from covid_cnn import datasets, imaging, synthetic
+from covid_cnn.datasets import Dataset
 from covid_cnn.reading import ahead
 from covid_cnn.what_if import stamp
 
@@ -16,6 +19,10 @@ SIZE = 160  # pixels of a drawn image
 THUMBNAIL = (16, 16)  # all that the classifier is shown
 PLACE = (0.02, 0.0)  # left and top of the planted letter, as shares of the image
 HEIGHT = 0.18
+# Where letters are tried and how large: the side markers of radiographs, along the upper and the lower border.
+MARKERS = ("R", "L")
+SIZES = (0.1, HEIGHT, 0.25)
+PLACES = (PLACE, *((left, top) for top in (0.02, 0.75) for left in (0.02, 0.25, 0.6, 0.82)))
 
 
 @dataclass(frozen=True)
@@ -54,18 +61,26 @@ def hospital(
     return Hospital(np.stack(images), np.arange(count) % 2 == 1)
 
 
+def write(folder: Path, hospitals: Mapping[str, Hospital]) -> Dataset:
+    """Write what hospitals drew as a dataset, SPLIT/CLASS/synthetic_*.png, for an audit; ``hospitals`` by split."""
+    for split, drawn in hospitals.items():
+        for n, (pixels, ill) in enumerate(zip(drawn.images, drawn.ill, strict=True)):
+            path = folder / split / ("ill" if ill else "healthy") / f"{datasets.SYNTHETIC}{split}_{n:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            synthetic.write_png(path, pixels)
+    return datasets.open(folder)
+
+
 def flips(
     score: Callable[[np.ndarray], float],
     images: Sequence[np.ndarray],
-    texts: Sequence[str] = ("R", "L", "PORTABLE"),
 ) -> Iterator[tuple[int, np.ndarray, str, float, float]]:
-    """Stamp letters into the corners of images, to see whether an answer turns.
+    """Stamp each of ``MARKERS`` on images, at all ``PLACES`` and in all ``SIZES``, to see whether an answer turns.
 
     Parameters
     ----------
     score : the probability of the answer that is looked at
     images : each float32 ``[H, W]``, 0..1
-    texts : what is stamped
 
     Yields
     ------
@@ -74,11 +89,9 @@ def flips(
     """
     for i, pixels in enumerate(images):
         before = score(pixels)
-        for text in texts:
-            for size in (0.1, HEIGHT):
-                for left, top in (PLACE, (0.8 - 0.04 * len(text), 0.02), (0.03, 0.8)):
-                    stamped = stamp(pixels, left, top, size, text)
-                    yield i, stamped, text, before, score(stamped)
+        for text, size, (left, top) in product(MARKERS, SIZES, PLACES):
+            stamped = stamp(pixels, left, top, size, text)
+            yield i, stamped, text, before, score(stamped)
 
 
 class ThumbnailClassifier:

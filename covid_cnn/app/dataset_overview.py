@@ -14,12 +14,16 @@ from covid_cnn.app.shared import plain
 from covid_cnn.datasets import Dataset
 from covid_cnn.jobs import Progress
 from covid_cnn.looks import Look
+from covid_cnn.overview import Mean
 
 if TYPE_CHECKING:
     import altair
 
 SPLIT_COLOURS = {"train": "#14a098", "val": "#f2a541", "test": "#7b6fd0", "": "#14a098"}  # seen on white and on black
-MEAN = 240  # pixels
+MEAN, CHART = 240, 340  # pixels
+DRAWN = 4  # classes whose distributions are drawn, those with the most images: more lines cannot be told apart
+LINES = ["#2e8fd6", "#d98e04", "#c86f9f", "#14a078"]  # Okabe and Ito's, as those of the map
+MEASURES = (("Width, px", 0), ("Height, px", 0), ("Width : height", 2), ("Brightness", 2), ("Contrast", 2))  # digits
 
 
 def show(dataset: Dataset) -> None:
@@ -54,7 +58,7 @@ def _pixels(dataset: Dataset) -> None:
     found = working.result(key, lambda tell: _looked(dataset, tell), "Look at all images")
     if found is None:
         return
-    means, facts = found
+    means, facts, distributions = found
     st.caption(
         "The mean of all images of a class, each stretched to a square. What stays sharp is at one place in most of "
         "them: letters, frames, the crop. Anatomy blurs."
@@ -62,15 +66,44 @@ def _pixels(dataset: Dataset) -> None:
     with st.container(horizontal=True):
         for label, mean in means.items():
             with st.container(width=MEAN, gap="xsmall"):
-                st.image(imaging.to_png(mean), width="stretch", alt=f"Mean of {label}")
-                st.caption(f"Mean of {plain(label)}")
+                st.image(imaging.to_png(mean.pixels), width="stretch", alt=f"Mean of {label}")
+                st.caption(f"Mean of {plain(label)}, n = {mean.images}")
         if len(means) > 1:
             _difference(means)
+    if few := overview.few(means):
+        st.warning(plain(few), icon=":material/warning:")
+    st.markdown("##### Sizes, brightness and contrast by class")
+    _distributions(distributions)
+    if len(means) > DRAWN:
+        st.caption(f"Drawn are the {DRAWN} classes with the most images; the table has all.")
     st.dataframe(facts, hide_index=True)
     st.caption("Medians and, in brackets, the middle half of the images. Brightness and contrast run from 0 to 1.")
 
 
-def _difference(means: dict[str, np.ndarray]) -> None:
+def _distributions(told: dict[str, list[tuple[str, float, float]]]) -> None:
+    """A small chart of each measure: where the lines lie apart, the measure alone tells the classes."""
+    import altair as alt  # here, as it takes a while, and every page would wait for it
+
+    with st.container(horizontal=True):
+        for measure, rows in told.items():
+            frame = pd.DataFrame(rows, columns=["Class", "Value", "Share"])
+            scale = alt.Scale(domain=list(dict.fromkeys(frame["Class"])), range=LINES)
+            chart = (
+                alt.Chart(frame)
+                .mark_line(interpolate="step", strokeWidth=2)
+                .encode(
+                    x=alt.X("Value:Q", title=measure, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
+                    y=alt.Y("Share:Q", title="Of the class", axis=alt.Axis(format=".0%", tickCount=4)),
+                    color=alt.Color("Class:N", scale=scale, legend=alt.Legend(orient="top", title=None, columns=2)),
+                    tooltip=["Class", alt.Tooltip("Value:Q", format=".3~r"), alt.Tooltip("Share:Q", format=".1%")],
+                )
+                .properties(height=230)
+            )
+            with st.container(width=CHART):
+                st.altair_chart(chart)
+
+
+def _difference(means: dict[str, Mean]) -> None:
     """The mean of one class less that of another, which the person chooses where there are more than two."""
     one, other = list(means)[:2]
     with st.container(width=MEAN, gap="xsmall"):
@@ -79,29 +112,40 @@ def _difference(means: dict[str, np.ndarray]) -> None:
         if len(means) > 2:
             one = st.selectbox("Mean of", list(means), key="dataset_one")
             other = st.selectbox("less that of", [name for name in means if name != one], key="dataset_other")
-        chosen.image(overview.difference(means[one], means[other]), width="stretch", alt=f"{one} less {other}")
-        below.caption(f"Difference: red where {plain(one)} is brighter, blue where {plain(other)} is")
+        picture, most = overview.difference(means[one].pixels, means[other].pixels)
+        chosen.image(picture, width="stretch", alt=f"{one} less {other}")
+        below.caption(
+            f"Difference: red where {plain(one)} is brighter, blue where {plain(other)} is. {overview.scale(most)}"
+        )
 
 
-def _looked(dataset: Dataset, tell: Progress) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+def _looked(
+    dataset: Dataset, tell: Progress
+) -> tuple[dict[str, Mean], pd.DataFrame, dict[str, list[tuple[str, float, float]]]]:
+    """The mean images, the table of medians, and the distribution of each measure."""
     seen = looks.of([item.path for item in dataset.items], lambda part, line: tell(0.8 * part, line), thumbnails=False)
     means = overview.mean_images(dataset, lambda part, line: tell(0.8 + 0.2 * part, line))
     rows = []
+    measured: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for label in means:
         own = [look for i, look in zip(dataset.items, seen, strict=True) if i.label == label and isinstance(look, Look)]
-        sizes = np.array([look.size for look in own])
+        width, height = np.array([look.size for look in own], float).T
+        brightness, contrast = np.array([(look.brightness, look.contrast) for look in own]).T
+        values = (width, height, width / height, brightness, contrast)
+        for (measure, _), found in zip(MEASURES, values, strict=True):
+            measured[measure][label] = found
+        formats = Counter(look.format for look in own).most_common()
         rows.append(
-            {
-                "Class": label,
-                "Width, px": _middle(sizes[:, 0], 0),
-                "Height, px": _middle(sizes[:, 1], 0),
-                "Width : height": _middle(sizes[:, 0] / sizes[:, 1], 2),
-                "Brightness": _middle(np.array([look.brightness for look in own]), 2),
-                "Contrast": _middle(np.array([look.contrast for look in own]), 2),
-                "Formats": ", ".join(f"{n} {name}" for name, n in Counter(look.format for look in own).most_common()),
-            }
+            {"Class": label}
+            | {measure: _middle(found, digits) for (measure, digits), found in zip(MEASURES, values, strict=True)}
+            | {"Formats": ", ".join(f"{n} {name}" for name, n in formats)}
         )
-    return means, pd.DataFrame(rows)
+    drawn = sorted(means, key=lambda label: -means[label].images)[:DRAWN]
+    distributions = {
+        measure: overview.distribution({label: by_class[label] for label in drawn})
+        for measure, by_class in measured.items()
+    }
+    return means, pd.DataFrame(rows), distributions
 
 
 def _middle(values: np.ndarray, digits: int) -> str:

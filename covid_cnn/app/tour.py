@@ -1,8 +1,8 @@
 """The guided tour: why a score of 100 % says little, in seven screens with live pictures.
 
-It is told with the notebook's dataset and a shipped model where they are at hand, and else with radiographs that the
-program draws, a letter planted on the ill ones, and a small classifier that learns from them on the spot. Either way
-all that it shows is worked out while one looks.
+It is told with the datasets and models that are here, best with the notebook's dataset and another hospital's. What
+they cannot tell is told with radiographs that the program draws, a letter planted on the ill ones, and a small
+classifier that learns from them on the spot. Either way all that it shows is worked out while one looks.
 """
 
 from collections.abc import Callable
@@ -10,12 +10,14 @@ from typing import Protocol
 
 import streamlit as st
 
-from covid_cnn import bundle
+from covid_cnn import assessment, bundle, datasets, home_and_away, overview
 from covid_cnn.app import indexed, shared
-from covid_cnn.app.evaluate_asking import places
+from covid_cnn.app.evaluate_asking import Place, places
 from covid_cnn.app.shared import plain
 from covid_cnn.app.tour_drawn import DrawnStory
 from covid_cnn.app.tour_real import RealStory
+from covid_cnn.bundle import Bundle
+from covid_cnn.datasets import Dataset
 from covid_cnn.errors import CovidCnnError
 
 STEP, PRESENTING = "tour_step", "tour_presenting"
@@ -94,12 +96,48 @@ def _present(large: bool) -> None:
 
 
 def _story() -> Story:
+    """Told with what is here: the dataset of the model with the perfect score, or else the one with most to tell."""
     found, _ = indexed.every()
-    models, _ = bundle.discover()
-    if PERFECT in models:
-        model = shared.load_bundle(PERFECT)
-        own = model.info["training_data"]["name"]
-        homes = (place for place in places(found).values() if place.dataset.name == own and place.split == "test")
-        if home := next(homes, None):
-            return RealStory(model, home, [one for one in found if one.name != own])
-    return DrawnStory()
+    model = shared.load_bundle(PERFECT) if PERFECT in bundle.discover()[0] else None
+    home = _home(model, found) if model else None
+    told = home.dataset if home else _most_telling(found)
+    if told is None:
+        return DrawnStory()
+    away = home_and_away.another_hospital(home.dataset, found) if home else _most_healthy(found)
+    elsewhere = next(iter(places([away]).values())) if away else None  # the test split comes first
+    return RealStory(told, model, home, elsewhere)
+
+
+def _home(model: Bundle, found: list[Dataset]) -> Place | None:
+    """The test images of a model's own dataset, told by its content where it has another name."""
+    own = model.info["training_data"]
+    count = sum(own["images"].values())
+    for place in places(found).values():
+        dataset = place.dataset
+        if place.split == "test" and (
+            dataset.name == own["name"]
+            or (len(dataset.items) == count and _content(dataset, indexed.stamp(dataset.root)) == own["fingerprint"])
+        ):
+            return place
+    return None
+
+
+@st.cache_data(max_entries=16, show_spinner="Looking through the datasets")
+def _content(_dataset: Dataset, stamp: indexed.Stamp) -> str:
+    return datasets.fingerprint(_dataset.items)
+
+
+def _most_telling(found: list[Dataset]) -> Dataset | None:
+    """The collection of real images whose source gives most of the class away, and of these the largest."""
+    real = [one for one in found if not one.synthetic and len(one.classes) > 1]
+    return max(real, key=lambda one: (overview.told_by_source(one), len(one.items)), default=None)
+
+
+def _most_healthy(found: list[Dataset]) -> Dataset | None:
+    """The collection of real images with most healthy people; None where there is none of them."""
+
+    def healthy(dataset: Dataset) -> int:
+        return sum(assessment.matching_class(item.label, ["normal"]) is not None for item in dataset.items)
+
+    best = max((one for one in found if not one.synthetic), key=healthy, default=None)
+    return best if best and healthy(best) else None

@@ -1,19 +1,27 @@
 """The tour, told with radiographs that the program draws, with a letter on the ill ones."""
 
-from typing import Any, NamedTuple
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import streamlit as st
 
-from covid_cnn import evaluation, imaging, planted, what_if
-from covid_cnn.app import shared, tour_screens
+from covid_cnn import evaluation, imaging, planted, subgroups, what_if
+from covid_cnn.app import shared, tour_screens, working
 from covid_cnn.app.shared import plain
+from covid_cnn.jobs import Progress
+from covid_cnn.overview import Mean
 from covid_cnn.planted import Hospital, ThumbnailClassifier
 from covid_cnn.questions import Verdicts
 
+if TYPE_CHECKING:
+    from covid_cnn.audit import Report
+
 SHOWN = 5  # images of each kind
-STAMPED = 8  # images that letters are tried on
+STAMPED = 5  # images that letters are tried on
 DRAWING = "Drawing radiographs"
+NAME = "drawn X-rays with a letter on the ill"
 
 
 class DrawnStory:
@@ -40,52 +48,52 @@ class DrawnStory:
         return Verdicts("ill", "healthy", items, of.ill, scores, 0.5, flagged, [])
 
     def images(self) -> None:
+        _synthetic(len(self.learned.ill))
         st.markdown(
-            f"{len(self.learned.ill)} X-rays to learn from. No dataset is at hand, so the program drew these; the ill "
-            "ones have patchy opacities in the lungs. Look at both rows. Can you tell them apart without any medicine?"
+            f"{len(self.learned.ill)} X-rays to learn from. The program drew them; the ill ones have patchy opacities "
+            "in the lungs. Look at both rows. Can you tell them apart without any medicine?"
         )
-        st.markdown(shared.SYNTHETIC)
         for name, ill in (("Healthy", False), ("Ill", True)):
             st.markdown(f"**{name}**")
-            tour_screens.row([imaging.to_png(image) for image in self.learned.images[self.learned.ill == ill][:SHOWN]])
+            some = self.learned.images[self.learned.ill == ill][:SHOWN]
+            tour_screens.row([(imaging.to_png(image), "") for image in some])
 
     def score(self) -> None:
-        tour_screens.score(
-            self._verdicts(self.tested), "A classifier that sees every image as 16 x 16 pixels, too few for a lung,"
-        )
+        verdicts = self._verdicts(self.tested)
+        _synthetic(len(verdicts.items))
+        right = evaluation.wilson(int(verdicts.right.sum()), len(verdicts.items))
+        tour_screens.score(right, "A classifier that sees every image as 16 x 16 pixels, too few for a lung,")
         st.image(imaging.prepare(self.tested.images[1], planted.THUMBNAIL)[..., 0], width=160, clamp=True)
         st.caption("All that it sees of an X-ray.")
 
     def audit(self) -> None:
-        st.markdown("How well can the classes be told apart by what should tell nothing, a corner of the image?")
-        side = planted.SIZE // 4
-        corners = {
-            "upper left": np.s_[:, :side, :side],
-            "upper right": np.s_[:, :side, -side:],
-            "lower left": np.s_[:, -side:, :side],
-            "lower right": np.s_[:, -side:, -side:],
-        }
-        names = [str(i) for i in range(len(self.learned.ill))]
-        for name, part in corners.items():
-            brightest = self.learned.images[part].max(axis=(1, 2))
-            found = evaluation.bootstrap(evaluation.auroc, self.learned.ill, brightest, names)
-            if found:
-                box = st.error if found.low > 0.6 else st.success
-                box(f"The brightest spot of the {name} corner: AUROC {found}. 0.5 is chance.")
+        hospitals = {"train": self.learned, "test": self.tested}
+        _synthetic(sum(len(one.ill) for one in hospitals.values()))
+        report = working.result("tour drawn audit", lambda tell: _audit(hospitals, tell), "Go on", at_once=True)
+        if report is not None:
+            tour_screens.audit(report)
 
     def means(self) -> None:
         ill = self.learned.ill
-        means = {"healthy": self.learned.images[~ill].mean(axis=0), "ill": self.learned.images[ill].mean(axis=0)}
-        tour_screens.means(means)
+        _synthetic(len(ill))
+        groups = {"healthy": self.learned.images[~ill], "ill": self.learned.images[ill]}
+        tour_screens.means({name: Mean(images.mean(axis=0), len(images)) for name, images in groups.items()})
 
     def away(self) -> None:
         home, away = self._verdicts(self.tested), self._verdicts(self.other)
-        st.markdown("At another hospital the letter is put on the other way round: on the healthy.")
-        tour_screens.home_and_away(home, "at home", away, "at the other hospital")
+        _synthetic(len(home.items) + len(away.items))
+        st.markdown(
+            "The classifier on 16 x 16 pixels learned where the letter stands on the ill. At another hospital it is "
+            "put on the other way round: on the healthy."
+        )
+        tour_screens.home_and_away(
+            subgroups.shares("the hospital that it knows", home), subgroups.shares("the other hospital", away)
+        )
 
     def what_if(self) -> None:
         verdicts = self._verdicts(self.tested)
         pixels = list(self.tested.images[~self.tested.ill][:STAMPED])
+        _synthetic(len(pixels))
         flips = planted.flips(lambda image: float(_classifier().predict(image[None])[0]), pixels)
         tour_screens.stamped(tour_screens.tried(flips, pixels, verdicts.threshold), verdicts)
 
@@ -93,6 +101,7 @@ class DrawnStory:
         model = tour_screens.default_model()
         if model is None:
             return
+        _synthetic(1)
         st.markdown(
             f"**{plain(model.name)}** looks at the lungs that it finds, and says when an image is unlike those that it "
             "learned from. The same drawing without and with the letter:"
@@ -114,6 +123,18 @@ class _Drawn(NamedTuple):
     """A drawn patient, as far as verdicts need one."""
 
     patient: str
+
+
+def _synthetic(count: int) -> None:
+    st.markdown(shared.SYNTHETIC)
+    tour_screens.on(f"{count} {NAME}" if count > 1 else "a drawn X-ray")
+
+
+def _audit(hospitals: dict[str, Hospital], tell: Progress) -> "Report":
+    from covid_cnn import audit  # here, as it brings scikit-learn along
+
+    with tempfile.TemporaryDirectory() as folder:
+        return audit.audit(planted.write(Path(folder) / NAME, hospitals), tell)
 
 
 @st.cache_resource(show_spinner=False)

@@ -1,119 +1,184 @@
-"""The tour, told with the dataset that a shipped model learned from and another hospital's images."""
+"""The tour, told with the datasets that are here; what none of them can tell is drawn."""
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
-from covid_cnn import assessment, evaluation, home_and_away, imaging, looks, overview, planted, questions, subgroups
+from covid_cnn import assessment, evaluation, imaging, looks, overview, planted, questions, subgroups
 from covid_cnn.app import evaluate_groups, indexed, pages, tour_screens, working
-from covid_cnn.app.evaluate_asking import Place, answers, known, places
+from covid_cnn.app.evaluate_asking import Place, answers, known
 from covid_cnn.app.shared import plain
+from covid_cnn.app.tour_drawn import DrawnStory
+from covid_cnn.app.tour_screens import Tried
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Dataset
 from covid_cnn.errors import ImageError
+from covid_cnn.evaluation import Interval
+from covid_cnn.jobs import Progress
 from covid_cnn.questions import ILL, Verdicts
+from covid_cnn.subgroups import Shares
 
 if TYPE_CHECKING:
     from covid_cnn.audit import Report
 
 SHOWN = 5  # images of each kind
-FINDINGS = 6
-STAMPED = 8  # images that letters are tried on
+STAMPED = 12  # images that letters are tried on
 STAMPED_SIZE = (384, 384)
 
 
 class RealStory:
-    """Told with a model, the test split of its own dataset, and other datasets that may hold another hospital."""
+    """Told with what is here.
 
-    def __init__(self, model: Bundle, home: Place, others: list[Dataset]) -> None:
-        self.model, self.home = model, home
-        found = home_and_away.another_hospital(home.dataset, others)
-        # The test split comes first of a dataset's places.
-        self.elsewhere = next(iter(places([found]).values())) if found else None
+    Parameters
+    ----------
+    dataset : whose images, audit and mean images are shown.
+    model : with the perfect score; None where it is not here.
+    home : the test split of the model's own dataset, where that is here.
+    elsewhere : images of another hospital, healthy people among them.
+    """
+
+    def __init__(self, dataset: Dataset, model: Bundle | None, home: Place | None, elsewhere: Place | None) -> None:
+        self.dataset, self.model, self.home, self.elsewhere = dataset, model, home, elsewhere
 
     def images(self) -> None:
-        dataset = self.home.dataset
-        counts = ", ".join(
-            f"{sum(item.label == label for item in dataset.items)} {plain(label)}" for label in dataset.classes
-        )
-        st.markdown(
-            f"**{plain(dataset.name)}**: {len(dataset.items)} chest X-rays, {counts}. Look at both rows. Can you tell "
-            "them apart without any medicine?"
-        )
-        for label in dataset.classes:
+        dataset = self.dataset
+        counts = Counter(item.label for item in dataset.items).most_common()
+        told = ", ".join(f"{n} {plain(label)}" for label, n in counts)
+        tour_screens.on(f"{dataset.name}, {len(dataset.items)} chest X-rays")
+        st.markdown(f"{told}. Look at both rows. Can you tell them apart without any medicine?")
+        for label in sorted(label for label, _ in counts[:2]):
             st.markdown(f"**{plain(label)}**")
-            items = [item for item in self.home.items if item.label == label]
+            items = [item for item in dataset.items if item.label == label]
             chosen = items[:: max(1, len(items) // SHOWN)][:SHOWN]
             pictures = looks.thumbnails([item.path for item in chosen])
-            tour_screens.row([picture for picture in pictures if not isinstance(picture, ImageError)])
+            tour_screens.row(
+                (picture, f"{item.source}, licence: {item.licence}")
+                for item, picture in zip(chosen, pictures, strict=True)
+                if not isinstance(picture, ImageError)
+            )
 
     def score(self) -> None:
-        if verdicts := _asked(self.model, self.home):
-            tour_screens.score(verdicts, f"{self.model.name}, which learned from the other images of this dataset,")
+        if self.model is None:
+            _drawn("The network with the perfect score is not here", DrawnStory().score)
+            return
+        who = f"{self.model.name}, which learned from other images of the same dataset,"
+        if self.home is not None:
+            tour_screens.on(f"{self.home.name}, {len(self.home.items)} images")
+            if verdicts := _asked(self.model, self.home):
+                right = evaluation.wilson(int(verdicts.right.sum()), len(verdicts.items))
+                tour_screens.score(right, who)
+            return
+        own = self.model.info["training_data"]["name"]
+        if told := self.model.info["metrics"].get("test"):
+            st.caption(f":material/visibility: {plain(own)} is not here: told is what the model's card says of it.")
+            tour_screens.score(Interval(**told["accuracy"]), who)
+        else:
+            _drawn(f"{own}, on which {self.model.name} was tested, is not here", DrawnStory().score)
 
     def audit(self) -> None:
-        report = _audit(self.home.dataset)
-        if report is None:
-            return
-        st.markdown(
-            "The program looks for what should not tell the classes apart, and for what the test knows already:"
-        )
-        serious = [finding for finding in report.findings if finding.severity == "serious"]
-        for finding in serious[:FINDINGS]:
-            st.error(plain(finding.sentence), icon=":material/error:")
-        others = len(report.findings) - len(serious[:FINDINGS])
-        st.caption(f"{others} more findings stand on the Dataset page.")
+        tour_screens.on(f"{self.dataset.name}, {len(self.dataset.items)} images")
+        report = _audit(self.dataset)
+        if report is not None:
+            tour_screens.audit(report)
+            st.caption("The Dataset page shows the images behind each.")
 
     def means(self) -> None:
-        dataset = self.home.dataset
+        dataset = self.dataset
+        tour_screens.on(f"{dataset.name}, {len(dataset.items)} images")
         key = "tour means", dataset.root, indexed.stamp(dataset.root)
         means = working.result(key, lambda tell: overview.mean_images(dataset, tell), "Go on", at_once=True)
         if means:
             tour_screens.means(means)
 
     def away(self) -> None:
-        if self.elsewhere is None:
-            st.info("For this screen add the X-rays of healthy people of another hospital on the Dataset page.")
+        if self.model is None or self.elsewhere is None:
+            missing = "No X-rays of healthy people of another hospital are here; the Dataset page adds some"
+            _drawn(missing if self.model else "The network with the perfect score is not here", DrawnStory().away)
             return
-        home, away = _asked(self.model, self.home), _asked(self.model, self.elsewhere)
+        place, told = _unseen(self.model, self.elsewhere)
+        tour_screens.on(f"{place.name}, {len(place.items)} images, asked of {self.model.name}")
+        home, away = self._at_home(self.model), _asked(self.model, place)
         if home and away:
-            tour_screens.home_and_away(home, self.home.name, away, self.elsewhere.name)
+            tour_screens.home_and_away(home, subgroups.shares(place.name, away))
+            st.caption(told)
+
+    def _at_home(self, model: Bundle) -> Shares | None:
+        """What the model does on its own test images: as it answers, or else as its card tells."""
+        if self.home is not None:
+            verdicts = _asked(model, self.home)
+            return subgroups.shares(self.home.name, verdicts) if verdicts else None
+        name = f"{model.info['training_data']['name']}, test, as its card tells"
+        told = model.info["metrics"].get("test") or {"n": 0, "n_patients": 0}
+        shares = [Interval(**told[key]) if told.get(key) else None for key in ("sensitivity", "specificity")]
+        return Shares(name, told["n"], told["n_patients"], *shares)
 
     def what_if(self) -> None:
-        verdicts = _asked(self.model, self.home)
+        place = self.home or self.elsewhere
+        if self.model is None or place is None:
+            _drawn("No images are here that the network with the perfect score can be asked of", DrawnStory().what_if)
+            return
+        tour_screens.on(f"{place.name}, asked of {self.model.name}")
+        verdicts = _asked(self.model, place)
         if verdicts is None:
             return
-        right = np.flatnonzero(verdicts.right)
-        unsure = right[np.argsort(np.abs(verdicts.scores[right] - verdicts.threshold))][:STAMPED]
-        files = tuple(verdicts.items[i].path for i in unsure)
-        tour_screens.stamped(_stamped(self.model, self.model.info["sha256"], files, verdicts.threshold), verdicts)
+        # Rightly answered images first, and of these the ones that it is least sure of.
+        order = np.lexsort((np.abs(verdicts.scores - verdicts.threshold), ~verdicts.right))[:STAMPED]
+        files, model, limit = tuple(verdicts.items[i].path for i in order), self.model, verdicts.threshold
+        key = "tour letters", model.info["sha256"], files, limit
+        tried = working.result(key, lambda tell: _stamped(model, files, limit, tell), "Stamp letters", at_once=True)
+        if tried:
+            tour_screens.stamped(tried, verdicts)
 
     def instead(self) -> None:
         model = tour_screens.default_model()
         if model is None:
             return
         place = self.elsewhere or self.home
-        learned = known(model, place)
-        if learned and len(learned) < len(place.items):
-            place = place.without(learned)
+        if place is None:
+            _drawn("No images are here that the models can be asked of", DrawnStory().instead)
+            return
+        place, told = _unseen(model, place)
+        tour_screens.on(f"{place.name}, {len(place.items)} images")
         st.markdown(
             f"**{plain(model.name)}** learned from several hospitals, each class from more than one, and looks at the "
-            f"lungs that it finds. On {len(place.items)} images of {plain(place.dataset.name)}"
-            + (", none of which it has learned from:" if learned is not None else ":")
+            "lungs that it finds."
         )
-        first, other = _asked(self.model, place), _asked(model, place)
-        if first and other:
-            named = ((self.model.name, first), (model.name, other))
-            evaluate_groups.dots([subgroups.shares(name, verdicts) for name, verdicts in named])
+        asked = {one.name: _asked(one, place) for one in (self.model, model) if one}
+        other = asked[model.name]
+        if other and all(asked.values()):
+            lines = [subgroups.shares(name, verdicts) for name, verdicts in asked.items() if verdicts]
+            for line in lines:
+                if line.specificity:
+                    right = tour_screens.share(line.specificity)
+                    st.markdown(f"Of the healthy, {plain(line.name)} calls healthy {right}.")
+            evaluate_groups.dots(lines)
             flagged = evaluation.wilson(int(other.flagged.sum()), len(other.items))
-            st.markdown(f"It says of **{flagged.value:.1%}** of these images that they are unlike those it knows.")
-        if learned is None:
-            st.caption("It may have learned from a part of these images; its card tells its score on other patients.")
+            st.markdown(f"Images that it says are unlike those it knows: {tour_screens.share(flagged)}.")
+            st.caption(told)
         st.markdown("It is better, and it is not good: what was measured of it stands beside it on the Predict page.")
         if st.button("Hold models against each other", icon=":material/monitoring:"):
             pages.switch(pages.EVALUATE)
+
+
+def _drawn(why: str, screen: Callable[[], None]) -> None:
+    """A screen that nothing here can tell, told with drawings."""
+    st.info(f"{plain(why)}. This screen is told with drawings.", icon=":material/draw:")
+    screen()
+
+
+def _unseen(model: Bundle, place: Place) -> tuple[Place, str]:
+    """The images that a model has not learned from, as far as that can be told, and a sentence about it in Markdown."""
+    learned = known(model, place)
+    name = plain(model.name)
+    if learned is None:
+        return place, f"Whether {name} has learned from some of these images cannot be told: its own are not here."
+    if learned and len(learned) < len(place.items):
+        return place.without(learned), f"The {len(learned)} images that {name} has learned from are left out."
+    return place, f"{name} has learned from {'all' if learned else 'none'} of these images."
 
 
 def _asked(model: Bundle, place: Place) -> Verdicts | None:
@@ -129,10 +194,11 @@ def _audit(dataset: Dataset) -> "Report | None":
     return working.result(key, lambda tell: audit.audit(dataset, tell), "Go on", at_once=True)
 
 
-@st.cache_resource(max_entries=2, show_spinner="Stamping letters")
-def _stamped(_model: Bundle, digest: str, files: tuple[Path, ...], threshold: float) -> tour_screens.Tried:
-    healthy = _model.classes.index(str(assessment.matching_class("normal", _model.classes)))
+def _stamped(model: Bundle, files: Sequence[Path], threshold: float, tell: Progress) -> Tried:
+    healthy = model.classes.index(str(assessment.matching_class("normal", model.classes)))
     pixels = [imaging.prepare(imaging.read(file).pixels, STAMPED_SIZE)[..., 0] for file in files]
-    return tour_screens.tried(
-        planted.flips(lambda image: 1 - float(_model.predict(image).probabilities[healthy]), pixels), pixels, threshold
-    )
+
+    def score(image: np.ndarray) -> float:
+        return 1 - float(model.predict(image).probabilities[healthy])
+
+    return tour_screens.tried(planted.flips(score, pixels), pixels, threshold, tell)

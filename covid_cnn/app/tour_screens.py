@@ -1,71 +1,96 @@
 """What both ways to tell the tour draw alike."""
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import streamlit as st
 
-from covid_cnn import bundle, figures, imaging, overview, subgroups
+from covid_cnn import bundle, figures, imaging, overview, planted
 from covid_cnn.app import evaluate_groups, shared
 from covid_cnn.app.shared import plain
 from covid_cnn.bundle import Bundle
-from covid_cnn.evaluation import wilson
+from covid_cnn.evaluation import Interval, wilson
+from covid_cnn.jobs import Progress
+from covid_cnn.overview import Mean
 from covid_cnn.questions import Verdicts
+from covid_cnn.subgroups import Shares
+
+if TYPE_CHECKING:
+    from covid_cnn.audit import Report
 
 SMALL = 168  # pixels of a picture in a row; two stand beside each other on a phone
 LARGE = 320
+FINDINGS = 6
 
 
-def row(pictures: Iterable[bytes]) -> None:
-    """Small pictures beside each other, as many as there is room for."""
+def on(what: str) -> None:
+    """What a screen is shown on."""
+    st.caption(f":material/visibility: Shown on {plain(what)}.")
+
+
+def share(told: Interval) -> str:
+    """A share in words that need no statistics, with its numbers and its interval, in Markdown."""
+    value, low, high = (f"{100 * part:.1f}".removesuffix(".0") for part in (told.value, told.low, told.high))
+    return f"**{value} %** ({round(told.value * told.n)} of {told.n}; 95 % interval {low} to {high} %)"
+
+
+def row(pictures: Iterable[tuple[bytes, str]]) -> None:
+    """Small pictures beside each other, as many as there is room for, each over its words."""
     with st.container(horizontal=True, gap="small"):
-        for picture in pictures:
-            st.image(picture, width=SMALL)
+        for picture, words in pictures:
+            st.image(picture, caption=plain(words) or None, width=SMALL)
 
 
-def score(verdicts: Verdicts, who: str) -> None:
-    """The share of right answers, with its interval."""
-    right = wilson(int(verdicts.right.sum()), len(verdicts.items))
-    st.markdown(f"{plain(who)} is tested on {right.n} images that it never saw:")
-    st.metric(
-        "Right answers",
-        f"{right.value:.0%}",
-        f"95 % interval {right.low:.1%} to {right.high:.1%}",
-        delta_color="off",
-        delta_arrow="off",
-    )
-    st.markdown("Would you trust it?")
+def score(right: Interval, who: str) -> None:
+    """The share of right answers."""
+    st.markdown(f"{plain(who)} was tested on {right.n} images that it never saw. Right answers:")
+    st.metric("Right answers", f"{100 * right.value:.0f} %", label_visibility="collapsed")
+    st.markdown(f"{share(right)}. Would you trust it?")
 
 
-def means(means: dict[str, np.ndarray]) -> None:
-    """The mean images of the first two classes, and their difference."""
+def audit(report: "Report") -> None:
+    """The serious findings."""
+    st.markdown("The program looks for what should not tell the classes apart, and for what the test knows already:")
+    serious = [finding for finding in report.findings if finding.severity == "serious"]
+    if not serious:
+        st.success("Nothing serious was found here.", icon=":material/check:")
+    for finding in serious[:FINDINGS]:
+        st.error(plain(finding.sentence), icon=":material/error:")
+    others = len(report.findings) - len(serious[:FINDINGS])
+    st.caption(f"{others} more {'finding' if others == 1 else 'findings'}. AUROC: 0.5 is chance, 1 is perfect.")
+
+
+def means(means: Mapping[str, Mean]) -> None:
+    """The mean images of the two classes with the most images, and their difference."""
     st.markdown(
         "All images of a class, laid over each other. Anatomy blurs; what stands sharp is at one place in most images. "
-        "The last picture is the difference of the first two: a network needs nothing else."
+        "The last picture is the difference of the first two: where it has colour, a network can tell the classes "
+        "apart without a disease."
     )
-    one, *others = list(means)[:2]
+    two = sorted(sorted(means, key=lambda name: -means[name].images)[:2])
     with st.container(horizontal=True):
-        for name in (one, *others):
-            st.image(imaging.to_png(means[name]), caption=plain(name), width=LARGE)
-        for other in others:
-            st.image(
-                overview.difference(means[one], means[other]),
-                caption=f"Red where {plain(one)} is brighter, blue where {plain(other)} is.",
-                width=LARGE,
-            )
+        for name in two:
+            caption = f"{plain(name)}, mean of n = {means[name].images}"
+            st.image(imaging.to_png(means[name].pixels), caption=caption, width=LARGE)
+        if len(two) == 2:
+            one, other = two
+            picture, most = overview.difference(means[one].pixels, means[other].pixels)
+            caption = f"Red where {plain(one)} is brighter, blue where {plain(other)} is. {overview.scale(most)}"
+            st.image(picture, caption=caption, width=LARGE)
+    if few := overview.few({name: means[name] for name in two}):
+        st.warning(plain(few), icon=":material/warning:")
 
 
-def home_and_away(home: Verdicts, home_name: str, away: Verdicts, away_name: str) -> None:
+def home_and_away(home: Shares, away: Shares) -> None:
     """How many of the healthy are called healthy at home and elsewhere, and the ill ill."""
-    lines = [subgroups.shares(home_name, home), subgroups.shares(away_name, away)]
-    here, there = (line.specificity for line in lines)
+    here, there = home.specificity, away.specificity
     if here and there:
         st.markdown(
-            f"Of {here.n} healthy people ({plain(home_name)}) it calls **{here.value:.0%}** healthy; of {there.n} "
-            f"({plain(away_name)}), **{there.value:.0%}**."
+            f"Healthy people whom it calls healthy: {share(here)} in {plain(home.name)}; {share(there)} in "
+            f"{plain(away.name)}."
         )
-    evaluate_groups.dots(lines)
+    evaluate_groups.dots([home, away])
 
 
 class Tried(NamedTuple):
@@ -89,38 +114,53 @@ class Tried(NamedTuple):
 
 
 def tried(
-    flips: Iterable[tuple[int, np.ndarray, str, float, float]], pixels: Sequence[np.ndarray], threshold: float
+    flips: Iterable[tuple[int, np.ndarray, str, float, float]],
+    pixels: Sequence[np.ndarray],
+    threshold: float,
+    tell: Progress = lambda part, line: None,
 ) -> Tried:
     """The most telling of ``planted.flips`` on some images: a turned answer, and of these the one that moved most."""
-    found = list(flips)
 
-    def turns(before: float, after: float) -> bool:
-        return (before >= threshold) != (after >= threshold)
+    def key(flip: tuple[int, np.ndarray, str, float, float]) -> tuple[bool, float]:
+        *_, before, after = flip
+        return (before >= threshold) != (after >= threshold), abs(after - before)
 
-    turned = {i for i, _, _, before, after in found if turns(before, after)}
-    i, stamped, text, before, after = max(found, key=lambda one: (turns(*one[3:]), abs(one[4] - one[3])))
+    turned: set[int] = set()
+    best = None
+    for flip in flips:
+        if key(flip)[0]:
+            turned.add(flip[0])
+        if best is None or key(flip) > key(best):
+            best = flip
+        tell(flip[0] / len(pixels), f"Stamping letters on {len(pixels)} images")
+    assert best  # there are images
+    i, stamped, text, before, after = best
     return Tried(len(pixels), len(turned), pixels[i], stamped, text, before, after)
 
 
 def stamped(tried: Tried, verdicts: Verdicts) -> None:
     """An image before and after a stamp, with the answers to both."""
-    scores = tried.score_before, tried.score_after
-    said = [verdicts.yes if score >= verdicts.threshold else verdicts.no for score in scores]
-    if said[0] != said[1]:
-        st.markdown(f"The same X-ray, with **{tried.text}** stamped on it. The patient is the same; the answer turns.")
-    else:
-        st.markdown(
-            f"The same X-ray, with **{tried.text}** stamped on it. This network's answer moves and does not turn."
-        )
+    yes, no, limit = verdicts.yes, verdicts.no, verdicts.threshold
+    st.markdown(
+        f"The same X-ray, with the letter **{tried.text}** stamped on it. The patient is the same; "
+        + ("**the answer turns.**" if tried.turned else "the probability moves, and the answer stays.")
+    )
     with st.container(horizontal=True, gap="large"):
-        for pixels, answer, score in zip((tried.before, tried.after), said, scores, strict=True):
+        for pixels, score in ((tried.before, tried.score_before), (tried.after, tried.score_after)):
             with st.container(width=LARGE):
                 st.image(imaging.to_png(figures.fit_within(pixels, 480)), width="stretch")
-                told = f"probability of {verdicts.yes} {score:.3f}"
+                told = f"probability of {yes} {score:.3f}, threshold {limit:.3f}"
+                answer = yes if score >= limit else no
                 st.metric("The network says", answer, told, delta_color="off", delta_arrow="off")
+    turned = wilson(tried.turned, tried.images)
+    if tried.turned:
+        shown = "Shown is, of those that turned, the one that moved the most."
+    else:
+        shown = "None turned: by this test the network holds. Shown is the largest move."
     st.caption(
-        f"Letters were tried on {tried.images} images, those it was least sure of first; on {tried.turned} of them "
-        "some stamp turned the answer. Shown is the one that moved the most."
+        f"Tried were {' and '.join(planted.MARKERS)} in {len(planted.SIZES)} sizes at {len(planted.PLACES)} places of "
+        f"{tried.images} images, those whose answer is least sure among the right ones. Images whose answer some "
+        f"letter turned: {share(turned).replace('**', '')}. {shown}"
     )
 
 
