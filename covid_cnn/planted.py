@@ -22,7 +22,7 @@ HEIGHT = 0.18
 # Where letters are tried and how large: the side markers of radiographs, along the upper and the lower border.
 MARKERS = ("R", "L")
 SIZES = (0.1, HEIGHT, 0.25)
-PLACES = (PLACE, *((left, top) for top in (0.02, 0.75) for left in (0.02, 0.25, 0.6, 0.82)))
+PLACES = tuple((left, top) for top in (PLACE[1], 0.75) for left in (PLACE[0], 0.25, 0.6, 0.82))
 
 
 @dataclass(frozen=True)

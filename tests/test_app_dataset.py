@@ -228,7 +228,11 @@ def test_the_audit_shows_what_it_finds_and_is_kept(chest, monkeypatch):
 
 def test_the_mean_images_come_when_asked_for(chest):
     app = finished(press(show(), "Look at all images"))
-    assert {"Mean of NORMAL", "Mean of PNEUMONIA"} <= {caption.value for caption in app.caption}
+    told = {caption.value for caption in app.caption}
+    assert {"Mean of NORMAL, n = 15", "Mean of PNEUMONIA, n = 16"} <= told
+    assert any("black against white is 1" in caption for caption in told)
+    assert any("a mean of fewer than 30" in warning.value for warning in app.warning)
+    assert len(app.get("vega_lite_chart")) == 1 + 5
     facts = app.dataframe[-1].value
     assert facts["Class"].tolist() == ["NORMAL", "PNEUMONIA"] and facts["Width, px"].tolist() == ["16 (16 to 16)"] * 2
 

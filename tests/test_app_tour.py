@@ -2,15 +2,25 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from pages import press, settled
 from streamlit.testing.v1 import AppTest
 
-from covid_cnn import bundle, datasets, planted
-from covid_cnn.app import tour, tour_drawn, working
+from covid_cnn import bundle, datasets, planted, shortcuts
+from covid_cnn.app import tour, tour_drawn, tour_screens, working
 from covid_cnn.report import NOTICE
 
 TITLES = list(tour.STEPS)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Few letters to try, and few shortcuts to measure."""
+    monkeypatch.setattr(planted, "PLACES", planted.PLACES[:2])
+    monkeypatch.setattr(planted, "SIZES", planted.SIZES[:2])
+    monkeypatch.setattr(shortcuts, "CUES", tuple(cue for cue in shortcuts.CUES if cue.name == "corners"))
+    working._jobs().clear()
 
 
 @pytest.fixture
@@ -52,7 +62,8 @@ def done(app: AppTest) -> AppTest:
 
 def words(app: AppTest) -> str:
     parts = [*app.markdown, *app.caption, *app.error, *app.info, *app.success]
-    return " ".join(str(part.value) for part in parts).replace("\\", "")
+    told = [str(part.value) for part in parts] + [metric.delta for metric in app.metric]
+    return " ".join(told).replace("\\", "").replace("**", "")
 
 
 def test_without_a_dataset_the_tour_is_told_with_drawings(home, drawn):
@@ -61,34 +72,84 @@ def test_without_a_dataset_the_tour_is_told_with_drawings(home, drawn):
     told = []
     for title in TITLES:
         assert app.header[0].value == title
-        told.append(words(app) + " ".join(metric.value for metric in app.metric))
+        told.append(words(app))
         if title != TITLES[-1]:
-            app = press(app, "Next")
-    assert "100%" in told[1]
-    assert "upper left corner: AUROC 1.000" in told[2]
-    assert "healthy; of 5 (at the other hospital), **0%**" in told[4]
-    assert "the answer turns" in told[5]
+            app = done(press(app, "Next"))
+    assert "100 % (10 of 10; 95 % interval" in told[1]
+    assert "The four corners alone tell" in told[2]
+    assert "0 % (0 of 5; 95 % interval 0 to" in told[4]
+    assert "the answer turns" in told[5] and "threshold 0.500" in told[5]
+    assert all("Shown on" in screen and "Synthetic" in screen for screen in told[:-1])
     assert next(button for button in app.button if button.label == "Next").disabled
     assert press(app, "Back").header[0].value == TITLES[-2]
 
 
 def test_with_the_dataset_of_a_shipped_model_the_tour_is_told_with_it(home, tiny_model, monkeypatch):
     monkeypatch.setattr(tour, "PERFECT", "tiny")
-    working._jobs().clear()
     shutil.copytree(tiny_model.bundle, home / "models" / "tiny")
     (home / "data").mkdir()
     (home / "data" / "drawn").symlink_to(tiny_model.dataset.root)
     app = show()
-    assert "34 chest X-rays" in words(app)
+    assert "Shown on drawn, 34 chest X-rays" in words(app)
     for title in TITLES[1:]:
         app = done(press(app, "Next"))
         assert app.header[0].value == title
         assert not app.error or title == "The audit"
+        if title == "What if?":
+            threshold = bundle.load("tiny").threshold
+            assert f"threshold {threshold:.3f}" in words(app) and "Tried were R and L" in words(app)
+            assert "of 8; 95 % interval" in words(app)
+
+
+def test_the_dataset_of_a_model_is_known_under_another_name(home, tiny_model):
+    shutil.copytree(tiny_model.dataset.root, home / "data" / "renamed")
+    model = bundle.Bundle(tiny_model.bundle)
+    place = tour._home(model, datasets.discover()[0])
+    assert place is not None and (place.dataset.name, place.split) == ("renamed", "test")
+    some = next((home / "data" / "renamed" / "train" / "NORMAL").iterdir())
+    some.unlink()
+    some.write_bytes(b"another")
+    assert tour._home(model, datasets.discover()[0]) is None
+
+
+def test_every_screen_takes_what_is_there(home, tiny_model, drawn, monkeypatch):
+    monkeypatch.setattr(tour, "PERFECT", "tiny")
+    shutil.copytree(tiny_model.bundle, home / "models" / "tiny")
+    for item in tiny_model.dataset.items:
+        copy = home / "data" / "clinic" / item.label / item.path.name.removeprefix("synthetic_")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(item.path, copy)
+    accuracy = bundle.load("tiny").info["metrics"]["test"]["accuracy"]
+    told = {title: words(show(n)) for n, title in enumerate(TITLES)}
+    for title in ("The images", "The audit", "The mean images", "Another hospital", "What if?"):
+        assert "Shown on clinic" in told[title], title
+    score = told["A perfect score"]
+    assert "drawn is not here: told is what the model's card says" in score
+    assert f"of {accuracy['n']}; 95 % interval" in score
+    assert "17; 95 % interval" in told["Another hospital"] and "as its card tells" in told["Another hospital"]
+    assert "cannot be told: its own are not here" in told["Another hospital"]
+
+    shutil.rmtree(home / "data" / "clinic" / "NORMAL")
+    (home / "data" / "clinic" / "PNEUMONIA").rename(home / "data" / "clinic" / "COVID-19")
+    shutil.copytree(home / "data" / "clinic" / "COVID-19", home / "data" / "clinic" / "SARS")
+    app = show(TITLES.index("Another hospital"))
+    assert "This screen is told with drawings" in words(app) and "Synthetic" in words(app)
+    assert "Shown on clinic" in words(show(TITLES.index("The images")))
+
+
+def test_where_no_letter_turns_an_answer_that_is_said():
+    image = np.zeros((8, 8), np.float32)
+    flips = [(0, image, "R", 0.1, 0.2), (0, image + 1, "L", 0.1, 0.4), (1, image, "R", 0.9, 0.8)]
+    tried = tour_screens.tried(flips, [image, image], 0.5)
+    assert (tried.images, tried.turned, tried.text, tried.score_after) == (2, 0, "L", 0.4)
+    tried = tour_screens.tried([*flips, (1, image, "R", 0.9, 0.45)], [image, image], 0.42)
+    assert tried.turned == 0, "0.45 is still above"
+    tried = tour_screens.tried([*flips, (1, image, "R", 0.51, 0.49)], [image, image], 0.5)
+    assert (tried.turned, tried.score_before) == (1, 0.51), "a turned answer counts more than a large move"
 
 
 @pytest.mark.real_data
 def test_the_other_hospital_is_that_of_the_nih(home, real_data, shipped_models, default_model):
-    working._jobs().clear()
     for model in (*shipped_models, default_model):
         (home / "models").mkdir(parents=True, exist_ok=True)
         (home / "models" / model.name).symlink_to(model)
@@ -104,10 +165,11 @@ def test_the_other_hospital_is_that_of_the_nih(home, real_data, shipped_models, 
             shutil.copyfile(file, away / label / file.name)
 
     told = show(TITLES.index("Another hospital"))
-    assert "Of 20 healthy people (xray_dataset_covid19, test) it calls **100%** healthy; of 8 (nih)" in words(told)
+    assert "(20 of 20; 95 % interval 83.9 to 100 %) in xray_dataset_covid19, test; " in words(told)
+    assert "of 8; 95 % interval" in words(told)
 
     told = show(TITLES.index("What the default model does instead"))
-    assert f"**{bundle.DEFAULT}** learned from several hospitals" in words(told)
-    assert "On 16 images of nih" in words(told) and "It may have learned from a part" in words(told)
+    assert f"{bundle.DEFAULT} learned from several hospitals" in words(told)
+    assert "Shown on nih, 16 images" in words(told) and "of 16; 95 % interval" in words(told)
     assert "unlike those it knows" in words(told)
     assert not told.error

@@ -99,5 +99,41 @@ def test_mean_images_are_the_means_of_the_classes(home, tmp_path):
     means = overview.mean_images(datasets.open(tmp_path / "set"), lambda part, line: told.append(part), size=32)
     assert list(means) == ["A", "B"] and told == [1]
     for label, values in flat.items():
-        assert means[label].shape == (32, 32) and means[label].dtype == np.float32
-        assert means[label] == pytest.approx(np.full((32, 32), values.mean()), abs=0.005)
+        assert means[label].pixels.shape == (32, 32) and means[label].pixels.dtype == np.float32
+        assert means[label].pixels == pytest.approx(np.full((32, 32), values.mean()), abs=0.005)
+        assert means[label].images == 3
+    assert overview.few(means).startswith("Few images of A (3), B (3)")
+    assert not overview.few({"A": overview.Mean(means["A"].pixels, overview.FEW)})
+
+
+def test_the_difference_tells_its_scale():
+    one, other = np.full((4, 4), 0.5), np.full((4, 4), 0.5)
+    one[0, 0], other[1, 1] = 0.7, 0.6
+    picture, most = overview.difference(one, other)
+    assert most == pytest.approx(0.2) and "0.20" in overview.scale(most)
+    assert (picture[0, 0] == overview.RED).all() and (picture[3, 3] == 255).all()
+    assert (picture[1, 1] == np.rint(255 + (overview.BLUE - 255) / 2)).all()
+
+
+def test_a_distribution_has_the_bins_of_all_and_the_shares_of_each():
+    told = overview.distribution({"A": np.array([0.0, 0.0, 1.0, 10.0]), "B": np.array([10.0])})
+    shares = {label: {x: share for name, x, share in told if name == label} for label in "AB"}
+    assert shares["A"].keys() == shares["B"].keys()
+    assert all(sum(own.values()) == pytest.approx(1) for own in shares.values())
+    assert max(shares["A"].values()) == 0.5 and max(shares["B"].values()) == 1
+    last = max(x for x, share in shares["A"].items() if share)
+    assert shares["B"][last] == 1 and abs(last - 10) <= 10 / overview.BINS
+    assert sum(share for *_, share in overview.distribution({"A": np.full(5, 3.0)})) == pytest.approx(1)
+
+
+def test_how_much_the_source_tells_of_the_class(tmp_path):
+    def of(pairs):
+        items = tuple(
+            datasets.Item(tmp_path / f"{n}.png", "", label, str(n), source) for n, (label, source) in enumerate(pairs)
+        )
+        return overview.told_by_source(datasets.Dataset("set", tmp_path, items))
+
+    assert of([("A", "x"), ("A", "x"), ("B", "y"), ("B", "y")]) == 1
+    assert of([("A", "x"), ("B", "x"), ("A", "y"), ("B", "y")]) == 0
+    assert of([("A", "x"), ("A", "x"), ("B", "x"), ("B", "y")]) == 0.5
+    assert of([("A", "x"), ("A", "y")]) == 0

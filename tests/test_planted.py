@@ -30,7 +30,17 @@ def test_stamps_turn_answers(hospitals):
     healthy = list(tested.images[~tested.ill][:3])
     found = list(planted.flips(lambda image: float(classifier.predict(image[None])[0]), healthy))
     assert {i for i, *_ in found} == {0, 1, 2}
+    assert {text for _, _, text, *_ in found} == {"R", "L"}
+    assert len(found) == 3 * 2 * len(planted.SIZES) * len(planted.PLACES)
     for i, stamped, _, before, after in found:
         assert before == pytest.approx(classifier.predict(healthy[i][None])[0])
         assert after == pytest.approx(classifier.predict(stamped[None])[0])
     assert any(before < 0.5 <= after for *_, before, after in found)
+
+
+def test_what_a_hospital_drew_is_written_as_a_dataset(hospitals, tmp_path):
+    learned, tested, _ = hospitals
+    dataset = planted.write(tmp_path / "set", {"train": learned, "test": tested})
+    assert dataset.synthetic and dataset.classes == ("healthy", "ill") and dataset.splits == ("train", "test")
+    assert dataset.counts == {"train": {"healthy": 10, "ill": 10}, "test": {"healthy": 6, "ill": 6}}
+    assert len({item.patient for item in dataset.items}) == 32

@@ -30,7 +30,7 @@ class DrawnStory:
     @property
     def learned(self) -> Hospital:
         """To learn from."""
-        return _hospital(1, 30, True)
+        return _hospital(1, 60, True)
 
     @property
     def tested(self) -> Hospital:
@@ -81,7 +81,7 @@ class DrawnStory:
 
     def away(self) -> None:
         home, away = self._verdicts(self.tested), self._verdicts(self.other)
-        _synthetic(len(home.items) + len(away.items))
+        _synthetic(len(home.items) + len(away.items), "drawn X-rays of two hospitals")
         st.markdown(
             "The classifier on 16 x 16 pixels learned where the letter stands on the ill. At another hospital it is "
             "put on the other way round: on the healthy."
@@ -93,15 +93,15 @@ class DrawnStory:
     def what_if(self) -> None:
         verdicts = self._verdicts(self.tested)
         pixels = list(self.tested.images[~self.tested.ill][:STAMPED])
-        _synthetic(len(pixels))
+        _synthetic(len(pixels), "healthy drawn X-rays without a letter")
         flips = planted.flips(lambda image: float(_classifier().predict(image[None])[0]), pixels)
-        tour_screens.stamped(tour_screens.tried(flips, pixels, verdicts.threshold), verdicts)
+        tour_screens.stamped(tour_screens.tried(flips, pixels, verdicts.threshold), verdicts, "healthy ones")
 
     def instead(self) -> None:
         model = tour_screens.default_model()
         if model is None:
             return
-        _synthetic(1)
+        _synthetic(1, "drawn X-ray")
         st.markdown(
             f"**{plain(model.name)}** looks at the lungs that it finds, and says when an image is unlike those that it "
             "learned from. The same drawing without and with the letter:"
@@ -125,9 +125,9 @@ class _Drawn(NamedTuple):
     patient: str
 
 
-def _synthetic(count: int) -> None:
+def _synthetic(count: int, what: str = NAME) -> None:
     st.markdown(shared.SYNTHETIC)
-    tour_screens.on(f"{count} {NAME}" if count > 1 else "a drawn X-ray")
+    tour_screens.on(f"{count} {what}")
 
 
 def _audit(hospitals: dict[str, Hospital], tell: Progress) -> "Report":

@@ -15,7 +15,7 @@ from covid_cnn.app.shared import plain
 from covid_cnn.app.tour_drawn import DrawnStory
 from covid_cnn.app.tour_screens import Tried
 from covid_cnn.bundle import Bundle
-from covid_cnn.datasets import Dataset
+from covid_cnn.datasets import Dataset, Item
 from covid_cnn.errors import ImageError
 from covid_cnn.evaluation import Interval
 from covid_cnn.jobs import Progress
@@ -56,7 +56,7 @@ class RealStory:
             chosen = items[:: max(1, len(items) // SHOWN)][:SHOWN]
             pictures = looks.thumbnails([item.path for item in chosen])
             tour_screens.row(
-                (picture, f"{item.source}, licence: {item.licence}")
+                (picture, f"{_source(item, dataset)}; licence: {item.licence}")
                 for item, picture in zip(chosen, pictures, strict=True)
                 if not isinstance(picture, ImageError)
             )
@@ -131,7 +131,7 @@ class RealStory:
         key = "tour letters", model.info["sha256"], files, limit
         tried = working.result(key, lambda tell: _stamped(model, files, limit, tell), "Stamp letters", at_once=True)
         if tried:
-            tour_screens.stamped(tried, verdicts)
+            tour_screens.stamped(tried, verdicts, "the rightly answered ones of which it is least sure")
 
     def instead(self) -> None:
         model = tour_screens.default_model()
@@ -162,6 +162,10 @@ class RealStory:
         st.markdown("It is better, and it is not good: what was measured of it stands beside it on the Predict page.")
         if st.button("Hold models against each other", icon=":material/monitoring:"):
             pages.switch(pages.EVALUATE)
+
+
+def _source(item: Item, dataset: Dataset) -> str:
+    return "unknown source" if item.source == dataset.name else item.source
 
 
 def _drawn(why: str, screen: Callable[[], None]) -> None:

@@ -66,7 +66,7 @@ def means(means: Mapping[str, Mean]) -> None:
     st.markdown(
         "All images of a class, laid over each other. Anatomy blurs; what stands sharp is at one place in most images. "
         "The last picture is the difference of the first two: where it has colour, a network can tell the classes "
-        "apart without a disease."
+        "apart, disease or not."
     )
     two = sorted(sorted(means, key=lambda name: -means[name].images)[:2])
     with st.container(horizontal=True):
@@ -138,8 +138,8 @@ def tried(
     return Tried(len(pixels), len(turned), pixels[i], stamped, text, before, after)
 
 
-def stamped(tried: Tried, verdicts: Verdicts) -> None:
-    """An image before and after a stamp, with the answers to both."""
+def stamped(tried: Tried, verdicts: Verdicts, which: str) -> None:
+    """An image before and after a stamp, with the answers to both; ``which`` images were tried, in words."""
     yes, no, limit = verdicts.yes, verdicts.no, verdicts.threshold
     st.markdown(
         f"The same X-ray, with the letter **{tried.text}** stamped on it. The patient is the same; "
@@ -159,8 +159,8 @@ def stamped(tried: Tried, verdicts: Verdicts) -> None:
         shown = "None turned: by this test the network holds. Shown is the largest move."
     st.caption(
         f"Tried were {' and '.join(planted.MARKERS)} in {len(planted.SIZES)} sizes at {len(planted.PLACES)} places of "
-        f"{tried.images} images, those whose answer is least sure among the right ones. Images whose answer some "
-        f"letter turned: {share(turned).replace('**', '')}. {shown}"
+        f"{tried.images} images, {which}. Images whose answer some letter turned: {share(turned).replace('**', '')}. "
+        f"{shown}"
     )
 
 
