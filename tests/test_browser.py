@@ -495,7 +495,26 @@ def test_a_dragged_threshold_answers_in_the_browser_as_python_does(page, app):
         low, high = (f"{100 * told[name][edge]:.1f} %" for edge in ("low", "high")) if told[name] else ("nobody", "")
         expect(page.locator(f"#{name}")).to_contain_text(low)
         expect(page.locator(f"#{name}")).to_contain_text(high)
+    # The story, the legend and the table tell the same of 1,000 people, of whom 10 are ill.
+    hits, misses, alarms = (counts[name] for name in ("hits", "misses", "false_alarms"))
+    found, wrong = 10 * hits / (hits + misses), 990 * alarms / (alarms + counts["rejections"])
+    story = page.locator("#story")
+    expect(story).to_contain_text(f"Of 1,000 people 10 have {model.positive}: {_short(found)} found")
+    expect(page.locator("#found")).to_have_text(_short(found))
+    expect(page.locator("#alarms")).to_have_text(_short(wrong))
+    if found + wrong:
+        value = f"{100 * found / (found + wrong):.1f} %"
+        expect(story).to_contain_text(f"right: {value}.")
+        expect(page.locator("#ppv")).to_contain_text(value)
+    prevalence = page.get_by_role("slider", name="Prevalence")
+    prevalence.focus()
+    page.keyboard.press("End")
+    expect(story).to_contain_text(f"Of 1,000 people 999 have {model.positive}")
     shutil.rmtree(data)
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
 
 
 @pytest.mark.parametrize("name", PAGES, ids=PAGES.values())

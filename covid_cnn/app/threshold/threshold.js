@@ -6,6 +6,23 @@ const Z = 1.959963984540054;
 const PEOPLE = 1000;
 
 const percent = (value, digits = 1) => `${(100 * value).toFixed(digits)} %`;
+// What to expect of so many people: one decimal, but for whole numbers.
+const expected = (value) => value.toFixed(1).replace(/\.0$/, "");
+
+// The prevalence at a place of its slider: half in the middle, and a tenth of the smaller side for each step of 1 from
+// there. Two digits of it are shown, and counted with.
+function shareOf(place) {
+  const smaller = Number((0.5 * 10 ** -Math.abs(place)).toPrecision(2));
+  return place > 0 ? 1 - smaller : smaller;
+}
+
+// Whole people for the expected numbers, as many in all (the largest remainders are rounded up, of equal ones the first).
+function whole(values) {
+  const counts = values.map(Math.floor), missing = PEOPLE - counts.reduce((sum, count) => sum + count, 0);
+  const remainder = (i) => Math.round(1e6 * (values[i] - counts[i]));
+  values.map((_, i) => i).sort((a, b) => remainder(b) - remainder(a) || a - b).slice(0, missing).forEach((i) => counts[i]++);
+  return counts;
+}
 
 function wilson(k, n) {
   const p = k / n, d = 1 + Z * Z / n, middle = (p + Z * Z / (2 * n)) / d;
@@ -84,7 +101,7 @@ export default function (component) {
   root.querySelector(".many").textContent = data.many;
   for (const name of root.querySelectorAll(".no")) name.textContent = data.no;
   if (room.dataset.id !== data.id) { // another model or other images
-    if (!room.dataset.id) prevalence.value = -2;
+    if (!room.dataset.id) prevalence.value = -1.699; // 1 %
     room.dataset.id = data.id;
     threshold.value = data.threshold;
     drawCurve(at("roc"), data.roc, ["False positive rate (1 - specificity)", "Sensitivity"], true);
@@ -97,12 +114,12 @@ export default function (component) {
   let own = Number(threshold.value) === Math.round(1000 * data.threshold) / 1000;
 
   function show() {
-    const limit = own ? data.threshold : Number(threshold.value), share = 10 ** Number(prevalence.value);
+    const limit = own ? data.threshold : Number(threshold.value), share = shareOf(Number(prevalence.value));
     const hits = data.positives.filter((score) => score >= limit).length;
     const alarms = data.negatives.filter((score) => score >= limit).length;
     const misses = positives - hits, rejections = negatives - alarms, odds = share / (1 - share);
     at("threshold-told").textContent = limit.toFixed(3);
-    at("prevalence-told").textContent = percent(share, share < 0.01 ? 2 : 1);
+    at("prevalence-told").textContent = percent(share, share < 0.01 || share > 0.99 ? 2 : 1);
     at("hits").textContent = hits;
     at("misses").textContent = misses;
     at("false-alarms").textContent = alarms;
@@ -112,19 +129,24 @@ export default function (component) {
     at("specificity").textContent = told(wilson(rejections, negatives));
     at("ppv").textContent = told(predictive(hits, positives, alarms, negatives, odds));
     at("npv").textContent = told(predictive(rejections, negatives, misses, positives, 1 / odds));
-    const ill = Math.max(1, Math.round(PEOPLE * share)), found = Math.round(ill * sensitivity);
-    const cleared = Math.round((PEOPLE - ill) * specificity), wrong = PEOPLE - ill - cleared, called = found + wrong;
-    at("story").textContent = `Of ${PEOPLE.toLocaleString("en")} people ${ill} ${ill === 1 ? data.one : data.many} ${data.yes}: ` +
-      `${found} found, ${ill - found} missed. Of the ${PEOPLE - ill} others, ${wrong} get a false alarm. ` +
-      (called ? `So of ${called} yes answers ${found} ${found === 1 ? "is" : "are"} right: ${percent(found / called, 0)}.`
+    // Misses come first, for they are few and must be seen.
+    const groups = [
+      { name: "missed", value: PEOPLE * share * (1 - sensitivity), colour: "miss", ill: true, called: false },
+      { name: "found", value: PEOPLE * share * sensitivity, colour: "hit", ill: true, called: true },
+      { name: "alarms", value: PEOPLE * (1 - share) * (1 - specificity), colour: "alarm", ill: false, called: true },
+      { name: "cleared", value: PEOPLE * (1 - share) * specificity, colour: "clear", ill: false, called: false },
+    ];
+    whole(groups.map(({ value }) => value)).forEach((count, i) => { groups[i].count = count; });
+    for (const { name, value } of groups) at(name).textContent = expected(value);
+    const [missed, found, falsely, cleared] = groups, ill = missed.value + found.value, called = found.value + falsely.value;
+    at("story").textContent = `Of ${PEOPLE.toLocaleString("en")} people ${expected(ill)} ` +
+      `${expected(ill) === "1" ? data.one : data.many} ${data.yes}: ${expected(found.value)} found, ` +
+      `${expected(missed.value)} missed. Of the ${expected(PEOPLE - ill)} others, ${expected(falsely.value)} get a ` +
+      `false alarm. ` + (called ? `So of ${expected(called)} yes answers ${expected(found.value)} ` +
+        `${expected(found.value) === "1" ? "is" : "are"} right: ${percent(found.value / called)}.`
         : `Nobody is called ${data.yes}.`);
     at("field").setAttribute("aria-label", at("story").textContent);
-    drawField(at("field"), [
-      { count: found, colour: "hit", ill: true, called: true },
-      { count: ill - found, colour: "miss", ill: true, called: false },
-      { count: wrong, colour: "alarm", ill: false, called: true },
-      { count: cleared, colour: "clear", ill: false, called: false },
-    ], colours);
+    drawField(at("field"), [found, missed, falsely, cleared], colours);
     mark(at("roc"), 1 - specificity, sensitivity);
     mark(at("pr"), sensitivity, hits / (hits + alarms));
   }
