@@ -2,22 +2,32 @@
 
     python -m benchmarks.dataset_speed [--counts 200 --counts 10000] [--drawn FOLDER]
 
+The page is measured twice: as work of Python alone, and in Chromium, from the address to the last of its thumbnails
+being painted. There, cold is a server that was just started, and warm the same server and a new browser window.
+
 Images are drawn, a few dozen of them, and each file is one of these with broad shades of its own over it, so that all
 differ. Cold means that nothing was worked out of them before; the files themselves are in the system's memory.
 """
 
 import math
+import shutil
 import tempfile
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from playwright.sync_api import Browser, sync_playwright
 
-from benchmarks import measure
+from benchmarks import measure, web
 
 PAGE, DRAWN, SIDE = 24, 24, 256
+PAINTED = """count => {
+    const pictures = [...document.querySelectorAll('[data-testid=stImage] img')];
+    return pictures.length >= count && pictures.every(picture => picture.complete && picture.naturalWidth);
+}"""
 SCRIPT = """
 import sys, time
 from covid_cnn import audit, datasets, looks
@@ -44,16 +54,19 @@ def main(
     """Measure datasets of so many images."""
     with tempfile.TemporaryDirectory() as temporary:
         taken = {}
+        seen: list[tuple[int, Path]] = []
         for count in counts:
             folder = (drawn or Path(temporary)) / f"of_{count}"
             if not folder.is_dir():
                 _write(folder, count)
+            seen.append((count, folder))
             print(f"{count} images, {SIDE} px")
             for what, state in (("page", "cold"), ("page", "warm"), ("audit", "cold")):
                 home = Path(temporary) / f"home_{count}_{what}"
                 index, seconds, peak = _run(folder, what, home)
                 taken[count, what, state] = index + seconds, peak
                 print(f"  {what}, {state}: index {index:.2f} s, then {seconds:.2f} s; peak {peak:.0f} MB", flush=True)
+        _in_chromium(seen, Path(temporary))
         for one, other in pairwise(counts):
             (before, small), (after, large) = taken[one, "audit", "cold"], taken[other, "audit", "cold"]
             power = math.log(after / before) / math.log(other / one)
@@ -69,6 +82,38 @@ def main(
             )
             ratio = taken[counts[-1], "page", "cold"][1] / taken[base, "page", "cold"][1]
             measure.verdict(f"peak memory of a page, {counts[-1]} images against {base}", ratio, 1.25, at_least=False)
+
+
+def _in_chromium(folders: list[tuple[int, Path]], temporary: Path) -> None:
+    """Print how long the Dataset page's first thumbnails take to be seen in a browser."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        print("There is no chromium: what a browser shows was not measured.")
+        return
+    with sync_playwright() as playwright:
+        for count, folder in folders:
+            home = temporary / f"browser_{count}"
+            (home / "data").mkdir(parents=True)
+            (home / "data" / folder.name).symlink_to(folder.absolute())
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            with web.app(home) as app:
+                for state in ("cold", "warm"):
+                    seconds = _visible(browser, app, min(PAGE, count))
+                    print(f"{count} images, thumbnails visible in Chromium, {state}: {seconds:.2f} s", flush=True)
+            browser.close()
+
+
+def _visible(browser: Browser, app: web.App, thumbnails: int) -> float:
+    """Seconds from the address of the Dataset page, in a new window, to so many painted thumbnails."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(1000 * web.PATIENCE)
+    began = time.perf_counter()
+    page.goto(f"{app.address}/dataset")
+    page.wait_for_function(PAINTED, arg=thumbnails)
+    seconds = time.perf_counter() - began
+    context.close()
+    return seconds
 
 
 def _write(folder: Path, count: int) -> None:

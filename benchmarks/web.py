@@ -1,6 +1,7 @@
 """The app as its own process, for the benchmarks that look at it from outside."""
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -38,14 +39,15 @@ class App(NamedTuple):
 
 
 @contextlib.contextmanager
-def app() -> Iterator[App]:
-    """Start the app on a free port of this computer, and stop it at the end."""
+def app(home: Path | None = None) -> Iterator[App]:
+    """Start the app on a free port of this computer, and stop it at the end; ``home`` is its COVID_CNN_HOME."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     options = ["--server.headless=true", "--server.address=localhost", f"--server.port={port}"]
     server = subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", str(FRONT_DOOR), *options],
+        env=os.environ | ({"COVID_CNN_HOME": str(home)} if home else {}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
