@@ -6,17 +6,15 @@ reasons to look, not verdicts.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-
 from covid_cnn import datasets, looks, patients, shortcuts
 from covid_cnn.datasets import Dataset, Item
 from covid_cnn.errors import ImageError
-from covid_cnn.likeness import THUMBNAIL, Fingerprint, near_duplicates
+from covid_cnn.likeness import Fingerprint, near_duplicates
 from covid_cnn.shortcuts import Shortcut
 
 SEVERITIES = ("serious", "warning", "note")
@@ -144,7 +142,7 @@ def audit(dataset: Dataset, progress: Callable[[float, str], None] | None = None
         *_small(readable),
         *_not_frontal(readable),
         *_duplicates(readable),
-        *_near_duplicates(readable if not dataset.synthetic else []),  # those are drawn to one plan, and all alike
+        *_near_duplicates(readable),
         *_patients_in_splits(dataset),
         *_several_images(dataset),
         *_contradicted_labels(dataset),
@@ -209,15 +207,14 @@ def _duplicates(seen: list[_Seen]) -> Iterator[Finding]:
 
 def _near_duplicates(seen: list[_Seen]) -> Iterator[Finding]:
     """Pairs that differ in pixels, but look the same."""
-
-    def thumbnails(some: Sequence[int]) -> np.ndarray:
-        found = looks.of([seen[i].item.path for i in some])
-        return np.stack([blank if isinstance(look, ImageError) else look.print.thumbnail for look in found])
-
-    blank = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)  # of an image that is gone since it was looked at
-    pairs = [(seen[i], seen[j]) for i, j in near_duplicates([one.print for one in seen], thumbnails)]
-    near = [(one, other) for one, other in pairs if one.print.digest != other.print.digest]
+    found = near_duplicates([one.print for one in seen], [_drawn(one) for one in seen])
+    near = [(seen[i], seen[j]) for i, j in found if seen[i].print.digest != seen[j].print.digest]
     yield from _pairs("near_duplicate", "nearly the same", near)
+
+
+def _drawn(one: _Seen) -> bool:
+    """Whether the program drew an image, as its file or its name tells; a copy of it may have lost both."""
+    return one.look.synthetic or one.item.path.name.startswith(datasets.SYNTHETIC)
 
 
 def _pairs(kind: str, what: str, pairs: list[tuple[_Seen, _Seen]]) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ from covid_cnn.likeness import Fingerprint
 from covid_cnn.reading import read_ahead
 from covid_cnn.store import Store
 
-KIND, SMALL = "look 2", "thumbnail 2"  # what is kept; another number once a version keeps something else
+KIND, SMALL = "look 3", "thumbnail 2"  # what is kept; another number once a version keeps something else
 SMALL_SIDE = 160  # pixels, longest side of a thumbnail
 _NOTHING = np.empty((0, 0), np.uint8)
 AT_ONCE = 64  # images after which what was found is kept, so that a stop loses no more
@@ -152,6 +152,7 @@ def _thumbnail(image: Image.Image) -> bytes:
 
 def _encoded(look: Look) -> bytes:
     told = asdict(replace(look, print=replace(look.print, thumbnail=None)))  # type: ignore[arg-type]
+    told["print"]["fine"] = look.print.fine.hex()
     return json.dumps(told).encode() + b"\n" + look.print.thumbnail.tobytes()
 
 
@@ -160,5 +161,5 @@ def _decoded(digest: str, blob: bytes) -> Look:
     told = json.loads(words)
     side = likeness.THUMBNAIL
     facts = told.pop("print") | {"thumbnail": np.frombuffer(small, np.uint8).reshape(side, side)}
-    facts["size"] = tuple(facts["size"])
+    facts |= {"size": tuple(facts["size"]), "fine": bytes.fromhex(facts["fine"])}
     return Look(**told | {"file": digest, "print": Fingerprint(**facts), "warnings": tuple(told["warnings"])})

@@ -169,6 +169,17 @@ def test_what_is_planted_among_synthetic_radiographs_is_found(tmp_path, some_sho
     assert words in str(report)
 
 
+@pytest.mark.parametrize("name", ["synthetic_normal_9999.jpg", "case.jpg"])
+def test_a_copy_of_a_synthetic_radiograph_in_another_size_and_format_is_found(tmp_path, name):
+    folder = synthetic.write_dataset(tmp_path / "synthetic", counts={"train": 12, "test": 6}, size=256)
+    original = sorted((folder / "train" / "NORMAL").iterdir())[3]
+    with Image.open(original) as image:
+        image.resize((150, 150), Image.Resampling.LANCZOS).save(folder / "test" / "NORMAL" / name, quality=80)
+    (finding,) = findings(folder, "near_duplicate")
+    assert finding.severity == "serious" and "two splits" in finding.sentence
+    assert finding.pairs == ((f"test/NORMAL/{name}", f"train/NORMAL/{original.name}"),)
+
+
 def test_of_many_images_a_sample_is_measured_with_as_many_of_each_class():
     counts = {"A": 900, "B": 60, "C": 40}
     items = [

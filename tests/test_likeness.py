@@ -1,13 +1,13 @@
 """Copies of a radiograph are told from other radiographs, however the copy was made."""
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from covid_cnn.likeness import THUMBNAIL, details, fingerprint, near_duplicates
+from covid_cnn import synthetic
+from covid_cnn.likeness import FINE_BYTES, THUMBNAIL, apart, as_rows, copies, fingerprint, near_duplicates
 
 
 def picture(seed: int, fine_seed: int | None = None) -> np.ndarray:
@@ -34,10 +34,10 @@ def test_a_fingerprint_keeps_what_it_says():
     one = fingerprint(picture(0)[:200])
     assert one.size == (256, 200)
     assert 0 <= one.hash < 2**64
-    (detail,) = details(one.thumbnail[None])
-    assert detail.shape == (THUMBNAIL**2,) and detail.dtype == np.float32
-    assert detail.mean() == pytest.approx(0, abs=1e-6)
-    assert np.linalg.norm(detail) == pytest.approx(1, abs=1e-5)
+    assert one.thumbnail.shape == (THUMBNAIL, THUMBNAIL)
+    assert len(one.fine) == FINE_BYTES
+    negative = fingerprint(1 - picture(0)[:200])
+    assert apart(*as_rows([one.fine, negative.fine])) > 0.98, "every coefficient but the mean has the other sign"
 
 
 def test_the_digest_is_of_pixels_and_their_shape():
@@ -64,19 +64,6 @@ def test_every_pair_of_a_group_is_told_once_the_lower_index_first():
     assert pairs(one, other, one, one, other) == [(0, 2), (0, 3), (1, 4), (2, 3)]
 
 
-def test_thumbnails_are_asked_for_only_where_hashes_are_close():
-    prints = [fingerprint(picture(seed)) for seed in (1, 2, 3, 2)]
-    asked = []
-
-    def thumbnails(some):
-        asked.extend(some)
-        return np.stack([prints[i].thumbnail for i in some])
-
-    slim = [replace(one, thumbnail=np.empty((0, 0), np.uint8)) for one in prints]
-    assert near_duplicates(slim, thumbnails) == [(1, 3)]
-    assert asked == [1, 3]
-
-
 def test_a_close_hash_alone_is_no_copy():
     """Two radiographs of one view: alike from afar, and different in their fine structure."""
     one, other = picture(5, fine_seed=1), picture(5, fine_seed=2)
@@ -90,3 +77,21 @@ def test_a_mirrored_image_is_no_copy():
 
 def test_nothing_is_like_nothing():
     assert pairs() == []
+
+
+def test_copies_of_some_images_are_told_among_others():
+    known = as_rows([fingerprint(picture(seed)).fine for seed in (1, 2)])
+    asked = [fingerprint(image).fine for image in (picture(3), stored(picture(2), 150, 70), picture(1))]
+    assert copies(asked, known, [False] * 3).tolist() == [False, True, True]
+    assert copies(asked, known[:0], [False] * 3).tolist() == [False] * 3
+    assert copies([], known, []).tolist() == []
+
+
+def test_drawn_radiographs_are_held_to_a_stricter_limit():
+    """All are of one plan, and yet a resized JPEG copy is told from another patient."""
+    drawn = [synthetic.draw(seed, seed % 2 == 0, 256) for seed in range(700, 730)]
+    prints = [fingerprint(image.copy()) for image in drawn]
+    assert near_duplicates(prints, [True] * 30) == []
+    again = [fingerprint(stored(image, size, 75)) for image, size in zip(drawn, [160, 300, 100], strict=False)]
+    # What nothing marks as drawn any more is held to the limit of its partner.
+    assert near_duplicates([*prints, *again], [True] * 30 + [False] * 3)[:3] == [(0, 30), (1, 31), (2, 32)]
