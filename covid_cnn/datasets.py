@@ -161,22 +161,31 @@ def discover(data_dir: str | Path | None = None) -> tuple[list[Dataset], list[st
     return datasets, problems
 
 
-def fingerprint(items: Iterable[Item]) -> str:
+def fingerprint(items: Iterable[Item], digests: Mapping[Path, str] | None = None) -> str:
     """A SHA-256 over the file names, classes, splits and contents of images, whatever their order and place.
+
+    Parameters
+    ----------
+    items : the images.
+    digests : the SHA-256 of each file, where they are known already; by default all are read.
 
     Raises
     ------
     DatasetError
         a file is gone.
     """
+    digest = _digest if digests is None else digests.__getitem__
     try:
-        lines = sorted(
-            f"{item.split}/{item.label}/{item.path.name} {hashlib.sha256(item.path.read_bytes()).hexdigest()}\n"
-            for item in items
-        )
+        lines = sorted(f"{item.split}/{item.label}/{item.path.name} {digest(item.path)}\n" for item in items)
+    except KeyError as error:
+        raise DatasetError(f"The dataset changed on disk: {error.args[0]} cannot be read.") from error
     except OSError as error:
         raise DatasetError(f"The dataset changed on disk: {error.filename} cannot be read.") from error
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def same(one: Path, other: Path) -> bool:

@@ -16,7 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from covid_cnn import bundle, cards, durable, gradcam, paths
+from covid_cnn import bundle, cards, durable, gradcam, paths, seen
+from covid_cnn.seen import Memory
 
 # A graph of more weights than this is stored in float16, to stay within 16 MB in the repository.
 FLOAT32_WEIGHTS = 4_000_000
@@ -105,10 +106,14 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
-def stage(graph: bytes, info: dict[str, Any]) -> Path:
+def stage(graph: bytes, info: dict[str, Any], learned: Memory | None = None) -> Path:
     """Write a bundle into a hidden folder under ``models/`` and return it, to be checked and then published.
 
-    ``info`` is the content of ``model.json`` but for ``schema``, ``versions`` and ``sha256``, which are added.
+    Parameters
+    ----------
+    graph : of ``graph``
+    info : the content of ``model.json`` but for ``schema``, ``versions`` and ``sha256``, which are added
+    learned : by what the training images are known again
     """
     models = paths.models_dir()
     models.mkdir(parents=True, exist_ok=True)
@@ -117,6 +122,9 @@ def stage(graph: bytes, info: dict[str, Any]) -> Path:
     folder.mkdir(parents=True)
     (folder / bundle.GRAPH).write_bytes(graph)
     digest = hashlib.sha256(graph).hexdigest()
+    if learned:
+        (folder / seen.FILE).write_bytes(learned.encoded())
+        info = info | {seen.KEY: learned.told()}
     cards.write(folder, {"schema": bundle.SCHEMA, **info, "versions": versions(), "sha256": digest})
     return folder
 

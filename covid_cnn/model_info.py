@@ -42,8 +42,10 @@ def _nothing(value: Any) -> bool:
 
 
 def _interval(value: Any) -> bool:
-    """Whether these are the fields of an `evaluation.Interval`, its value within its bounds."""
+    """Whether these are the fields of an `evaluation.Interval`, its value within its bounds, or both of these null."""
     numbers = isinstance(value, dict) and value.keys() == {"value", "low", "high", "n"} and _count(value["n"])
+    if numbers and value["low"] is None and value["high"] is None:
+        return _number(value["value"])
     numbers = numbers and all(isinstance(value[key], (int, float)) for key in value)
     return numbers and -LARGEST < value["low"] <= value["value"] <= value["high"] < LARGEST
 
@@ -59,6 +61,8 @@ REPORT: Shape = {
     "accuracy": _interval,
     "out_of_distribution": _interval,
     "notes": [_text],
+    "patients_by_class?": {str: _count},
+    "by_patient?": {str: _interval},
     **dict.fromkeys(("balanced_accuracy", "brier", "ece"), DEFINED),
     **dict.fromkeys(("sensitivity?", "specificity?", "ppv?", "npv?", "f1?", "auroc?", "auroc_positive?"), DEFINED),
     **dict.fromkeys(("mcc?", "average_precision?", "lr_positive?", "lr_negative?"), DEFINED),
@@ -101,8 +105,9 @@ INFO: Shape = {
     },
     "metrics": {"val?": REPORT, "test?": REPORT, "other?": {str: REPORT | {"dataset": _text}}},
     "sha256": _text,
-    # Its prediction sets (`evaluation.conformal_thresholds`), the `evaluation.calibration` of its card, and evidence,
-    # further sections of the card (see `cards`).
+    # Its prediction sets (`evaluation.conformal_thresholds`), the `evaluation.calibration` of its card, evidence, further
+    # sections of the card (see `cards`), and by what its training images are known again (see `seen`).
+    "training_images?": ({"images": _count, "sha256": _text}, _nothing),
     "prediction_sets?": ({"method": _text, "level": _share, "thresholds": [_number], "chosen": _text}, _nothing),
     "calibration?": (
         {

@@ -1,47 +1,176 @@
-"""Which images a model has learned from, under whatever name they lie: on those its score says nothing."""
+"""Which images a model has learned from, in whatever size, format and name they lie here: there its score says nothing.
 
-from collections.abc import Sequence
+A bundle brings along by what its training images are known again (`FILE`): a perceptual hash of each (see `likeness`),
+and digests of their patients' names. A bundle without it is asked by its dataset, where that is here.
+"""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from covid_cnn import datasets, likeness, looks
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Dataset, Item
-from covid_cnn.errors import CovidCnnError, DatasetError
+from covid_cnn.errors import BundleError, CovidCnnError, DatasetError, ImageError
 from covid_cnn.splits import training_splits
 from covid_cnn.store import Store
 
+FILE = "training_images.npz"
+KEY = "training_images"  # of model.json, which tells the number of images and the digest of the file
 
-def learned_from(bundle: Bundle, found: Sequence[Dataset]) -> list[Item] | None:
-    """The images that a bundle was fitted on or chosen by; None where its dataset is not among those that are found."""
-    name = bundle.info["training_data"]["name"]
-    dataset = next((one for one in found if one.name == name), None)
-    if dataset is None:
+
+@dataclass(frozen=True)
+class Memory:
+    """By what the images are known again that a bundle was fitted on or chosen by.
+
+    Attributes
+    ----------
+    hashes : uint8 ``[N, likeness.FINE_BYTES]``, the fine hash of each image
+    patients : digests of what their patients are called
+    drawn : whether the program drew them
+    """
+
+    hashes: np.ndarray
+    patients: frozenset[int]
+    drawn: bool
+
+    @classmethod
+    def of(cls, items: Iterable[Item], hashes: Sequence[bytes], drawn: bool) -> "Memory":
+        """The memory of training images, from their fine hashes."""
+        return cls(likeness.as_rows(hashes), frozenset(key for item in items for key in _keys(item)), drawn)
+
+    def encoded(self) -> bytes:
+        """As the content of `FILE`."""
+        file = io.BytesIO()
+        patients = np.array(sorted(self.patients), np.uint64)
+        np.savez_compressed(file, hashes=self.hashes, patients=patients, drawn=np.array(self.drawn))
+        return file.getvalue()
+
+    def told(self) -> dict[str, Any]:
+        """What `KEY` of model.json holds."""
+        return {"images": len(self.hashes), "sha256": hashlib.sha256(self.encoded()).hexdigest()}
+
+
+def memory(bundle: Bundle, own: Dataset | None, store: Store) -> Memory | None:
+    """What a bundle's training images are known again by; None where that cannot be told.
+
+    Parameters
+    ----------
+    own : the dataset that it learned from (`own_dataset`), which only a bundle without `FILE` is asked by.
+
+    Raises
+    ------
+    BundleError
+        Its `FILE` is damaged, or another bundle's.
+    """
+    told = bundle.info.get(KEY)
+    if told and (bundle.folder / FILE).is_file():
+        return _read(bundle, str(told.get("sha256")))
+    items = learned_from(bundle, own) if own else None
+    if items is None:
         return None
+    seen = looks.of([item.path for item in items], store=store, thumbnails=False)
+    hashes = [look.print.fine for look in seen if not isinstance(look, ImageError)]
+    return Memory.of(items, hashes, bool(bundle.info["training_data"].get("synthetic")))
+
+
+def _read(bundle: Bundle, digest: str) -> Memory:
+    content = (bundle.folder / FILE).read_bytes()
     try:
-        splits = training_splits(dataset, int((bundle.info.get("recipe") or {}).get("seed", 0)))
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError("another file")
+        with np.load(io.BytesIO(content), allow_pickle=False) as told:
+            hashes = told["hashes"].reshape(-1, likeness.FINE_BYTES)
+            return Memory(hashes, frozenset(told["patients"].tolist()), bool(told["drawn"]))
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(
+            f"The {FILE} of model {bundle.name} is not the one its model.json describes: train it again, or remove it."
+        ) from error
+
+
+def own_dataset(info: Mapping[str, Any], found: Iterable[Dataset], store: Store) -> Dataset | None:
+    """The dataset that a bundle learned from, whatever it is called here: by its content, or else by its name.
+
+    Parameters
+    ----------
+    info : the content of the bundle's model.json.
+    found : the datasets that are here.
+    store : where the digests of files are kept, so that each is read once.
+    """
+    learned = info["training_data"]
+    named = sorted(found, key=lambda one: one.name != learned["name"])  # the likeliest first
+    same = (one for one in named if list(one.classes) == info["classes"] and _fingerprint(one, store) == _wanted(info))
+    return next(same, next((one for one in named if one.name == learned["name"]), None))
+
+
+def _wanted(info: Mapping[str, Any]) -> str:
+    return str(info["training_data"].get("fingerprint"))
+
+
+def _fingerprint(dataset: Dataset, store: Store) -> str:
+    try:
+        return datasets.fingerprint(dataset.items, store.file_digests([item.path for item in dataset.items]))
+    except DatasetError:
+        return ""  # a file is gone
+
+
+def learned_from(bundle: Bundle, own: Dataset) -> list[Item] | None:
+    """The images of its dataset that a bundle was fitted on or chosen by; None where that has changed since."""
+    try:
+        splits = training_splits(own, int((bundle.info.get("recipe") or {}).get("seed", 0)))
     except CovidCnnError:
-        return None  # it has changed since
+        return None
     return splits.train + splits.val
 
 
-def among(items: Sequence[Item], learned: Sequence[Item], store: Store) -> frozenset[Path]:
-    """Those of the items that are, byte for byte, images that were learned from."""
-    digests = store.file_digests([item.path for item in (*items, *learned)])
-    known = {digests.get(item.path) for item in learned} - {None}
-    return frozenset(item.path for item in items if digests.get(item.path) in known)
+def among(items: Sequence[Item], learned: Memory, store: Store) -> frozenset[Path]:
+    """Those of the items that show a patient who was learned from.
+
+    That is who has an image among them that looks the same as a training image, or is called as the patient of one, in
+    the metadata or by the file names.
+    """
+    seen = looks.of([item.path for item in items], store=store, thumbnails=False)
+    readable = [(item, look) for item, look in zip(items, seen, strict=True) if not isinstance(look, ImageError)]
+    copied = likeness.copies(
+        [look.print.fine for _, look in readable],
+        learned.hashes,
+        [learned.drawn or look.synthetic or item.path.name.startswith(datasets.DRAWN) for item, look in readable],
+    )
+    known = {item.patient for (item, _), copy in zip(readable, copied, strict=True) if copy}
+    known |= {item.patient for item in items if not learned.patients.isdisjoint(_keys(item))}
+    return frozenset(item.path for item in items if item.patient in known)
 
 
-def unseen(bundle: Bundle, items: Sequence[Item], found: Sequence[Dataset], store: Store) -> tuple[Item, ...]:
+def _keys(item: Item) -> list[int]:
+    """Digests of what the patient of an image is called, wherever it may lie: none where nothing tells who it is.
+
+    A dataset that was made of others puts its own name before the patients' that these gave.
+    """
+    names = {item.patient, item.patient.partition(":")[2]}
+    return [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) for name in names if ":" in name]
+
+
+def unseen(bundle: Bundle, items: Sequence[Item], found: Iterable[Dataset], store: Store) -> tuple[Item, ...]:
     """The items that a bundle has not learned from.
 
     Raises
     ------
     DatasetError
-        Its dataset is not among those that are found, or it has learned from all of the items.
+        That cannot be told, or it has learned from all of the items.
     """
-    learned = learned_from(bundle, found)
+    learned = memory(bundle, own_dataset(bundle.info, found, store), store)
     if learned is None:
         name = bundle.info["training_data"]["name"]
-        raise DatasetError(f"Model {bundle.name} has learned from {name}, which is not under data/: add it first.")
+        raise DatasetError(
+            f"Which images model {bundle.name} has learned from cannot be told: it brings no {FILE}, and {name}, which "
+            "it learned from, is not under data/. Add that first, or train the model again."
+        )
     known = among(items, learned, store)
     if len(known) == len({item.path for item in items}):
         raise DatasetError(f"Model {bundle.name} has learned from all of these images: choose another split.")

@@ -32,6 +32,7 @@ from covid_cnn import (
     export,
     fine_tuning,
     imaging,
+    likeness,
     networks,
     pictures,
     ridge,
@@ -44,9 +45,11 @@ from covid_cnn.batches import Feed, gather
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Item
 from covid_cnn.errors import CovidCnnError, DatasetError, ImageError, RunError
+from covid_cnn.imaging import Radiograph
 from covid_cnn.reading import read_ahead
 from covid_cnn.runs import Run, TrainConfig, interruptible
 from covid_cnn.scalars import Scalars
+from covid_cnn.seen import Memory
 from covid_cnn.splits import training_splits
 
 SPECIFICITY = 0.97  # of 100 healthy people, so many shall not be called ill where the threshold is chosen for it
@@ -135,6 +138,7 @@ class _Trainer:
         self.dataset, self.splits, self.classes = dataset, splits, dataset.classes
         self.run.log(f"Reading {len(splits.train)} training and {len(splits.val)} validation images.")
         self.notes = list(splits.notes)
+        self.hashes: list[bytes] = []
         self.train_items, self.images, self.labels = self._read(splits.train)
         self.val_items, self.val_images, self.val_labels = self._read(splits.val)
         missing = set(range(len(self.classes))) - set(self.labels.tolist())
@@ -143,16 +147,20 @@ class _Trainer:
         self.run.append("read", classes=list(self.classes), train=len(self.labels), val=len(self.val_labels))
 
     def _read(self, items: Sequence[Item]) -> tuple[list[Item], np.ndarray, np.ndarray]:
-        """The readable items, their images ``[N, H, W, 1]`` and labels ``[N]``."""
+        """The readable items, their images ``[N, H, W, 1]`` and labels ``[N]``; their hashes are kept besides."""
         readable: list[Item] = []
 
+        def both(radiograph: Radiograph) -> tuple[np.ndarray, bytes]:
+            return imaging.prepare(radiograph.pixels, size), likeness.fingerprint(radiograph.pixels).fine
+
         def images() -> Iterator[np.ndarray]:
-            read = read_ahead([item.path for item in items], lambda r: imaging.prepare(r.pixels, size))
+            read = read_ahead([item.path for item in items], both)
             for done, (item, image) in enumerate(zip(items, read, strict=True), start=1):
                 self._tell("Reading images", len(items), done)
                 if not isinstance(image, ImageError):
                     readable.append(item)
-                    yield image
+                    self.hashes.append(image[1])
+                    yield image[0]
                     continue
                 self._check_is_there([item])
                 self.notes.append(f"Left out: {image}")
@@ -460,7 +468,8 @@ class _Trainer:
             "recipe": vars(self.config) | {"epochs_trained": self.epoch, "best_epoch": self.best[0]},
             "metrics": {},
         }
-        folder = export.stage(export.graph(self.network, temperature), info)
+        learned = Memory.of([*self.train_items, *self.val_items], self.hashes, self.dataset.synthetic)
+        folder = export.stage(export.graph(self.network, temperature), info, learned)
         try:
             self._test(folder)
         except BaseException:  # an interrupt too leaves no part of a bundle behind

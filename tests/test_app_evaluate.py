@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from pages import press, settled
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
-from covid_cnn import assessment, cli, datasets, evaluation_report, questions, seen
+from covid_cnn import assessment, bundle, cli, datasets, evaluation_report, questions, seen, synthetic
 from covid_cnn.app import working
 from covid_cnn.bundle import Bundle
-from covid_cnn.errors import DatasetError
 from covid_cnn.evaluation import rows, wilson
 from covid_cnn.report import NOTICE
 from covid_cnn.store import Store
@@ -74,11 +74,13 @@ def test_images_that_a_model_has_learned_from_are_left_out(with_model):
     for n, split in enumerate(("train", "test")):
         for item in datasets.open("drawn").subset(split):
             (data / item.label).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(item.path, data / item.label / f"{n}_{item.path.name}")
+            with Image.open(item.path) as image:
+                image.resize((120, 120)).save(data / item.label / f"{n}_{item.path.stem}.jpg")
     app = show()
     app = settled(app.selectbox(key="evaluate_place").set_value("renamed").run())
     assert app.toggle[0].label == "Leave out the 16 of these 24 images that tiny has learned from"
     assert "8 of the 8 images" in app.markdown[0].value
+    assert any("in whatever size, format and name" in caption.value for caption in app.caption)
     app = settled(app.toggle[0].set_value(False).run())
     assert "24 of the 24 images" in app.markdown[0].value
     app = settled(app.selectbox(key="evaluate_place").set_value("drawn, train").run())
@@ -86,10 +88,35 @@ def test_images_that_a_model_has_learned_from_are_left_out(with_model):
 
     told = CliRunner().invoke(cli.app, ["evaluate", "--data", "renamed", "--model", "tiny", "--unseen", "--json"])
     assert told.exit_code == 0 and json.loads(told.stdout)["n"] == 8
+
+
+def test_a_model_that_cannot_tell_what_it_has_learned_from_says_so_beside_its_figures(with_model):
+    shutil.copytree(with_model / "data" / "drawn" / "test", with_model / "data" / "other")
     (with_model / "data" / "drawn").unlink()
-    with pytest.raises(DatasetError, match="learned from drawn, which is not under data"):
-        seen.unseen(Bundle(with_model / "models" / "tiny"), [], datasets.discover()[0], Store())
-    assert any("cannot be told" in caption.value for caption in show().caption)
+    assert not any("cannot be told" in warning.value for warning in show().warning)
+    folder = with_model / "models" / "tiny"
+    (folder / seen.FILE).unlink()
+    info = json.loads((folder / bundle.INFO).read_text())
+    (folder / bundle.INFO).write_text(json.dumps({key: value for key, value in info.items() if key != seen.KEY}))
+    told = "Which of these images tiny has learned from cannot be told"
+    assert any(told in warning.value for warning in show().warning)
+    app = show()
+    app.session_state["evaluate_tab"] = "Home and away"
+    app = finished(press(settled(app.run()), "Ask all of these"))
+    assert any(told in warning.value for warning in app.warning)
+    rows = app.dataframe[0].value["Model and images"]
+    assert rows.tolist() == ["tiny on other (may have learned from some)"]
+
+
+def test_the_dataset_of_a_model_is_known_by_its_content(with_model):
+    """As the page adds the notebook's dataset from Kaggle, under another name than the shipped models' cards tell."""
+    shutil.copytree(with_model / "data" / "drawn", with_model / "data" / "called-otherwise")
+    (with_model / "data" / "drawn").unlink()
+    synthetic.write_dataset(with_model / "data" / "another", seed=1, counts={"train": 4, "test": 2}, size=64)
+    app = show()
+    app.session_state["evaluate_tab"] = "Home and away"
+    app = settled(app.run())
+    assert app.multiselect(key="evaluate_places").value == ["called-otherwise, test"]
 
 
 def test_answers_that_are_kept_are_shown_at_once(with_model):

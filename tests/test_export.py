@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from covid_cnn import bundle, cards, export, gradcam, imaging, networks
+from covid_cnn import bundle, cards, export, gradcam, imaging, networks, seen
 from covid_cnn.bundle import Bundle
 
 
@@ -62,7 +62,10 @@ def test_a_bundle_is_complete_and_within_its_size(trained):
     assert info["recipe"]["epochs_trained"] == info["recipe"]["epochs"] >= info["recipe"]["best_epoch"] >= 1
     assert {"tensorflow", "keras", "ai-edge-litert", "numpy", "pillow"} <= set(info["versions"])
     assert "must not be used to diagnose" in (trained.bundle / bundle.CARD).read_text()
-    files = {bundle.INFO, bundle.GRAPH, bundle.CARD, cards.DIAGRAM}
+    learned = info[seen.KEY]
+    assert learned["images"] == info["training_data"]["images"]["train"] + info["training_data"]["images"]["val"]
+    assert learned["sha256"] == hashlib.sha256((trained.bundle / seen.FILE).read_bytes()).hexdigest()
+    files = {bundle.INFO, bundle.GRAPH, bundle.CARD, cards.DIAGRAM, seen.FILE}
     assert {path.name for path in trained.bundle.iterdir()} == files
 
 

@@ -1,14 +1,15 @@
 """Put a model to a dataset's images in the background, and know which of them it has learned from."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
-from covid_cnn import assessment, bundle, seen
+from covid_cnn import assessment, bundle, paths, seen
 from covid_cnn.app import indexed, working
 from covid_cnn.app.shared import plain
 from covid_cnn.assessment import Answers
@@ -17,6 +18,10 @@ from covid_cnn.datasets import Dataset, Item
 from covid_cnn.jobs import Work
 from covid_cnn.store import Store
 
+LEFT_OUT = (
+    "Left out are the images that look the same as one of its training images, in whatever size, format and name, and "
+    "all others of those patients, as far as metadata and names tell who they are."
+)
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -115,21 +120,40 @@ def ask(pairs: Sequence[tuple[Bundle, Place]]) -> None:
 
 def learned(model: Bundle) -> Place | None:
     """The images that a model has learned from; None where they are not under data/, or have changed."""
-    found = indexed.every()[0]
-    own = seen.learned_from(model, found)
-    name = model.info["training_data"]["name"]
-    if own is None:
-        return None
-    dataset = next(one for one in found if one.name == name)
-    return Place(f"{name}, which it learned from", dataset, "train", tuple(own))
+    own = own_dataset(model.info)
+    items = seen.learned_from(model, own) if own else None
+    return Place(f"{own.name}, which it learned from", own, "train", tuple(items)) if own and items else None
+
+
+def own_dataset(info: Mapping[str, Any]) -> Dataset | None:
+    """The dataset that the model with this model.json learned from, whatever it is called here."""
+    found, told = indexed.every()[0], info["training_data"]
+    key = told["name"], told.get("fingerprint"), tuple(info["classes"])
+    root = _own_root(info, found, (*key, indexed.stamp(paths.data_dir())))
+    return next((one for one in found if one.root == root), None)
+
+
+@st.cache_data(max_entries=64, show_spinner="Looking for what the model has learned from")
+def _own_root(_info: Mapping[str, Any], _found: Sequence[Dataset], key: tuple) -> Path | None:
+    own = seen.own_dataset(_info, _found, Store())
+    return own.root if own else None
 
 
 def known(model: Bundle, place: Place) -> frozenset[Path] | None:
-    """Which of the images a model has learned from; None where that cannot be told."""
-    own = learned(model)
-    return None if own is None else _known(place, own, (place.key, own.key))
+    """Which of the images show a patient whom a model has learned from; None where that cannot be told."""
+    own = own_dataset(model.info)
+    return _known(model, place, own, (*_key(model, place), own and indexed.stamp(own.root)))
+
+
+def cannot_tell(model: Bundle) -> str:
+    """What is said of a model where `known` is None."""
+    return (
+        f"Which of these images {model.name} has learned from cannot be told, and on those it looks better than it is. "
+        f"It brings no {seen.FILE}, and {model.info['training_data']['name']}, its dataset, is not under data/."
+    )
 
 
 @st.cache_data(max_entries=64, show_spinner="Looking which images the model has learned from")
-def _known(_place: Place, _own: Place, key: tuple[str, str]) -> frozenset[Path]:
-    return seen.among(_place.items, _own.items, Store())
+def _known(_model: Bundle, _place: Place, _own: Dataset | None, key: tuple) -> frozenset[Path] | None:
+    learned = seen.memory(_model, _own, Store())
+    return None if learned is None else seen.among(_place.items, learned, Store())

@@ -19,6 +19,7 @@ from covid_cnn.questions import ILL, Verdicts
 from covid_cnn.subgroups import Shares
 
 MODELS = 3  # that are chosen to begin with
+SCHOOL = ":material/school:"
 DIFFERENCES = ("What", "Metric", "Difference", "Method")
 CAUTION = (
     "McNemar's and DeLong's p-values take the images for independent; where patients have several, trust the "
@@ -30,8 +31,8 @@ def show(models: Mapping[str, dict[str, Any]], found: list[Dataset]) -> None:
     """Choose, ask, and compare."""
     st.write(
         "A model at home, on images from where it learned, and away, at other hospitals; or several models on the same "
-        "images. The question is one that all can be asked: ill or healthy. Images that a model has learned from are "
-        "left out for it."
+        "images. The question is one that all can be asked: ill or healthy. What a model has learned from is left out "
+        "for it."
     )
     choices = places(found)
     left, right = st.columns(2)
@@ -53,7 +54,7 @@ def show(models: Mapping[str, dict[str, Any]], found: list[Dataset]) -> None:
 
 def _usual(models: Mapping[str, dict[str, Any]], choices: Mapping[str, Place]) -> list[str]:
     """What to begin with: test images from where most models learned, and another hospital's; else the first two."""
-    trained = [info["training_data"]["name"] for info in models.values()]
+    trained = [own.name for info in models.values() if (own := evaluate_asking.own_dataset(info))]
     homes = [place for place in choices.values() if place.split == "test" and place.dataset.name in trained]
     if not homes:
         return list(choices)[:2]
@@ -92,14 +93,22 @@ def _asked(model: Bundle, place: Place) -> Asked | None:
 def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
     """The chart, the tables, and their download."""
     asked = {key: questions.verdicts(one.model, one.answers, ILL) for key, one in told.items()}
-    notes = [
-        f"{name} has learned from all {len(known)} images of {where}."
-        for (name, where), one in told.items()
-        if (known := evaluate_asking.known(one.model, one.place))
+    notes = []
+    for (name, where), one in told.items():
+        known = evaluate_asking.known(one.model, one.place)
+        if known:
+            notes.append(f"{name} has learned from all {len(known)} images of {where}.")
+            st.warning(plain(notes[-1]), icon=SCHOOL)
+        elif known is None:
+            notes.append(evaluate_asking.cannot_tell(one.model))
+            st.warning(plain(notes[-1]), icon=":material/warning:")
+    if any(one.place.unseen for one in told.values()):
+        notes.append(evaluate_asking.LEFT_OUT)
+        st.caption(notes[-1])
+    lines = [
+        subgroups.shares(f"{name} on {where}{_seen(told[name, where])}", verdicts)
+        for (name, where), verdicts in asked.items()
     ]
-    for note in notes:
-        st.caption(f":material/info: {plain(note)}")
-    lines = [subgroups.shares(f"{name} on {where}", verdicts) for (name, where), verdicts in asked.items()]
     evaluate_groups.dots(lines)
     table: list[Sequence[object]] = [("Model and images", *subgroups.COLUMNS, "AUROC")]
     for line, verdicts, one in zip(lines, asked.values(), told.values(), strict=True):
@@ -131,6 +140,14 @@ def _downloads(
         evaluate_export.save("These tables (CSV)", save_csv, "home_and_away.csv", "text/csv")
         for kind in evaluate_export.KINDS:
             evaluate_export.save_figure("Figure", partial(figures.shares, lines), "home_and_away", kind)
+
+
+def _seen(one: Asked) -> str:
+    """What stands beside a figure that may flatter the model, or how many images were left out for it."""
+    known = evaluate_asking.known(one.model, one.place)
+    if known is None:
+        return " (may have learned from some)"
+    return " (has learned from them)" if known else f" ({len(one.place.items)} it never saw)" * one.place.unseen
 
 
 @st.cache_data(max_entries=64, show_spinner="Resampling patients")

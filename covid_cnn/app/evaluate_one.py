@@ -11,7 +11,7 @@ from covid_cnn.app import (
     evaluate_threshold,
     shared,
 )
-from covid_cnn.app.evaluate_asking import Asked, Place, answers, known, places
+from covid_cnn.app.evaluate_asking import LEFT_OUT, Asked, Place, answers, cannot_tell, known, places
 from covid_cnn.app.shared import plain
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Dataset
@@ -47,21 +47,17 @@ def show(models: list[str], found: list[Dataset]) -> None:
 def _unseen(model: Bundle, place: Place) -> Place:
     """The images without those that the model has learned from, unless somebody wants them too."""
     learned, count = known(model, place), len(place.items)
-    own = plain(model.info["training_data"]["name"])
     if learned is None:
-        st.caption(
-            f":material/info: Which of these images {plain(model.name)} has learned from cannot be told: {own}, from "
-            "which it learned, is not under data/, or has changed."
-        )
+        st.warning(plain(cannot_tell(model)), icon=":material/warning:")
     elif len(learned) == count:
         st.warning("The model has learned from all of these images: this is no test.", icon=":material/school:")
     elif learned and st.toggle(
         f"Leave out the {len(learned)} of these {count} images that {plain(model.name)} has learned from",
         value=True,
         key=f"evaluate_unseen_{model.name}_{place.name}",
-        help="Told by their content, whatever their names are. On images that it has learned from, a model looks "
-        "better than it is.",
+        help="On images that it has learned from, a model looks better than it is.",
     ):
+        st.caption(LEFT_OUT)
         return place.without(learned)
     return place
 

@@ -10,9 +10,9 @@ from typing import Protocol
 
 import streamlit as st
 
-from covid_cnn import assessment, bundle, datasets, home_and_away, overview
+from covid_cnn import assessment, bundle, home_and_away, overview
 from covid_cnn.app import indexed, shared
-from covid_cnn.app.evaluate_asking import Place, places
+from covid_cnn.app.evaluate_asking import Place, own_dataset, places
 from covid_cnn.app.shared import plain
 from covid_cnn.app.tour_drawn import DrawnStory
 from covid_cnn.app.tour_real import RealStory
@@ -110,21 +110,8 @@ def _story() -> Story:
 
 def _home(model: Bundle, found: list[Dataset]) -> Place | None:
     """The test images of a model's own dataset, told by its content where it has another name."""
-    own = model.info["training_data"]
-    count = sum(own["images"].values())
-    for place in places(found).values():
-        dataset = place.dataset
-        if place.split == "test" and (
-            dataset.name == own["name"]
-            or (len(dataset.items) == count and _content(dataset, indexed.stamp(dataset.root)) == own["fingerprint"])
-        ):
-            return place
-    return None
-
-
-@st.cache_data(max_entries=16, show_spinner="Looking through the datasets")
-def _content(_dataset: Dataset, stamp: indexed.Stamp) -> str:
-    return datasets.fingerprint(_dataset.items)
+    own = own_dataset(model.info)
+    return next((place for place in places(found).values() if place.dataset is own and place.split == "test"), None)
 
 
 def _most_telling(found: list[Dataset]) -> Dataset | None:
