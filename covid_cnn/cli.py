@@ -9,7 +9,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,7 @@ from covid_cnn.recipes import RECIPES
 if TYPE_CHECKING:
     from covid_cnn import choosing
     from covid_cnn.batch import Row
+    from covid_cnn.datasets import Item
     from covid_cnn.imaging import Radiograph
     from covid_cnn.runs import Run
 
@@ -292,44 +293,74 @@ class _Progress:
 
 @app.command()
 def evaluate(
-    data: Annotated[str, typer.Option(help="Dataset: a folder, or the name of one under data/.")],
+    data: Annotated[list[str], typer.Option(help="Dataset: a folder, or the name of one under data/. Again: another.")],
     split: Annotated[str, typer.Option(help="train, val, test, or all.")] = "test",
-    model: Model = DEFAULT,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Name of a model; the command models lists them. Again: another.")
+    ] = None,
     question: Annotated[
-        str,
+        str | None,
         typer.Option(help="classes: each of the model's; positive: the one it looks for or not; ill: ill or healthy."),
-    ] = "classes",
+    ] = None,
     threshold: Annotated[float | None, typer.Option(help="Yes from this probability on, in place of the own.")] = None,
     prevalence: Annotated[
         float | None, typer.Option(help="Also tell the predictive values where this share of people is positive.")
     ] = None,
-    unseen: Annotated[
-        bool, typer.Option("--unseen", help="Leave out what the model has learned from; its dataset must be here.")
-    ] = False,
+    unseen: Annotated[bool, typer.Option("--unseen", help="Leave out what the model has learned from.")] = False,
     as_json: Json = False,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the tables of a comparison.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report of a question as a page of HTML.")] = None,
     record: Annotated[str | None, typer.Option(metavar="TITLE", help="Keep the result in the model's card.")] = None,
 ) -> None:
-    """Test a model on a dataset: metrics with 95 % intervals. The answers are kept; once stopped, it goes on."""
-    from covid_cnn import assessment, bundle, cards, datasets, evaluation, evaluation_report, questions, seen
-    from covid_cnn.store import Store
+    """Test a model on a dataset: metrics with 95 % intervals. The answers are kept; once stopped, it goes on.
 
+    With several models or datasets it compares them, as "Home and away" on the Evaluate page: by default the question
+    is ill or healthy, and what a model has learned from is left out for it.
+    """
+    from covid_cnn import questions
+
+    models = list(dict.fromkeys(model or [DEFAULT]))
+    places = list(dict.fromkeys(data))
+    several = len(models) * len(places) > 1
+    question = question or (questions.ILL if several else "classes")
     if question not in ("classes", questions.POSITIVE, questions.ILL):
         raise typer.BadParameter("Ask one of classes, positive and ill.")
-    if question == "classes" and (threshold is not None or prevalence is not None or html is not None):
-        raise typer.BadParameter("A threshold, a prevalence or a report needs --question positive or --question ill.")
+    if question == "classes" and (several or threshold is not None or prevalence is not None or html is not None):
+        raise typer.BadParameter(
+            "A threshold, a prevalence, a report or a comparison needs --question positive or --question ill."
+        )
     if prevalence is not None and not 0 < prevalence < 1:
         raise typer.BadParameter("A prevalence is above 0 and below 1.")
-    dataset = datasets.open(data)
+    if several and (threshold is not None or prevalence is not None or html is not None or record is not None):
+        raise typer.BadParameter("A comparison takes no --threshold, --prevalence, --html or --record.")
+    if csv_file and not several:
+        raise typer.BadParameter("--csv is for a comparison: give several --model or several --data.")
+    if several:
+        _compare(models, places, split, question, as_json, csv_file)
+    else:
+        _evaluate(models[0], places[0], split, question, threshold, prevalence, unseen, as_json, html, record)
+
+
+def _evaluate(
+    model: str,
+    data: str,
+    split: str,
+    question: str,
+    threshold: float | None,
+    prevalence: float | None,
+    unseen: bool,
+    as_json: bool,
+    html: Path | None,
+    record: str | None,
+) -> None:
+    from covid_cnn import assessment, bundle, cards, evaluation, evaluation_report, questions, seen
+    from covid_cnn.store import Store
+
     loaded = bundle.load(model)
-    # A collection without splits is one test set.
-    whole = split == "all" or dataset.splits == ("",)
-    items = dataset.items if whole else dataset.subset(split)
-    if not items:
-        raise CovidCnnError(f"{dataset.name} has no split {split}: it has {', '.join(dataset.splits)}, and all.")
-    where = f"{dataset.name}, {'all' if whole else split}"
+    where, dataset, items = _place(data, split)
+    known = _known(loaded, items)
     if unseen:
-        items = seen.unseen(loaded, items, datasets.discover()[0], Store())
+        items = seen.unseen(loaded, items, known)
         where += ", images it never saw"
     if question == "classes":
         report = assessment.assess(loaded, items, Store())
@@ -338,13 +369,17 @@ def evaluate(
         report = questions.report(asked)
         if prevalence is not None:
             report["at_prevalence"] = questions.at_prevalence(asked, prevalence)
-    trained = loaded.info["training_data"]["fingerprint"] == datasets.fingerprint(dataset.items)
-    if trained and not unseen and (whole or split != "test"):
-        report["notes"].append("The model has learned from some of these images: this is no test.")
+    if known is None:
+        report["notes"].append(seen.cannot_tell(loaded))
+    elif known and not unseen:
+        report["notes"].append(
+            f"The model has learned from {len(known)} of these images, on which it looks better than it is: --unseen "
+            "leaves them out."
+        )
     if html:
         html.write_bytes(evaluation_report.page(loaded, where, asked, report, __version__))
     if record:
-        other = loaded.info["metrics"].get("other", {}) | {record: report | {"dataset": dataset.name}}
+        other = loaded.info["metrics"].get("other", {}) | {record: report | {"dataset": dataset}}
         cards.write(loaded.folder, loaded.info | {"metrics": loaded.info["metrics"] | {"other": other}})
     if as_json:
         print(json.dumps(report, indent=2))
@@ -357,6 +392,69 @@ def evaluate(
     print("\n" + cards.flagged(report))
     for note in report["notes"]:
         print(note)
+
+
+def _place(data: str, split: str) -> tuple[str, str, tuple["Item", ...]]:
+    """What a split of a dataset is called, the dataset's name, and the images."""
+    from covid_cnn import datasets
+
+    dataset = datasets.open(data)
+    whole = split == "all" or dataset.splits == ("",)  # a collection without splits is one test set
+    items = dataset.items if whole else dataset.subset(split)
+    if not items:
+        raise CovidCnnError(f"{dataset.name} has no split {split}: it has {', '.join(dataset.splits)}, and all.")
+    return f"{dataset.name}, {'all' if whole else split}", dataset.name, items
+
+
+def _known(model: Bundle, items: tuple["Item", ...]) -> frozenset[Path] | None:
+    """Which of the images a model has learned from; None where that cannot be told."""
+    from covid_cnn import datasets, seen
+    from covid_cnn.store import Store
+
+    store = Store()
+    # Only a model that brings nothing along needs its dataset, and all that are here to be looked through for it.
+    own = None if model.info.get(seen.KEY) else seen.own_dataset(model.info, datasets.discover()[0], store)
+    learned = seen.memory(model, own, store)
+    return None if learned is None else seen.among(items, learned, store)
+
+
+def _compare(
+    models: list[str], places: list[str], split: str, question: str, as_json: bool, csv_file: Path | None
+) -> None:
+    """Each model on each dataset, what each has learned from left out for it, and the differences with their tests."""
+    from covid_cnn import assessment, bundle, evaluation_report, home_and_away, questions, seen
+    from covid_cnn.store import Store
+
+    told, rows, notes = {}, [], []
+    for data in places:
+        where, _, items = _place(data, split)
+        for name in models:
+            loaded = bundle.load(name)
+            known = _known(loaded, items)
+            if known is None:
+                notes.append(seen.cannot_tell(loaded))
+            elif known and len(known) < len(items):
+                notes.append(f"{loaded.name} has learned from {len(known)} of the images of {where}: left out for it.")
+            left = [item for item in items if item.path not in (known or ())] or items
+            answers = assessment.ask_all(loaded, left, Store())
+            asked = told[loaded.name, where] = questions.verdicts(loaded, answers, question)
+            still = known and [item for item in left if item.path in known]
+            rows.append(home_and_away.row(loaded.name, where, asked, still, left_out=len(left) < len(items)))
+            notes += [f"{loaded.name} on {where}: {note}" for note in asked.notes]
+    lines = [*home_and_away.rivals(told), *home_and_away.abroad(told)]
+    notes = list(dict.fromkeys(notes))
+    tables: list[list[tuple[object, ...]]] = [[home_and_away.COLUMNS, *(row.cells() for row in rows)]]
+    if lines:
+        tables.append([home_and_away.DIFFERENCES, *(line.cells() for line in lines)])
+    if csv_file:
+        csv_file.write_bytes(evaluation_report.csv(row for table in tables for row in table))
+    if as_json:
+        report = {"question": question, "rows": [row.to_dict() for row in rows]}
+        print(json.dumps(report | {"differences": [line.to_dict() for line in lines], "notes": notes}, indent=2))
+        return
+    for table in tables:
+        print(evaluation_report.markdown(table) + "\n")
+    print("\n".join(notes))
 
 
 @app.command()
@@ -446,16 +544,22 @@ def data_add(
             print(f"    {n:5} {finding or 'no finding'}: {choice.classes[finding] or 'left out'}")
         return choice
 
-    def show(share: float, message: str) -> None:
-        print(f"\r{share:4.0%} {message}".ljust(79), end="")
-
-    dataset, new = adding.add(source, name=name, progress=show, choose=choose)
+    dataset, new = adding.add(source, name=name, progress=_progress(), choose=choose)
     if new:
-        print(f"\nAdded {dataset.name}: {len(dataset.items)} images of {len(dataset.classes)} classes.")
+        print(f"Added {dataset.name}: {len(dataset.items)} images of {len(dataset.classes)} classes.")
     else:
-        print(f"\n{dataset.name} is here already, with the same {len(dataset.items)} images: nothing was changed.")
+        print(f"{dataset.name} is here already, with the same {len(dataset.items)} images: nothing was changed.")
     for note in dataset.notes:
         print(note)
+
+
+def _progress() -> Callable[[float, str], None] | None:
+    """Shows the part done and a line about it, always the last alone, in a terminal; None where nobody looks."""
+
+    def show(share: float, message: str) -> None:
+        print(f"\r{share:4.0%} {message}".ljust(79), end="\n" if share == 1 else "", file=sys.stderr, flush=True)
+
+    return show if sys.stderr.isatty() else None
 
 
 def _mapping(text: str) -> tuple[str, str]:
@@ -473,12 +577,9 @@ def data_gather(
     """Make the default model's dataset of its three public collections, with held-out patients in its test split."""
     from covid_cnn import hospitals
 
-    def show(share: float, message: str) -> None:
-        print(f"\r{share:4.0%} {message}".ljust(79), end="")
-
-    gathered = hospitals.gather(folder, seed, show)
+    gathered = hospitals.gather(folder, seed, _progress())
     dataset = hospitals.write(gathered)
-    print(f"\n{dataset.name}: {len(dataset.items)} images")
+    print(f"{dataset.name}: {len(dataset.items)} images")
     for split, by_class in dataset.counts.items():
         print(f"    {split}: " + ", ".join(f"{n} {label}" for label, n in by_class.items()))
     for note in gathered.notes:
@@ -495,11 +596,7 @@ def data_audit(
     from covid_cnn import audit, audit_report, datasets
 
     dataset = datasets.open(name)
-
-    def show(share: float, message: str) -> None:
-        print(f"\r{share:4.0%} {message}".ljust(79), end="\n" if share == 1 else "", file=sys.stderr, flush=True)
-
-    report = audit.audit(dataset, show if sys.stderr.isatty() else None)
+    report = audit.audit(dataset, _progress())
     if html:
         html.write_text(audit_report.html(report, dataset), encoding="utf-8")
     print(json.dumps(report.to_dict(), indent=2) if as_json else report)

@@ -1,26 +1,77 @@
 """Several models on the same images, and one model on several: what differs, and by how much."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from covid_cnn import comparison, questions
+from covid_cnn import comparison, evaluation, questions, subgroups
 from covid_cnn.assessment import matching_class
 from covid_cnn.comparison import Difference
 from covid_cnn.datasets import Dataset
+from covid_cnn.evaluation import Interval
 from covid_cnn.questions import Verdicts
+from covid_cnn.subgroups import Shares
 
 Told = Mapping[tuple[str, str], Verdicts]  # by the names of the model and of the images
+COLUMNS = ("Model and images", *subgroups.COLUMNS, "AUROC")
+DIFFERENCES = ("What", "Metric", "Difference", "Method")
+
+
+class Row(NamedTuple):
+    """How well one model did on some images."""
+
+    shares: Shares
+    auroc: Interval | None
+
+    def cells(self) -> tuple[str | int, ...]:
+        """What a table shows of it, under `COLUMNS`."""
+        return *self.shares.cells(), str(self.auroc or "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row for JSON."""
+        told = self.shares
+        figures = {"sensitivity": told.sensitivity, "specificity": told.specificity, "auroc": self.auroc}
+        return {"name": told.name, "images": told.images, "patients": told.patients} | {
+            name: interval and interval.to_dict() for name, interval in figures.items()
+        }
 
 
 class Line(NamedTuple):
-    """A difference: what minus what, in which metric, how much, and by which test."""
+    """A difference: what minus what, in which metric, and how much."""
 
     what: str
     metric: str
-    difference: str
-    method: str
+    difference: Difference
+
+    def cells(self) -> tuple[str, ...]:
+        """What a table shows of it, under `DIFFERENCES`."""
+        return self.what, self.metric, str(self.difference), self.difference.method
+
+    def to_dict(self) -> dict[str, Any]:
+        """The line for JSON."""
+        told = self.difference
+        return {"what": self.what, "metric": self.metric, "difference": told.interval.to_dict(), "p": told.p} | {
+            "method": told.method
+        }
+
+
+def row(model: str, where: str, verdicts: Verdicts, known: Sized | None, left_out: bool) -> Row:
+    """A row about a model on some images, whose name says what the model had seen of them.
+
+    Parameters
+    ----------
+    known : those of the images that it has learned from; None where that cannot be told.
+    left_out : whether there were more, which are not among the verdicts.
+    """
+    if known is None:
+        aside = " (may have learned from some)"
+    elif len(known):
+        aside = " (has learned from them)"
+    else:
+        aside = f" ({len(verdicts.items)} it never saw)" if left_out else ""
+    auroc = evaluation.bootstrap(evaluation.auroc, verdicts.labels, verdicts.scores, verdicts.patients)
+    return Row(subgroups.shares(f"{model} on {where}{aside}", verdicts), auroc)
 
 
 def another_hospital(home: Dataset, others: Sequence[Dataset]) -> Dataset | None:
@@ -79,4 +130,4 @@ def abroad(told: Told) -> Iterator[Line]:
 
 def _line(what: str, metric: str, difference: Difference | None) -> Iterator[Line]:
     if difference:
-        yield Line(what, metric, str(difference), difference.method)
+        yield Line(what, metric, difference)

@@ -7,7 +7,7 @@ and digests of their patients' names. A bundle without it is asked by its datase
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ def among(items: Sequence[Item], learned: Memory, store: Store) -> frozenset[Pat
     copied = likeness.copies(
         [look.print.fine for _, look in readable],
         learned.hashes,
-        [learned.drawn or look.synthetic or item.path.name.startswith(datasets.DRAWN) for item, look in readable],
+        [learned.drawn or look.synthetic or item.path.name.startswith(datasets.SYNTHETIC) for item, look in readable],
     )
     known = {item.patient for (item, _), copy in zip(readable, copied, strict=True) if copy}
     known |= {item.patient for item in items if not learned.patients.isdisjoint(_keys(item))}
@@ -156,22 +156,28 @@ def _keys(item: Item) -> list[int]:
     return [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) for name in names if ":" in name]
 
 
-def unseen(bundle: Bundle, items: Sequence[Item], found: Iterable[Dataset], store: Store) -> tuple[Item, ...]:
+def cannot_tell(bundle: Bundle) -> str:
+    """What is said of a bundle without a memory."""
+    return (
+        f"Which of these images {bundle.name} has learned from cannot be told, and on those it looks better than it "
+        f"is. It brings no {FILE}, and {bundle.info['training_data']['name']}, its dataset, is not under data/."
+    )
+
+
+def unseen(bundle: Bundle, items: Sequence[Item], known: Set[Path] | None) -> tuple[Item, ...]:
     """The items that a bundle has not learned from.
+
+    Parameters
+    ----------
+    known : those of the items that it has learned from (`among`); None where that cannot be told.
 
     Raises
     ------
     DatasetError
         That cannot be told, or it has learned from all of the items.
     """
-    learned = memory(bundle, own_dataset(bundle.info, found, store), store)
-    if learned is None:
-        name = bundle.info["training_data"]["name"]
-        raise DatasetError(
-            f"Which images model {bundle.name} has learned from cannot be told: it brings no {FILE}, and {name}, which "
-            "it learned from, is not under data/. Add that first, or train the model again."
-        )
-    known = among(items, learned, store)
+    if known is None:
+        raise DatasetError(f"{cannot_tell(bundle)} Add that first, or train the model again.")
     if len(known) == len({item.path for item in items}):
         raise DatasetError(f"Model {bundle.name} has learned from all of these images: choose another split.")
     return tuple(item for item in items if item.path not in known)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from uploads import DEEP, dicom
 
-from covid_cnn import __version__, batch, bundle, cli, datasets, figures, hospitals, imaging, runs, synthetic
+from covid_cnn import __version__, batch, bundle, cli, datasets, figures, hospitals, imaging, runs, seen, synthetic
 from covid_cnn.bundle import Bundle
 from covid_cnn.errors import ImageError
 
@@ -390,7 +390,50 @@ def test_evaluate_json_equals_the_test_of_the_training(run, with_model, tiny_mod
 def test_evaluate_says_when_the_images_were_trained_on(run, with_model):
     for split in ("train", "all"):
         report = json.loads(run("evaluate", "--data", "drawn", "--split", split, "--json").out)
-        assert report["notes"] == ["The model has learned from some of these images: this is no test."]
+        (note,) = report["notes"]
+        assert note.startswith(f"The model has learned from {16 if split == 'train' else 26} of these images")
+    assert "learned from all of these images" in run("evaluate", "--data", "drawn", "--split", "val", "--unseen").err
+    (with_model / "data" / "other").mkdir()
+    (with_model / "data" / "drawn").rename(with_model / "data" / "elsewhere")
+    (with_model / "models" / bundle.DEFAULT / seen.FILE).unlink()
+    change(with_model, training_images=None)
+    assert "cannot be told" not in run("evaluate", "--data", "elsewhere").out, "its dataset is known by its content"
+    shutil.copytree(with_model / "data" / "elsewhere" / "test", with_model / "data" / "other", dirs_exist_ok=True)
+    (with_model / "data" / "elsewhere").unlink()
+    assert "cannot be told" in run("evaluate", "--data", "other").out
+    assert "cannot be told" in run("evaluate", "--data", "other", "--unseen").err
+
+
+def test_evaluate_compares_models_and_datasets(run, with_model, tmp_path):
+    shutil.copytree(with_model / "models" / bundle.DEFAULT, with_model / "models" / "twin")
+    shutil.copytree(with_model / "data" / "drawn" / "test", with_model / "data" / "other")
+    of = ("--model", bundle.DEFAULT, "--model", "twin", "--data", "drawn", "--data", "other")
+    report = json.loads(run("evaluate", *of, "--json").out)
+    assert [row["name"] for row in report["rows"]] == [
+        f"{model} on {where}" for where in ("drawn, test", "other, all") for model in (bundle.DEFAULT, "twin")
+    ]
+    one = json.loads(run("evaluate", "--data", "drawn", "--question", "ill", "--json").out)
+    for key in ("sensitivity", "specificity", "auroc"):
+        assert report["rows"][0][key] == one[key]
+    assert {line["what"].split(":")[0] for line in report["differences"]} == {
+        "drawn, test", "other, all", bundle.DEFAULT, "twin"
+    }  # fmt: skip
+    assert {line["method"].split(",")[0] for line in report["differences"]} >= {"McNemar", "DeLong"}
+    result = run("evaluate", *of, "--csv", "out.csv")
+    rows = list(csv.reader((tmp_path / "out.csv").open()))
+    assert rows[0][0] == "Model and images" and rows[1][0] == f"{bundle.DEFAULT} on drawn, test"
+    assert rows[5] == ["What", "Metric", "Difference", "Method"] and len(rows) == 6 + len(report["differences"])
+    assert all(cell in result.out for row in rows for cell in row)
+
+
+def test_a_comparison_leaves_out_what_a_model_has_learned_from(run, with_model):
+    shutil.copytree(with_model / "models" / bundle.DEFAULT, with_model / "models" / "twin")
+    told = run("evaluate", "--data", "drawn", "--split", "all", "--model", bundle.DEFAULT, "--model", "twin")
+    assert "twin on drawn, all (8 it never saw)" in told.out
+    assert "twin has learned from 26 of the images of drawn, all: left out for it." in told.out
+    for wrong in ("--prevalence=0.1", "--record=x", "--threshold=0.3", "--question=classes"):
+        assert run("evaluate", "--data", "drawn", "--model", "a", "--model", "b", wrong).status == 2
+    assert run("evaluate", "--data", "drawn", "--csv", "x.csv").status == 2
 
 
 def test_a_collection_without_splits_is_one_test_set(run, with_model, tmp_path):
@@ -467,19 +510,22 @@ def test_data_add_synthetic_draws_a_dataset(run, home, monkeypatch):
     assert run("data", "list").out.startswith("synthetic (synthetic): ")
 
 
-def test_data_gather_makes_one_dataset_of_three(run, home, tmp_path):
+def test_data_gather_makes_one_dataset_of_three(run, home, tmp_path, monkeypatch):
     root = draw_collections(tmp_path / "collections")
     result = run("data", "gather", root, "--seed", 3)
     assert result.status == 0, result.err
-    assert "Compared 31 of 31 images" in result.out
+    assert "\r" not in result.out + result.err, "nobody looks at the progress"
     written = datasets.open(hospitals.NAME)
     gathered = hospitals.gather(root, seed=3)
-    assert f"\n{hospitals.NAME}: {len(gathered.items)} images\n" in result.out
+    assert result.out.startswith(f"{hospitals.NAME}: {len(gathered.items)} images\n")
     assert written.counts == datasets.Dataset("", root, gathered.items).counts
     told = written.counts["test"]
     assert "    test: " + ", ".join(f"{n} {label}" for label, n in told.items()) in result.out.splitlines()
     assert result.out.splitlines()[-len(gathered.notes) :] == list(gathered.notes)
-    assert run("data", "list").out.startswith(f"{hospitals.NAME}: train: ")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert "Compared 31 of 31 images" in run("data", "gather", root, "--seed", 3).err
+    assert "100% Copied" in run("data", "add", root / hospitals.NIH).err
+    assert f"{hospitals.NAME}: train: " in run("data", "list").out
 
 
 def test_data_gather_without_a_collection_ends_in_a_sentence(run, home, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from covid_cnn import comparison, subgroups
 from covid_cnn.datasets import Dataset, Item
 from covid_cnn.evaluation import wilson
-from covid_cnn.home_and_away import abroad, another_hospital, rivals
+from covid_cnn.home_and_away import abroad, another_hospital, rivals, row
 from covid_cnn.questions import Verdicts
 
 
@@ -33,21 +33,21 @@ def test_rivals_are_compared_on_the_same_images():
     assert [line.metric for line in lines] == ["Accuracy", "Sensitivity", "Specificity", "AUROC"]
     assert {line.what for line in lines} == {"home: good - poor"}
     accuracy = comparison.paired_share(GOOD.right, POOR.right, GOOD.patients)
-    assert lines[0].difference == str(accuracy) and accuracy.interval.value == pytest.approx(5 / 8)
-    assert lines[3].difference == str(comparison.paired_auroc(GOOD.labels, GOOD.scores, POOR.scores))
+    assert lines[0].difference == accuracy and accuracy.interval.value == pytest.approx(5 / 8)
+    assert lines[3].difference == comparison.paired_auroc(GOOD.labels, GOOD.scores, POOR.scores)
 
 
 def test_rivals_are_compared_on_what_both_have_answered():
     part = POOR.of([True, True, False, True, True, True, True, False])
     lines = list(rivals({("good", "home"): GOOD, ("poor", "home"): part}))
-    assert "n = 6)" in lines[0].difference
+    assert lines[0].difference.interval.n == 6
     assert list(rivals({("good", "home"): GOOD, ("poor", "home"): POOR.of([False] * 8)})) == []
 
 
 def test_one_model_at_home_is_compared_with_itself_away():
     lines = list(abroad({("good", "home"): GOOD, ("good", "away"): AWAY}))
     assert [line.metric for line in lines] == ["Sensitivity", "Specificity", "AUROC"]
-    assert lines[1].difference == str(comparison.unpaired_share((4, 4), (1, 4)))
+    assert lines[1].difference == comparison.unpaired_share((4, 4), (1, 4))
     assert list(abroad({("good", "home"): GOOD, ("good", "a part"): GOOD.of([True] * 7 + [False])})) == []
 
 
@@ -99,3 +99,14 @@ def test_the_worst_errors_come_first():
     # Of the misses and the false alarms, the one that the model was surest of.
     assert POOR.worst().tolist() == [1, 7, 3, 4, 5]
     assert GOOD.worst().tolist() == []
+
+
+def test_a_row_says_what_the_model_had_seen_of_the_images():
+    def name(known, left_out=False):
+        return row("good", "home", GOOD, known, left_out).cells()[0]
+
+    assert name([]) == "good on home"
+    assert name([], left_out=True) == "good on home (8 it never saw)"
+    assert name(["x"]) == "good on home (has learned from them)"
+    assert name(None) == "good on home (may have learned from some)"
+    assert row("good", "ill", GOOD.of(GOOD.labels), [], False).cells()[-1] == "", "no curve without healthy people"

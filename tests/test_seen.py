@@ -44,7 +44,7 @@ def test_a_model_knows_its_training_images_again_in_another_size_and_format(mode
     assert learned.drawn and len(learned.hashes) == model.info[seen.KEY]["images"] == 26
     known = seen.among(items, learned, Store())
     assert {copies[path] for path in known} == {"train", "val"} and len(known) == 26
-    assert [item.path.name for item in seen.unseen(model, items, [], Store())] == [
+    assert [item.path.name for item in seen.unseen(model, items, known)] == [
         path.name for path, split in copies.items() if split == "test"
     ]
 
@@ -53,9 +53,14 @@ def test_a_model_without_that_file_is_asked_by_its_dataset_and_else_cannot_tell(
     items = tiny_model.dataset.subset("test")
     old = forget(model)
     assert seen.memory(old, None, Store()) is None
-    with pytest.raises(DatasetError, match="cannot be told: it brings no training_images.npz, and drawn"):
-        seen.unseen(old, items, [], Store())
-    assert set(seen.unseen(old, tiny_model.dataset.items, [tiny_model.dataset], Store())) == set(items)
+    with pytest.raises(DatasetError, match="cannot be told.* It brings no training_images.npz, and drawn"):
+        seen.unseen(old, items, None)
+    known = seen.among(tiny_model.dataset.items, seen.memory(old, tiny_model.dataset, Store()), Store())
+    assert set(seen.unseen(old, tiny_model.dataset.items, known)) == set(items)
+    with pytest.raises(DatasetError, match="learned from all of these images"):
+        seen.unseen(
+            old, tiny_model.dataset.subset("train"), known & {i.path for i in tiny_model.dataset.subset("train")}
+        )
 
 
 def test_a_damaged_file_is_told(model):

@@ -145,14 +145,6 @@ def known(model: Bundle, place: Place) -> frozenset[Path] | None:
     return _known(model, place, own, (*_key(model, place), own and indexed.stamp(own.root)))
 
 
-def cannot_tell(model: Bundle) -> str:
-    """What is said of a model where `known` is None."""
-    return (
-        f"Which of these images {model.name} has learned from cannot be told, and on those it looks better than it is. "
-        f"It brings no {seen.FILE}, and {model.info['training_data']['name']}, its dataset, is not under data/."
-    )
-
-
 @st.cache_data(max_entries=64, show_spinner="Looking which images the model has learned from")
 def _known(_model: Bundle, _place: Place, _own: Dataset | None, key: tuple) -> frozenset[Path] | None:
     learned = seen.memory(_model, _own, Store())

@@ -7,20 +7,18 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from covid_cnn import __version__, evaluation, evaluation_report, figures, home_and_away, questions, subgroups
+from covid_cnn import __version__, evaluation_report, figures, home_and_away, questions, seen
 from covid_cnn.app import evaluate_asking, evaluate_export, evaluate_groups, shared
 from covid_cnn.app.evaluate_asking import Asked, Place, places
 from covid_cnn.app.shared import plain
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Dataset
 from covid_cnn.errors import CovidCnnError
-from covid_cnn.evaluation import Interval
+from covid_cnn.home_and_away import Row
 from covid_cnn.questions import ILL, Verdicts
 from covid_cnn.subgroups import Shares
 
 MODELS = 3  # that are chosen to begin with
-SCHOOL = ":material/school:"
-DIFFERENCES = ("What", "Metric", "Difference", "Method")
 CAUTION = (
     "McNemar's and DeLong's p-values take the images for independent; where patients have several, trust the "
     "bootstrapped intervals more. With many comparisons some differ by chance."
@@ -93,34 +91,19 @@ def _asked(model: Bundle, place: Place) -> Asked | None:
 def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
     """The chart, the tables, and their download."""
     asked = {key: questions.verdicts(one.model, one.answers, ILL) for key, one in told.items()}
-    notes = []
-    for (name, where), one in told.items():
-        known = evaluate_asking.known(one.model, one.place)
-        if known:
-            notes.append(f"{name} has learned from all {len(known)} images of {where}.")
-            st.warning(plain(notes[-1]), icon=SCHOOL)
-        elif known is None:
-            notes.append(evaluate_asking.cannot_tell(one.model))
-            st.warning(plain(notes[-1]), icon=":material/warning:")
-    if any(one.place.unseen for one in told.values()):
-        notes.append(evaluate_asking.LEFT_OUT)
-        st.caption(notes[-1])
-    lines = [
-        subgroups.shares(f"{name} on {where}{_seen(told[name, where])}", verdicts)
-        for (name, where), verdicts in asked.items()
-    ]
+    notes = _warn(told)
+    rows = [_row(*key, asked[key], one, one.key) for key, one in told.items()]
+    lines = [row.shares for row in rows]
     evaluate_groups.dots(lines)
-    table: list[Sequence[object]] = [("Model and images", *subgroups.COLUMNS, "AUROC")]
-    for line, verdicts, one in zip(lines, asked.values(), told.values(), strict=True):
-        table.append((*line.cells(), str(_auroc(verdicts, one.key) or "")))
-    st.dataframe(pd.DataFrame(table[1:], columns=[*map(str, table[0])]), hide_index=True)
+    table: list[Sequence[object]] = [home_and_away.COLUMNS, *(row.cells() for row in rows)]
+    st.dataframe(pd.DataFrame(table[1:], columns=[*home_and_away.COLUMNS]), hide_index=True)
     tables = {"Models and images": table}
-    differences = [*home_and_away.rivals(asked), *home_and_away.abroad(asked)]
+    differences = [line.cells() for line in (*home_and_away.rivals(asked), *home_and_away.abroad(asked))]
     if differences:
         st.markdown("##### Differences")
-        st.dataframe(pd.DataFrame(differences, columns=[*DIFFERENCES]), hide_index=True)
+        st.dataframe(pd.DataFrame(differences, columns=[*home_and_away.DIFFERENCES]), hide_index=True)
         st.caption(CAUTION)
-        tables["Differences"] = [DIFFERENCES, *differences]
+        tables["Differences"] = [home_and_away.DIFFERENCES, *differences]
         notes.append(CAUTION)
     _downloads({one.model.name: one.model.info["sha256"] for one in told.values()}, lines, tables, notes)
 
@@ -142,14 +125,26 @@ def _downloads(
             evaluate_export.save_figure("Figure", partial(figures.shares, lines), "home_and_away", kind)
 
 
-def _seen(one: Asked) -> str:
-    """What stands beside a figure that may flatter the model, or how many images were left out for it."""
-    known = evaluate_asking.known(one.model, one.place)
-    if known is None:
-        return " (may have learned from some)"
-    return " (has learned from them)" if known else f" ({len(one.place.items)} it never saw)" * one.place.unseen
+def _warn(told: Mapping[tuple[str, str], Asked]) -> list[str]:
+    """Of models that have learned from what they are asked about, or may have; return what was said."""
+    said, puzzling = [], {}
+    for (name, where), one in told.items():
+        known = evaluate_asking.known(one.model, one.place)
+        if known is None:
+            puzzling[name] = one.model
+        elif known:
+            said.append(f"{name} has learned from all {len(known)} images of {where}.")
+            st.warning(plain(said[-1]), icon=":material/school:")
+    for model in puzzling.values():
+        said.append(seen.cannot_tell(model))
+        st.warning(plain(said[-1]), icon=":material/warning:")
+    if any(one.place.unseen for one in told.values()):
+        said.append(evaluate_asking.LEFT_OUT)
+        st.caption(said[-1])
+    return said
 
 
 @st.cache_data(max_entries=64, show_spinner="Resampling patients")
-def _auroc(_verdicts: Verdicts, key: tuple) -> Interval | None:
-    return evaluation.bootstrap(evaluation.auroc, _verdicts.labels, _verdicts.scores, _verdicts.patients)
+def _row(name: str, where: str, _verdicts: Verdicts, _one: Asked, key: tuple) -> Row:
+    known = evaluate_asking.known(_one.model, _one.place)
+    return home_and_away.row(name, where, _verdicts, known, left_out=_one.place.unseen)

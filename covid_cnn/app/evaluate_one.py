@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from covid_cnn import questions
+from covid_cnn import questions, seen
 from covid_cnn.app import (
     evaluate_errors,
     evaluate_export,
@@ -11,7 +11,7 @@ from covid_cnn.app import (
     evaluate_threshold,
     shared,
 )
-from covid_cnn.app.evaluate_asking import LEFT_OUT, Asked, Place, answers, cannot_tell, known, places
+from covid_cnn.app.evaluate_asking import LEFT_OUT, Asked, Place, answers, known, places
 from covid_cnn.app.shared import plain
 from covid_cnn.bundle import Bundle
 from covid_cnn.datasets import Dataset
@@ -48,7 +48,7 @@ def _unseen(model: Bundle, place: Place) -> Place:
     """The images without those that the model has learned from, unless somebody wants them too."""
     learned, count = known(model, place), len(place.items)
     if learned is None:
-        st.warning(plain(cannot_tell(model)), icon=":material/warning:")
+        st.warning(plain(seen.cannot_tell(model)), icon=":material/warning:")
     elif len(learned) == count:
         st.warning("The model has learned from all of these images: this is no test.", icon=":material/school:")
     elif learned and st.toggle(
