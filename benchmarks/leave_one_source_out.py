@@ -91,7 +91,7 @@ def auroc_without(source: str, items: list[Item], views: np.ndarray, left_out: n
     covid, other = (hospitals.CLASSES.index(name) for name in (hospitals.COVID, hospitals.OTHER))
     owners = [item.patient for item, chosen in zip(items, tested, strict=True) if chosen]
     scores = logits[:, covid] - logits[:, other]
-    interval = evaluation.bootstrap(evaluation.auroc, labels[tested] == covid, scores, owners)
+    interval = evaluation.auroc_interval(labels[tested] == covid, scores, owners)
     assert interval is not None
     return interval
 

@@ -190,7 +190,7 @@ def _calibration(told: dict[str, Any] | None) -> list[str]:
     rows = []
     for title, key in (("Before", "before"), ("After", "after")):
         error = _interval(told[key]["ece"])
-        rows.append((title, f"{error.value:.3f}", f"{error.low:.3f} to {error.high:.3f}", error.n))
+        rows.append((title, f"{error.value:.3f}", error.bounds, error.n))
     return [
         "## Calibration",
         f"Measured on {told['n']} {SPLITS[told['split']]}, before and after the division by the temperature of "

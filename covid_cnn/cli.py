@@ -442,7 +442,7 @@ def _compare(
             rows.append(home_and_away.row(loaded.name, where, asked, still, left_out=len(left) < len(items)))
             notes += [f"{loaded.name} on {where}: {note}" for note in asked.notes]
     lines = [*home_and_away.rivals(told), *home_and_away.abroad(told)]
-    notes = list(dict.fromkeys(notes))
+    notes = list(dict.fromkeys([*notes, *(caution for row in rows for caution in row.shares.cautions)]))
     tables: list[list[tuple[object, ...]]] = [[home_and_away.COLUMNS, *(row.cells() for row in rows)]]
     if lines:
         tables.append([home_and_away.DIFFERENCES, *(line.cells() for line in lines)])

@@ -6,11 +6,11 @@ which resample patients, are the ones to trust.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from covid_cnn.evaluation import Interval, Metric, Z, bootstrap, wilson
+from covid_cnn.evaluation import UNKNOWN, Interval, Metric, Z, bootstrap, perfect_auroc, wilson
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,16 @@ class Difference:
     def __str__(self) -> str:
         told = f"p = {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
         i = self.interval
-        return f"{i.value:+.3f} (95 % CI {i.low:+.3f} to {i.high:+.3f}, {told}, n = {i.n})"
+        bounds = f"{i.low:+.3f} to {i.high:+.3f}" if i.known else UNKNOWN
+        return f"{i.value:+.3f} (95 % CI {bounds}, {told}, n = {i.n})"
 
 
 def paired_share(first: np.ndarray, second: np.ndarray, patients: Sequence[str]) -> Difference:
     """How much more often the first of two classifiers is right on the same images.
 
     The p-value is McNemar's (1947) exact one: where only one of the two is right, each is so with probability 1/2.
-    The interval is bootstrapped over patients.
+    The interval is bootstrapped over patients. Where each is right on the same images as the other, no resample tells
+    them apart, and it is the score interval of Tango (1998): +- z^2 / (n + z^2) for n patients.
 
     Parameters
     ----------
@@ -52,7 +54,10 @@ def paired_share(first: np.ndarray, second: np.ndarray, patients: Sequence[str])
     assert interval  # a mean is defined on any set
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     apart = only_first + only_second
-    p = float(binomtest(only_first, apart).pvalue) if apart else 1.0
+    if not apart:
+        half = Z**2 / (len(set(patients)) + Z**2)
+        return Difference(Interval(0.0, -half, half, len(first)), 1.0, "McNemar, exact; Tango's interval")
+    p = float(binomtest(only_first, apart).pvalue)
     return Difference(interval, p, "McNemar, exact; interval bootstrapped over patients")
 
 
@@ -93,7 +98,9 @@ def paired_auroc(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> D
         return None
     aurocs, covariance = found
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    return _normal(aurocs[0] - aurocs[1], variance, len(labels), "DeLong, paired")
+    told = _normal(aurocs[0] - aurocs[1], variance, len(labels), "DeLong, paired")
+    of = [_alone(one, own, labels) for one, own in zip(aurocs, np.diag(covariance), strict=True)]
+    return _at_bound(told, *of)
 
 
 def unpaired_auroc(
@@ -107,7 +114,11 @@ def unpaired_auroc(
     if one is None or other is None:
         return None
     variance = one[1][0, 0] + other[1][0, 0]
-    return _normal(one[0][0] - other[0][0], variance, len(first_labels) + len(second_labels), "DeLong, unpaired")
+    told = _normal(one[0][0] - other[0][0], variance, len(first_labels) + len(second_labels), "DeLong, unpaired")
+    of = [
+        _alone(found[0][0], found[1][0, 0], labels) for found, labels in ((one, first_labels), (other, second_labels))
+    ]
+    return _at_bound(told, *of)
 
 
 def unpaired_share(first: tuple[int, int], second: tuple[int, int]) -> Difference:
@@ -122,12 +133,33 @@ def unpaired_share(first: tuple[int, int], second: tuple[int, int]) -> Differenc
     """
     from scipy.stats import fisher_exact
 
-    a, b = wilson(*first), wilson(*second)
+    interval = _apart(wilson(*first), wilson(*second))
+    p = fisher_exact([[first[0], first[1] - first[0]], [second[0], second[1] - second[0]]]).pvalue
+    return Difference(interval, float(p), "Newcombe's interval, Fisher's exact test")
+
+
+def _apart(a: Interval, b: Interval) -> Interval:
+    """The difference of two, from their own intervals (Newcombe 1998; Zou and Donner 2008)."""
     difference = a.value - b.value
     low = difference - math.hypot(a.value - a.low, b.high - b.value)
     high = difference + math.hypot(a.high - a.value, b.value - b.low)
-    p = fisher_exact([[first[0], first[1] - first[0]], [second[0], second[1] - second[0]]]).pvalue
-    return Difference(Interval(difference, low, high, a.n + b.n), float(p), "Newcombe's interval, Fisher's exact test")
+    return Interval(difference, max(low, -1.0), min(high, 1.0), a.n + b.n)
+
+
+def _alone(value: float, variance: float, labels: np.ndarray) -> Interval:
+    """One AUROC with its interval; DeLong's variance is 0 where it is 0 or 1, and tells nothing."""
+    m, n = int(np.sum(labels)), int(len(labels) - np.sum(labels))
+    error = Z * math.sqrt(max(float(variance), 0.0))
+    width = 1 - perfect_auroc(m, n) if value in (0, 1) else error
+    return Interval(float(value), max(0.0, float(value) - width), min(1.0, float(value) + width), m + n)
+
+
+def _at_bound(told: Difference, first: Interval, second: Interval) -> Difference:
+    """The difference of two AUROCs; where one is 0 or 1, with the interval that follows from those of the two."""
+    if first.value not in (0, 1) and second.value not in (0, 1):
+        return told
+    interval = replace(_apart(first, second), n=told.interval.n)
+    return Difference(interval, told.p, f"{told.method}; interval of Zou and Donner from Newcombe's")
 
 
 def _mean_difference(labels: np.ndarray, right: np.ndarray) -> float:

@@ -6,8 +6,9 @@ load than a prediction takes, and a prediction needs its set of classes alone.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress
 
 import numpy as np
 
@@ -18,6 +19,8 @@ LIKELIHOOD_RATIOS = {
     "Likelihood ratio of a negative answer": "lr_negative",
 }
 
+UNKNOWN = "not known"
+FEW = 10  # patients of a class, below which an interval says little
 Z = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -25,19 +28,38 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric's value and its 95 % confidence interval, found on `n` cases."""
+    """A metric's value and its 95 % confidence interval, found on `n` cases.
+
+    An interval without width tells that no resample differed, as where there is no error: that the sample is easy or
+    small, and not that the value is certain. It counts as not known, and is null in JSON.
+    """
 
     value: float
     low: float
     high: float
     n: int
 
-    def __str__(self) -> str:
-        return f"{self.value:.3f} (95 % CI {self.low:.3f} to {self.high:.3f}, n = {self.n})"
+    def __post_init__(self) -> None:
+        if self.low is None or self.high is None:  # as it was in JSON
+            object.__setattr__(self, "low", self.value)
+            object.__setattr__(self, "high", self.value)
 
-    def to_dict(self) -> dict[str, float | int]:
+    @property
+    def known(self) -> bool:
+        """Whether it has a width."""
+        return self.low < self.high
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words."""
+        return f"{self.low:.3f} to {self.high:.3f}" if self.known else UNKNOWN
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} (95 % CI {self.bounds}, n = {self.n})"
+
+    def to_dict(self) -> dict[str, float | int | None]:
         """The fields by name, for JSON; `Interval(**fields)` reads them back."""
-        return asdict(self)
+        return asdict(self) | ({} if self.known else {"low": None, "high": None})
 
 
 def wilson(successes: int, n: int) -> Interval:
@@ -67,8 +89,8 @@ def bootstrap(
     """A metric with its percentile bootstrap interval (Efron 1979), whole patients resampled with replacement.
 
     Images of one patient resemble each other, so that resampling images would give too narrow an interval (Field and
-    Welsh 2007). A metric without a single error (an AUROC of 1) gets an interval without width, because no resample
-    holds an error either: that says that the test set is easy or small, not that the value is certain.
+    Welsh 2007). A metric without a single error gets an interval without width, because no resample holds an error
+    either: it is not known then (see `Interval`). `auroc_interval` knows what to do about it.
 
     Parameters
     ----------
@@ -97,6 +119,93 @@ def bootstrap(
     return Interval(float(value), float(min(low, value)), float(max(high, value)), len(labels))
 
 
+def auroc_interval(labels: np.ndarray, scores: np.ndarray, patients: Sequence[str], seed: int = 0) -> Interval | None:
+    """The AUROC with its `bootstrap` interval over patients, or `perfect_auroc`'s where it is 0 or 1.
+
+    Parameters
+    ----------
+    labels : bool [N].
+    scores : float [N], the higher the more positive.
+    patients : N names.
+
+    Returns
+    -------
+    The interval; None where all are positive or none is.
+    """
+    found = bootstrap(auroc, labels, scores, patients, seed)
+    if found is None or found.known or 0 < found.value < 1:
+        return found
+    side = np.asarray(labels, bool)
+    of = [
+        len({patient for patient, one in zip(patients, side, strict=True) if one == which}) for which in (True, False)
+    ]
+    low = perfect_auroc(*of)
+    return Interval(1.0, low, 1.0, len(side)) if found.value == 1 else Interval(0.0, 0.0, 1 - low, len(side))
+
+
+def perfect_auroc(positives: int, negatives: int) -> float:
+    """The lower 95 % bound of an AUROC of 1 (Newcombe 2006, method 5), where no resample would tell one.
+
+    It is the t with 1 - t = z sqrt(V), V = t (1 - t) (1 + r (1 - t) / (2 - t) + r t / (1 + t)) / (m n): the variance
+    of Hanley and McNeil (1982) at t itself, with r = (m + n) / 2 - 1 in place of m - 1 and of n - 1.
+
+    Parameters
+    ----------
+    positives, negatives : m and n, how many of each there are that are independent: the patients.
+    """
+    from scipy.optimize import brentq
+
+    r = (positives + negatives) / 2 - 1
+
+    def excess(t: float) -> float:
+        variance = t * (1 - t) * (1 + r * (1 - t) / (2 - t) + r * t / (1 + t)) / (positives * negatives)
+        return (1 - t) - Z * math.sqrt(variance)
+
+    # Divided by sqrt(1 - t), which is 0 at 1 too, so that the other root is the only one.
+    return float(brentq(lambda t: excess(t) / math.sqrt(1 - t), 1e-12, 1 - 1e-12))
+
+
+def by_patient(right: np.ndarray, patients: Sequence[str]) -> Interval | None:
+    """A proportion with Wilson's interval for as many independent images as these are worth (Rao and Scott 1992).
+
+    Images of one patient are alike. With p the share, k patients of m_i images, x_i of them right, and n images, the
+    share has the variance V = k / (k - 1) sum (x_i - p m_i)^2 / n^2, and the images are worth n_e = p (1 - p) / V
+    independent ones, n at most. Where all are right or none is, V is 0 and tells nothing: then they are worth as many
+    as there are patients.
+
+    Parameters
+    ----------
+    right : bool [N].
+    patients : N names.
+
+    Returns
+    -------
+    The interval, n being the number of images; None where there is no image.
+    """
+    right = np.asarray(right, float)
+    n = len(right)
+    if n == 0:
+        return None
+    _, owner = np.unique(list(patients), return_inverse=True)
+    images, hits = np.bincount(owner), np.bincount(owner, weights=right)
+    k, p = len(images), float(right.mean())
+    variance = ((hits - p * images) ** 2).sum() * k / (k - 1) / n**2 if k > 1 else 0.0
+    worth = min(p * (1 - p) / variance, n) if variance > 0 else k
+    centre = (p + Z**2 / (2 * worth)) / (1 + Z**2 / worth)
+    half = Z / (1 + Z**2 / worth) * math.sqrt(p * (1 - p) / worth + Z**2 / (4 * worth**2))
+    return Interval(p, max(0.0, min(centre - half, p)), min(1.0, max(centre + half, p)), n)
+
+
+def few_patients(counts: Mapping[str, tuple[int, int]]) -> list[str]:
+    """A sentence for each class, with its images and patients, that has too few patients to tell much of."""
+    return [
+        f"{name}: {images} images of only {patients} {'patient' if patients == 1 else 'patients'}, as far as names and "
+        "metadata tell them apart (all figures of one paper count as one): too few to tell much of."
+        for name, (images, patients) in counts.items()
+        if 0 < patients < FEW
+    ]
+
+
 def evaluate(
     labels: np.ndarray,
     predicted: np.ndarray,
@@ -108,8 +217,8 @@ def evaluate(
     """Everything that a test set tells about a classifier, as a dict for JSON.
 
     Proportions (accuracy, sensitivity, specificity, predictive values) carry Wilson intervals, which take the images
-    for independent; the other metrics carry bootstrap intervals over patients. Predictive values hold at the share of
-    positives in this test set and nowhere else.
+    for independent; `by_patient` holds those that do not. The other metrics carry bootstrap intervals over patients.
+    Predictive values hold at the share of positives in this test set and nowhere else.
 
     With more than two classes and a positive one the report holds both readings: all classes apart, and the positive
     class against the rest, in which an image of one other class that is taken for another counts as right.
@@ -126,14 +235,16 @@ def evaluate(
 
     Returns
     -------
-    `n`, `n_patients`, `classes`, `positive`, `confusion` (rows true, columns predicted), and these metrics, each an
-    `Interval.to_dict()` or None where undefined: `accuracy`, `balanced_accuracy`, `mcc` (Matthews 1975; Gorodkin 2004
+    `n`, `n_patients`, `patients_by_class`, `classes`, `positive`, `confusion` (rows true, columns predicted), and these
+    metrics, each an `Interval.to_dict()` or None where undefined: `accuracy`, `balanced_accuracy` (where no resample
+    differs, from the classes' own intervals), `mcc` (Matthews 1975; Gorodkin 2004
     for more than two classes), `brier` (Brier 1950; halved for two classes, as is usual there), `ece`, `auroc`, and
     `sensitivity_by_class`, a dict over the classes. With a positive class also `sensitivity`, `specificity`, `ppv`,
     `npv`, `f1`, `average_precision`, and the likelihood ratios `lr_positive` = sensitivity / (1 - specificity) and
     `lr_negative` = (1 - sensitivity) / specificity. With two classes and a positive one `auroc` is of that; else it
     is the macro average of each class against the rest, `auroc_by_class` holds the single ones, and `auroc_positive`
-    that of the positive class, if there is one.
+    that of the positive class, if there is one. `by_patient` holds the intervals of the function of that name by the
+    titles of `rows`; it is empty where each patient has one image.
 
     Raises
     ------
@@ -167,19 +278,22 @@ def evaluate(
     report = {
         "n": n,
         "n_patients": len(set(patients)),
+        "patients_by_class": {name: len(set(compress(patients, labels == i))) for i, name in enumerate(classes)},
         "classes": list(classes),
         "positive": positive,
         "confusion": confusion.tolist(),
         "accuracy": _proportion(np.trace(confusion), n),
-        "balanced_accuracy": resampled(lambda y, p: _balanced_accuracy(y, p, k), predicted),
+        "balanced_accuracy": _balanced_interval(labels, predicted, k, patients),
         "sensitivity_by_class": {name: _proportion(confusion[i, i], totals[i]) for i, name in enumerate(classes)},
         "mcc": resampled(lambda y, p: matthews(y, p, k), predicted),
         "brier": resampled(_brier, probabilities),
         "ece": resampled(expected_calibration_error, probabilities),
+        "by_patient": _shares_by_patient(labels, predicted, classes, positive, patients),
     }
 
     def auroc_of(i: int) -> dict | None:
-        return resampled(lambda y, scores: auroc(y == i, scores), probabilities[:, i])
+        interval = auroc_interval(labels == i, probabilities[:, i], patients)
+        return interval.to_dict() if interval else None
 
     if positive is None or k > 2:
         by_class = {name: auroc_of(i) for i, name in enumerate(classes)}
@@ -246,19 +360,39 @@ def rows(report: dict) -> list[tuple[str, Interval | None]]:
     return [(title, Interval(**entry) if entry else None) for title, entry in table]
 
 
+def cells(report: dict) -> list[tuple[str, ...]]:
+    """The `rows` as a person reads them, the head first; with a column for `by_patient` where it tells something."""
+    clustered = {title: Interval(**fields).bounds for title, fields in report.get("by_patient", {}).items()}
+    table: list[tuple[str, ...]] = [("Metric", "Value", "95 % interval", "By patient", "n")]
+    for title, interval in rows(report):
+        told = (f"{interval.value:.3f}", interval.bounds) if interval else ("undefined", "")
+        table.append((title, *told, clustered.get(title, ""), str(interval.n) if interval else ""))
+    return table if clustered else [(*line[:3], line[4]) for line in table]
+
+
+def patients_of(report: dict) -> str:
+    """How many images and patients there were, by class where that is known, in words."""
+    by_class = report.get("patients_by_class", {})
+    told = f" ({', '.join(f'{count} {name}' for name, count in by_class.items())})" if by_class else ""
+    return f"{report['n']} images of {report['n_patients']} patients{told}."
+
+
+def cautions(report: dict) -> list[str]:
+    """A sentence for each class that an `evaluate` report has too few patients of."""
+    images = dict(zip(report["classes"], (sum(row) for row in report["confusion"]), strict=True))
+    return few_patients(
+        {name: (images[name], patients) for name, patients in report.get("patients_by_class", {}).items()}
+    )
+
+
 def summary(report: dict) -> str:
     """An `evaluate` report as a Markdown table that also reads well in a terminal."""
-    cells: list[tuple[str, ...]] = [("Metric", "Value", "95 % interval", "n")]
-    for title, interval in rows(report):
-        if interval is None:
-            cells.append((title, "undefined", "", ""))
-        else:
-            bounds = f"{interval.low:.3f} to {interval.high:.3f}"
-            cells.append((title, f"{interval.value:.3f}", bounds, str(interval.n)))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, tuple("-" * width for width in widths))
-    table = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells]
-    return "\n".join([f"{report['n']} images of {report['n_patients']} patients.", "", *table])
+    table = cells(report)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    table.insert(1, tuple("-" * width for width in widths))
+    lines = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in table]
+    warnings = [line for caution in cautions(report) for line in ("", caution)]
+    return "\n".join([patients_of(report), "", *lines, *warnings])
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
@@ -641,6 +775,41 @@ def _balanced_accuracy(labels: np.ndarray, predicted: np.ndarray, k: int) -> flo
     confusion = _confusion(labels, predicted, k)
     totals = confusion.sum(axis=1)
     return float((np.diag(confusion) / totals).mean()) if totals.all() else math.nan
+
+
+def _balanced_interval(labels: np.ndarray, predicted: np.ndarray, k: int, patients: Sequence[str]) -> dict | None:
+    """The balanced accuracy, bootstrapped; where no resample differs, from the classes' own intervals by patient.
+
+    Those are put together as the squares of their distances add up (Zou and Donner 2008).
+    """
+    found = bootstrap(lambda y, p: _balanced_accuracy(y, p, k), labels, predicted, patients)
+    if found and not found.known:
+        right = predicted == labels
+        of = [by_patient(right[labels == i], list(compress(patients, labels == i))) for i in range(k)]
+        below = math.hypot(*(one.value - one.low for one in of if one)) / k
+        above = math.hypot(*(one.high - one.value for one in of if one)) / k
+        found = Interval(found.value, max(0.0, found.value - below), min(1.0, found.value + above), found.n)
+    return found.to_dict() if found else None
+
+
+def _shares_by_patient(
+    labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str], positive: str | None, patients: Sequence[str]
+) -> dict[str, dict]:
+    """`by_patient` of each proportion, by its title in `rows`; nothing where each patient has one image."""
+    if len(set(patients)) == len(labels):
+        return {}
+    right = predicted == labels
+    asked = [("Accuracy", right, np.ones(len(labels), bool))]
+    if len(classes) > 2 or positive is None:
+        others = [(i, name) for i, name in enumerate(classes) if name != positive]
+        asked += [(f"Sensitivity, {name}", right, labels == i) for i, name in others]
+    if positive is not None:
+        yes, called = (of == list(classes).index(positive) for of in (labels, predicted))
+        asked += [(f"Sensitivity ({positive})", called, yes), ("Specificity", ~called, ~yes)]
+        if yes.any() and not yes.all():
+            asked += [("Positive predictive value", yes, called), ("Negative predictive value", ~yes, ~called)]
+    found = {title: by_patient(good[of], list(compress(patients, of))) for title, good, of in asked}
+    return {title: interval.to_dict() for title, interval in found.items() if interval}
 
 
 def _f1(labels: np.ndarray, predicted: np.ndarray) -> float:

@@ -37,6 +37,11 @@ TITLES = {
     "calibration": "Calibration",
     "subgroups": "Subgroups",
 }
+PROPORTIONS = (
+    "Proportions carry Wilson's 95 % interval, which takes the images for independent, and, where patients have "
+    "several, another that does not; all else is bootstrapped over patients. Without an error no resample tells an "
+    "interval: that of an AUROC of 1 is then Newcombe's."
+)
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #12262b }
 .notice { background: #fff4e0; border-left: 4px solid #8a4b00; padding: .6rem 1rem; font-weight: 600 }
@@ -103,21 +108,16 @@ def drawing(name: str, asked: Verdicts, report: dict, classes: Confusion | None 
 
 def metrics(report: dict) -> list[Sequence[str]]:
     """The table of all metrics as a person reads it, its head first."""
-    rows: list[Sequence[str]] = [("Metric", "Value", "95 % interval", "n")]
-    for title, interval in evaluation.rows(report):
-        if interval:
-            bounds = f"{interval.low:.3f} to {interval.high:.3f}"
-            rows.append((title, f"{interval.value:.3f}", bounds, str(interval.n)))
-        else:
-            rows.append((title, "undefined", "", ""))
-    return rows
+    return [*evaluation.cells(report)]
 
 
 def numbers(report: dict) -> Iterator[Sequence[object]]:
     """The same in full precision, for other programs."""
-    yield "metric", "value", "low", "high", "n"
+    yield "metric", "value", "low", "high", "n", "low by patient", "high by patient"
     for title, interval in evaluation.rows(report):
-        yield title, *(interval.to_dict().values() if interval else ("",) * 4)
+        clustered = report.get("by_patient", {}).get(title, {})
+        told = interval.to_dict().values() if interval else ("",) * 4
+        yield title, *told, clustered.get("low", ""), clustered.get("high", "")
 
 
 def groups(asked: Verdicts) -> list[Sequence[object]]:
@@ -168,9 +168,11 @@ def page(
     """
     facts = [
         f"Model {bundle.name} (SHA-256 {bundle.info['sha256']}) on {place}.",
-        f"{report['n']} images of {report['n_patients']} patients: {int(asked.labels.sum())} {asked.yes}, "
-        f"{int((~asked.labels).sum())} {asked.no}. Called {asked.yes} from a probability of {asked.threshold:.3f} on.",
-        "Proportions carry Wilson's intervals; the other metrics are bootstrapped over patients.",
+        f"{evaluation.patients_of(report)} {int(asked.labels.sum())} images of {asked.yes}, "
+        f"{int((~asked.labels).sum())} of {asked.no}.",
+        f"Called {asked.yes} from a probability of {asked.threshold:.3f} on.",
+        PROPORTIONS,
+        *evaluation.cautions(report),
         *report["notes"],
     ]
     pictures = {TITLES[name]: drawing(name, asked, report, classes) for name in drawn(asked, classes)}

@@ -32,9 +32,10 @@ class Row(NamedTuple):
         """The row for JSON."""
         told = self.shares
         figures = {"sensitivity": told.sensitivity, "specificity": told.specificity, "auroc": self.auroc}
-        return {"name": told.name, "images": told.images, "patients": told.patients} | {
-            name: interval and interval.to_dict() for name, interval in figures.items()
-        }
+        counts = {"images": told.images, "patients": told.patients, "patients_by_answer": {**told.by_answer}}
+        return (
+            {"name": told.name} | counts | {name: interval and interval.to_dict() for name, interval in figures.items()}
+        )
 
 
 class Line(NamedTuple):
@@ -70,7 +71,7 @@ def row(model: str, where: str, verdicts: Verdicts, known: Sized | None, left_ou
         aside = " (has learned from them)"
     else:
         aside = f" ({len(verdicts.items)} it never saw)" if left_out else ""
-    auroc = evaluation.bootstrap(evaluation.auroc, verdicts.labels, verdicts.scores, verdicts.patients)
+    auroc = evaluation.auroc_interval(verdicts.labels, verdicts.scores, verdicts.patients)
     return Row(subgroups.shares(f"{model} on {where}{aside}", verdicts), auroc)
 
 

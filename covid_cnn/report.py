@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from covid_cnn import cards, figures
+from covid_cnn.evaluation import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -435,7 +436,7 @@ def _test_figures(sheet: Axes, facts: dict) -> _Block:
             y += 4.6
             _write(sheet, RIGHT, y, title, 9)
             _write(sheet, RIGHT + 44, y, f"{metric['value']:.3f}", 9, weight="bold", ha="right")
-            _write(sheet, RIGHT + COLUMN - 12, y, f"{metric['low']:.3f} to {metric['high']:.3f}", 9, ha="right")
+            _write(sheet, RIGHT + COLUMN - 12, y, Interval(**metric).bounds, 9, ha="right")
             _write(sheet, RIGHT + COLUMN, y, str(metric["n"]), 9, ha="right")
 
     return _Block(7.5 + _height(about, 9) + _height(sobering, 9) + 3 + 4.6 * (len(lines) + 1) + 4, draw)

@@ -17,7 +17,7 @@ from PIL import Image
 from covid_cnn import looks, lung_mask
 from covid_cnn.datasets import Item
 from covid_cnn.errors import ImageError
-from covid_cnn.evaluation import Interval, auroc, bootstrap
+from covid_cnn.evaluation import Interval, auroc, auroc_interval
 from covid_cnn.likeness import THUMBNAIL
 from covid_cnn.looks import Look
 from covid_cnn.reading import ahead
@@ -158,7 +158,7 @@ def _measure(
     sure = [value - 2 * np.sqrt(max(value * (1 - value), 0) / n) for value, n in zip(values, few, strict=True)]
     best = int(np.argmax(sure))
     own = labels == classes[best]
-    interval = bootstrap(auroc, own, scores[:, best], patients)
+    interval = auroc_interval(own, scores[:, best], patients)
     assert interval  # both sides have images
     order = np.argsort(scores[:, best], kind="stable")
     typical = [*order[own[order]][::-1][:EXAMPLES].tolist(), *order[~own[order]][:EXAMPLES].tolist()]

@@ -1,11 +1,12 @@
 """How well a model does in each group of the images: by source, view, sex, age and finding."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import compress
 
 from covid_cnn import questions
 from covid_cnn.datasets import Item
-from covid_cnn.evaluation import Interval, wilson
+from covid_cnn.evaluation import Interval, few_patients, wilson
 from covid_cnn.questions import Verdicts
 
 FEWEST = 5  # images of a group that is worth a line
@@ -15,30 +16,43 @@ COLUMNS = ("Images", "Patients", "Sensitivity", "Specificity")
 
 @dataclass(frozen=True)
 class Shares:
-    """Sensitivity and specificity on some images, each None where none of them could tell it, with a name for these."""
+    """Sensitivity and specificity on some images, each None where none of them could tell it, with a name for these.
+
+    `by_answer` counts the patients of the two answers, yes and no.
+    """
 
     name: str
     images: int
     patients: int
     sensitivity: Interval | None
     specificity: Interval | None
+    by_answer: Mapping[str, int]
 
     def cells(self) -> tuple[str | int, ...]:
         """What a table shows of it, its first cell the name and the others as in `COLUMNS`."""
+        patients = ", ".join(f"{count} {answer}" for answer, count in self.by_answer.items() if count)
         told = [str(interval) if interval else "" for interval in (self.sensitivity, self.specificity)]
-        return self.name, self.images, self.patients, *told
+        return self.name, self.images, patients, *told
+
+    @property
+    def cautions(self) -> list[str]:
+        """A sentence for each of the two answers that there are too few patients of."""
+        sides = zip((self.sensitivity, self.specificity), self.by_answer.items(), strict=True)
+        return few_patients({f"{self.name}, {answer}": (one.n, count) for one, (answer, count) in sides if one})
 
 
 def shares(name: str, asked: Verdicts) -> Shares:
     """Sensitivity and specificity at the threshold, with Wilson's intervals."""
     of = questions.counts(asked)
     positives, negatives = of["hits"] + of["misses"], of["rejections"] + of["false_alarms"]
+    told = ((asked.yes, asked.labels), (asked.no, ~asked.labels))
     return Shares(
         name,
         len(asked.items),
         len(set(asked.patients)),
         wilson(of["hits"], positives) if positives else None,
         wilson(of["rejections"], negatives) if negatives else None,
+        {answer: len(set(compress(asked.patients, of))) for answer, of in told},
     )
 
 

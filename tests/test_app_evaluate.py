@@ -64,7 +64,7 @@ def test_a_model_is_asked_and_its_figures_are_those_of_the_command_line(with_mod
     expected = rows(json.loads(done.stdout))
     assert shown["Metric"].tolist() == [title for title, _ in expected]
     assert shown["Value"].tolist() == [f"{told.value:.3f}" if told else "undefined" for _, told in expected]
-    bounds = [f"{told.low:.3f} to {told.high:.3f}" if told else "" for _, told in expected]
+    bounds = [told.bounds if told else "" for _, told in expected]
     assert shown["95 % interval"].tolist() == bounds
     assert all(bound in page.read_text() for bound in bounds)
 

@@ -377,7 +377,7 @@ def test_a_wrong_call_shows_the_usage(run, with_model, images, arguments):
 def test_evaluate_prints_metrics_with_intervals(run, with_model):
     result = run("evaluate", "--data", "drawn")
     assert result.status == 0
-    assert "8 images of 8 patients." in result.out
+    assert "8 images of 8 patients (4 NORMAL, 4 PNEUMONIA)." in result.out
     assert "Sensitivity (PNEUMONIA)" in result.out and "95 % interval" in result.out
     assert "Flagged as unlike the training images" in result.out
 
@@ -584,7 +584,7 @@ def test_train_shows_progress_and_leaves_a_model(run, with_model, tiny_networks)
     assert "Run mine" in result.out
     assert "100% step 4 of 4, loss " in result.out
     assert "Epoch 2: loss " in result.out
-    assert "8 images of 8 patients." in result.out
+    assert "8 images of 8 patients (4 NORMAL, 4 PNEUMONIA)." in result.out
     assert "Exported as models/mine." in result.out
     assert Bundle(with_model / "models" / "mine").info["recipe"]["seed"] == 3
     assert runs.open("mine").config.batch_size == 8

@@ -7,7 +7,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from covid_cnn.comparison import paired_auroc, paired_metric, paired_share, unpaired_auroc, unpaired_share
-from covid_cnn.evaluation import auroc
+from covid_cnn.evaluation import auroc, perfect_auroc
 
 
 def rivals(n: int = 80, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -115,3 +115,24 @@ def test_newcombes_published_interval():
 
 def test_a_difference_reads_well():
     assert str(unpaired_share((56, 70), (48, 80))) == "+0.200 (95 % CI +0.052 to +0.334, p = 0.013, n = 150)"
+
+
+def test_who_is_right_on_the_same_images_may_still_differ():
+    right = np.arange(40) < 30
+    found = paired_share(right, right, [str(i) for i in range(40)])
+    half = 1.959964**2 / (40 + 1.959964**2)
+    assert (found.interval.value, found.p) == (0, 1) and "Tango" in found.method
+    assert (found.interval.low, found.interval.high) == pytest.approx((-half, half), rel=1e-5)
+    few = paired_share(right, right, [str(i // 10) for i in range(40)])
+    assert few.interval.high > 0.4, "four patients tell little"
+
+
+def test_two_perfect_aurocs_may_still_differ():
+    labels = np.arange(40) < 20
+    found = paired_auroc(labels, labels + 0.0, 2.0 * labels)
+    width = 1 - perfect_auroc(20, 20)
+    assert (found.interval.low, found.interval.high) == pytest.approx((-width, width)) and found.p == 1
+    away = unpaired_auroc(labels, labels + 0.0, labels, np.random.default_rng(0).random(40) + 0.5 * labels)
+    assert away.interval.low < away.interval.value < away.interval.high and "Newcombe" in away.method
+    same = paired_auroc(labels, np.arange(40) % 7, np.arange(40) % 7)
+    assert "not known" in str(same)

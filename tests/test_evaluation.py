@@ -14,8 +14,10 @@ from covid_cnn.errors import BundleError, DatasetError
 from covid_cnn.evaluation import (
     Interval,
     auroc,
+    auroc_interval,
     average_precision,
     bootstrap,
+    by_patient,
     calibration,
     choose_threshold,
     choose_threshold_at_specificity,
@@ -23,8 +25,10 @@ from covid_cnn.evaluation import (
     coverage,
     evaluate,
     expected_calibration_error,
+    few_patients,
     fit_temperature,
     matthews,
+    perfect_auroc,
     prediction_sets,
     predictive_values,
     reliability,
@@ -260,7 +264,15 @@ def test_the_summary_is_a_table_of_all_metrics(k, positive):
     classes = (*CLASSES, "OTHER")[:k]
     report = evaluate(labels, probabilities.argmax(axis=1), probabilities, classes, positive, ["a", "b"] * 20)
     text = summary(json.loads(json.dumps(report)))
-    assert text.startswith("40 images of 2 patients.")
+    assert text.startswith(f"40 images of 2 patients (2 {classes[0]}, ")
+    assert f"{classes[0]}: {np.sum(labels == 0)} images of only 2 patients" in text
+    clustered = [line.split("|")[4].strip() for line in text.splitlines() if line.startswith("| Accuracy ")]
+    assert clustered == [Interval(**report["by_patient"]["Accuracy"]).bounds]
+    titles = {title for title, _ in rows(report)}
+    assert (
+        len(report["by_patient"]) == (5 if k == 2 else 4 if positive is None else 7)
+        and set(report["by_patient"]) <= titles
+    )
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == len(rows(report)) + 2
     assert len({line.count("|") for line in table}) == 1 and len({len(line) for line in table}) == 1
@@ -429,7 +441,8 @@ def test_coverage_of_a_hand_made_case():
     assert Interval(**report["single"]) == wilson(2, 4)
     assert report["mean_size"]["value"] == 1.5 and report["mean_size"]["n"] == 4
     one_patient = coverage(np.array([0, 1, 1, 0]), sets, ["a"] * 4)
-    assert one_patient["mean_size"]["low"] == one_patient["mean_size"]["high"] == 1.5
+    assert one_patient["mean_size"]["low"] is one_patient["mean_size"]["high"] is None
+    assert not Interval(**one_patient["mean_size"]).known
 
 
 def test_coverage_is_told_in_the_summary():
@@ -522,3 +535,98 @@ def test_predictive_values_at_the_edges():
     for arguments in ((1, 0, 1, 1, 0.5), (1, 1, 1, 1, 0.0), (2, 1, 1, 1, 0.5)):
         with pytest.raises(ValueError, match="need positives"):
             predictive_values(*arguments)
+
+
+# without an error
+
+
+def test_an_interval_without_width_counts_as_not_known():
+    sure = Interval(1.0, 1.0, 1.0, 12)
+    assert str(sure) == "1.000 (95 % CI not known, n = 12)"
+    assert sure.to_dict() == {"value": 1.0, "low": None, "high": None, "n": 12}
+    assert Interval(**json.loads(json.dumps(sure.to_dict()))) == sure
+    assert Interval(0.5, 0.4, 0.6, 12).bounds == "0.400 to 0.600"
+
+
+def test_a_perfect_auroc_is_not_certain():
+    labels, patients = np.arange(40) < 20, one_each(40)
+    found = auroc_interval(labels, labels + 0.0, patients)
+    assert (found.value, found.high, found.n) == (1, 1, 40) and 0.85 < found.low < 0.95
+    worst = auroc_interval(labels, -1.0 * labels, patients)
+    assert (worst.value, worst.low, worst.high) == pytest.approx((0, 0, 1 - found.low))
+    # Twenty images of four patients tell as little as four images do.
+    four = auroc_interval(labels, labels + 0.0, [str(i // 5) if i < 20 else str(i) for i in range(40)])
+    assert four.low == perfect_auroc(4, 20) < found.low
+    assert auroc_interval(labels | True, labels + 0.0, patients) is None
+
+
+@pytest.mark.parametrize(("m", "n"), [(4, 20), (20, 20), (5, 200)])
+def test_the_bound_of_a_perfect_auroc_is_newcombes(m, n):
+    low = perfect_auroc(m, n)
+    hanley = low * (1 - low) + ((m + n) / 2 - 1) * ((low / (2 - low) - low**2) + (2 * low**2 / (1 + low) - low**2))
+    assert 1 - low == pytest.approx(1.959964 * math.sqrt(hanley / (m * n)), rel=1e-5)
+
+
+@pytest.mark.parametrize(("truth", "m", "n"), [(0.8, 5, 8), (0.9, 10, 10), (0.95, 12, 30)])
+def test_the_interval_of_an_auroc_that_may_be_perfect_covers_the_truth(truth, m, n):
+    """Of two normal distributions; of samples that come out perfect, as good as all must leave the truth in."""
+    rng, apart = np.random.default_rng(0), math.sqrt(2) * stats.norm.ppf(truth)
+    labels = np.arange(m + n) < m
+    scores = rng.normal(size=(2000, m + n)) + apart * labels
+    perfect = scores[:, labels].min(axis=1) > scores[:, ~labels].max(axis=1)
+    missed = perfect.mean() if perfect_auroc(m, n) > truth else 0.0
+    assert perfect.any() and missed <= 0.025
+
+
+def test_balanced_accuracy_without_an_error_has_an_interval_and_what_has_none_says_so():
+    labels = np.repeat([0, 1], 20)
+    report = evaluate(labels, labels, np.eye(2)[labels], CLASSES, "PNEUMONIA", one_each(40))
+    balanced = Interval(**report["balanced_accuracy"])
+    below = 1 - wilson(20, 20).low
+    assert (balanced.value, balanced.high) == (1, 1) and balanced.low == pytest.approx(1 - math.hypot(below, below) / 2)
+    assert report["f1"]["low"] is None and report["mcc"]["low"] is None
+    assert str(dict(rows(report))["F1 score"]) == "1.000 (95 % CI not known, n = 40)"
+    assert "1.000 to 1.000" not in summary(report)
+    assert report["auroc"]["low"] == pytest.approx(perfect_auroc(20, 20))
+
+
+# by patient
+
+
+def test_a_share_by_patient_is_wilsons_where_each_has_one_image():
+    right = np.arange(50) < 37
+    found, expected = by_patient(right, one_each(50)), wilson(37, 50)
+    assert found.value == expected.value
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.003)
+    assert by_patient(right[:0], []) is None
+
+
+def test_images_of_one_patient_that_go_together_count_as_one():
+    right = np.repeat([True, False, True, True, False, True], 10)
+    found, of_patients = by_patient(right, np.repeat(one_each(6), 10)), wilson(4, 6)
+    assert found.n == 60 and found.value == pytest.approx(4 / 6)
+    assert found.low < wilson(40, 60).low - 0.1 and found.low == pytest.approx(of_patients.low, abs=0.05)
+    # Without an error the images are worth as many as there are patients.
+    sure = by_patient(np.ones(20, bool), np.repeat(one_each(4), 5))
+    assert (sure.low, sure.high) == pytest.approx((wilson(4, 4).low, 1.0))
+    assert by_patient(np.array([True, False]), ["a", "a"]).low < 0.1
+
+
+def test_the_interval_by_patient_covers_the_truth():
+    rng, covered, naive = np.random.default_rng(0), [], []
+    for _ in range(400):
+        images = rng.integers(1, 9, 40)
+        chance = rng.beta(4, 1, 40)  # 0.8 on average, and each patient's own
+        right = rng.random(images.sum()) < np.repeat(chance, images)
+        found = by_patient(right, np.repeat(one_each(40), images))
+        covered.append(found.low <= 0.8 <= found.high)
+        plain = wilson(int(right.sum()), len(right))
+        naive.append(plain.low <= 0.8 <= plain.high)
+    assert 0.91 <= np.mean(covered) <= 0.99 and np.mean(naive) < np.mean(covered)
+
+
+def test_classes_of_few_patients_are_told():
+    assert few_patients({"A": (20, 4), "B": (30, 10), "C": (0, 0)}) == [
+        "A: 20 images of only 4 patients, as far as names and metadata tell them apart (all figures of one paper count "
+        "as one): too few to tell much of."
+    ]

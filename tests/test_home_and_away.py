@@ -92,7 +92,10 @@ def test_ages_fall_into_their_group(age, group):
 def test_a_group_without_ill_people_has_no_sensitivity():
     line = subgroups.shares("healthy", GOOD.of(~GOOD.labels))
     assert line.sensitivity is None and line.specificity == wilson(4, 4)
-    assert line.cells() == ("healthy", 4, 2, "", str(wilson(4, 4)))
+    assert line.cells() == ("healthy", 4, "2 healthy", "", str(wilson(4, 4)))
+    assert (
+        line.cautions == [one for one in line.cautions if one.startswith("healthy, healthy: 4 images of only 2")] != []
+    )
 
 
 def test_the_worst_errors_come_first():

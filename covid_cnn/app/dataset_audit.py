@@ -85,7 +85,7 @@ def _shortcuts(report: "Report") -> None:
             "What": one.what,
             "Class": one.label,
             "AUROC": one.auroc.value,
-            "95 % interval": f"{one.auroc.low:.3f} to {one.auroc.high:.3f}",
+            "95 % interval": one.auroc.bounds,
             "Shortcut": one.telling,
         }
         for one in report.shortcuts

@@ -9,6 +9,7 @@ import streamlit as st
 from covid_cnn import evaluation, evaluation_report, figures, glossary, questions
 from covid_cnn.app import shared
 from covid_cnn.app.evaluate_asking import Asked
+from covid_cnn.app.shared import plain
 from covid_cnn.evaluation import Interval
 from covid_cnn.questions import Verdicts
 
@@ -23,10 +24,9 @@ def show(asked: Asked, report: dict[str, Any], verdicts: Verdicts) -> None:
     """Show them."""
     table, pictures = st.columns([3, 2], gap="large")
     with table:
-        st.caption(
-            f"{report['n']} images of {report['n_patients']} patients. Proportions carry Wilson's 95 % interval; the "
-            "others are bootstrapped over patients."
-        )
+        st.caption(f"{plain(evaluation.patients_of(report))} {evaluation_report.PROPORTIONS}")
+        for caution in evaluation.cautions(report):
+            st.warning(plain(caution), icon=":material/groups:")
         head, *rows = evaluation_report.metrics(report)
         st.dataframe(pd.DataFrame(rows, columns=list(head)), hide_index=True, height="content")
         st.caption(f"Flagged as unlike the training images: {Interval(**report['out_of_distribution'])}.")

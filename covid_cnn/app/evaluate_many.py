@@ -97,6 +97,10 @@ def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
     evaluate_groups.dots(lines)
     table: list[Sequence[object]] = [home_and_away.COLUMNS, *(row.cells() for row in rows)]
     st.dataframe(pd.DataFrame(table[1:], columns=[*home_and_away.COLUMNS]), hide_index=True)
+    cautions = [caution for row in rows for caution in row.shares.cautions]
+    for caution in cautions:
+        st.caption(f":material/groups: {plain(caution)}")
+    notes += cautions
     tables = {"Models and images": table}
     differences = [line.cells() for line in (*home_and_away.rivals(asked), *home_and_away.abroad(asked))]
     if differences:

@@ -249,9 +249,7 @@ def _result(name: str) -> None:
 def _metrics(report: dict[str, Any]) -> pd.DataFrame:
     """A report's metrics with their intervals, as text."""
     lines = [
-        (title, f"{interval.value:.3f}", f"{interval.low:.3f} to {interval.high:.3f}", str(interval.n))
-        if interval
-        else (title, "undefined", "", "")
+        (title, f"{interval.value:.3f}", interval.bounds, str(interval.n)) if interval else (title, "undefined", "", "")
         for title, interval in evaluation.rows(report)
     ]
     return pd.DataFrame(lines, columns=["Metric", "Value", "95 % interval", "Images"])
