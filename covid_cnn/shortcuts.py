@@ -65,6 +65,12 @@ class Shortcut:
         told = f"{self.what} alone tell {self.label} from the rest with a cross-validated AUROC of {self.auroc}"
         if self.telling:
             return f"{told}: a network can learn that instead of the disease."
+        if self.auroc.high < 0.5:
+            # The stratification bias of Parker et al. (2007).
+            return (
+                f"{told}, where 0.5 is chance. Below it there is nothing to learn: in few images, those that are held "
+                "out are of the class that the others have less of, and cross-validation errs to that side."
+            )
         return f"{told}, where 0.5 is chance."
 
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from covid_cnn import audit, audit_report, datasets, shortcuts, synthetic
+from covid_cnn.evaluation import Interval
 
 CUES = shortcuts.CUES
 
@@ -178,6 +179,14 @@ def test_a_copy_of_a_synthetic_radiograph_in_another_size_and_format_is_found(tm
     (finding,) = findings(folder, "near_duplicate")
     assert finding.severity == "serious" and "two splits" in finding.sentence
     assert finding.pairs == ((f"test/NORMAL/{name}", f"train/NORMAL/{original.name}"),)
+
+
+def test_a_shortcut_below_chance_is_explained():
+    def sentence(low: float, high: float) -> str:
+        return shortcuts.Shortcut("size", "Sizes", "A", Interval((low + high) / 2, low, high, 45), False).sentence
+
+    assert "Below it there is nothing to learn" in sentence(0.12, 0.42)
+    assert sentence(0.3, 0.6).endswith("where 0.5 is chance.")
 
 
 def test_of_many_images_a_sample_is_measured_with_as_many_of_each_class():
