@@ -105,8 +105,8 @@ INFO: Shape = {
     },
     "metrics": {"val?": REPORT, "test?": REPORT, "other?": {str: REPORT | {"dataset": _text}}},
     "sha256": _text,
-    # Its prediction sets (`evaluation.conformal_thresholds`), the `evaluation.calibration` of its card, evidence, further
-    # sections of the card (see `cards`), and by what its training images are known again (see `seen`).
+    # Its prediction sets (`evaluation.conformal_thresholds`), the `evaluation.calibration` of its card, evidence,
+    # further sections of the card (see `cards`), and by what its training images are known again (see `seen`).
     "training_images?": ({"images": _count, "sha256": _text}, _nothing),
     "prediction_sets?": ({"method": _text, "level": _share, "thresholds": [_number], "chosen": _text}, _nothing),
     "calibration?": (
@@ -191,6 +191,8 @@ def _agrees(report: dict[str, Any]) -> bool:
     classes, positive = report["classes"], report["positive"]
     sizes = {len(report["confusion"]), *map(len, report["confusion"])}
     if sizes != {len(classes)} or len(set(classes)) != len(classes):
+        return False
+    if not report.get("patients_by_class", {}).keys() <= set(classes):
         return False
     if positive is not None:
         one = "auroc" if len(classes) == 2 else "auroc_positive"
