@@ -112,9 +112,16 @@ class RealStory:
             verdicts = _asked(model, self.home)
             return subgroups.shares(self.home.name, verdicts) if verdicts else None
         name = f"{model.info['training_data']['name']}, test, as its card tells"
-        told = model.info["metrics"].get("test") or {"n": 0, "n_patients": 0}
-        shares = [Interval(**told[key]) if told.get(key) else None for key in ("sensitivity", "specificity")]
-        return Shares(name, told["n"], told["n_patients"], *shares)
+        told = model.info["metrics"].get("test")
+        if not told:
+            return None
+        sensitivity, specificity = (
+            Interval(**told[key]) if told.get(key) else None for key in ("sensitivity", "specificity")
+        )
+        # The one that it looks for first, as everywhere.
+        answers = sorted(model.classes, key=lambda one: one != model.positive)
+        by_answer = {answer: told.get("patients_by_class", {}).get(answer, 0) for answer in answers}
+        return Shares(name, told["n"], told["n_patients"], sensitivity, specificity, by_answer)
 
     def what_if(self) -> None:
         place = self.home or self.elsewhere
