@@ -126,8 +126,8 @@ def test_every_screen_takes_what_is_there(home, tiny_model, drawn, monkeypatch):
     score = told["A perfect score"]
     assert "drawn is not here: told is what the model's card says" in score
     assert f"of {accuracy['n']}; 95 % interval" in score
-    assert "17; 95 % interval" in told["Another hospital"] and "as its card tells" in told["Another hospital"]
-    assert "cannot be told: its own are not here" in told["Another hospital"]
+    assert "of 4; 95 % interval" in told["Another hospital"] and "as its card tells" in told["Another hospital"]
+    assert "The 26 images that tiny has learned from are left out." in told["Another hospital"]
 
     shutil.rmtree(home / "data" / "clinic" / "NORMAL")
     (home / "data" / "clinic" / "PNEUMONIA").rename(home / "data" / "clinic" / "COVID-19")
@@ -170,6 +170,7 @@ def test_the_other_hospital_is_that_of_the_nih(home, real_data, shipped_models, 
 
     told = show(TITLES.index("What the default model does instead"))
     assert f"{bundle.DEFAULT} learned from several hospitals" in words(told)
-    assert "Shown on nih, 16 images" in words(told) and "of 16; 95 % interval" in words(told)
+    assert "Shown on nih, 2 it never saw" in words(told) and "of 2; 95 % interval" in words(told)
+    assert "The 14 images that lung_zones has learned from are left out." in words(told)
     assert "unlike those it knows" in words(told)
     assert not told.error

@@ -135,8 +135,8 @@ def test_the_colour_maps_are_matplotlibs(colour_map):
 
 def test_shares_stand_where_they_are_with_their_intervals_and_counts():
     lines = [
-        Shares("home", 60, 50, wilson(20, 20), wilson(36, 40)),
-        Shares("away, $x$ of", 500, 500, None, wilson(20, 500)),
+        Shares("home", 60, 50, wilson(20, 20), wilson(36, 40), {"ill": 20, "healthy": 30}),
+        Shares("away, $x$ of", 500, 500, None, wilson(20, 500), {"ill": 0, "healthy": 500}),
     ]
     figure = figures.shares(lines)
     (axes,) = figure.axes

@@ -111,7 +111,8 @@ def _story() -> Story:
 def _home(model: Bundle, found: list[Dataset]) -> Place | None:
     """The test images of a model's own dataset, told by its content where it has another name."""
     own = own_dataset(model.info)
-    return next((place for place in places(found).values() if place.dataset is own and place.split == "test"), None)
+    tests = (place for place in places(found).values() if place.split == "test")
+    return next((place for place in tests if own and place.dataset.root == own.root), None)
 
 
 def _most_telling(found: list[Dataset]) -> Dataset | None:

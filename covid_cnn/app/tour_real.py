@@ -100,7 +100,7 @@ class RealStory:
             _drawn(missing if self.model else "The network with the perfect score is not here", DrawnStory().away)
             return
         place, told = _unseen(self.model, self.elsewhere)
-        tour_screens.on(f"{place.name}, {len(place.items)} images, asked of {self.model.name}")
+        tour_screens.on(f"{_images(place)}, asked of {self.model.name}")
         home, away = self._at_home(self.model), _asked(self.model, place)
         if home and away:
             tour_screens.home_and_away(home, subgroups.shares(place.name, away))
@@ -149,7 +149,7 @@ class RealStory:
             _drawn("No images are here that the models can be asked of", DrawnStory().instead)
             return
         place, told = _unseen(model, place)
-        tour_screens.on(f"{place.name}, {len(place.items)} images")
+        tour_screens.on(_images(place))
         st.markdown(
             f"**{plain(model.name)}** learned from several hospitals, each class from more than one, and looks at the "
             "lungs that it finds."
@@ -179,6 +179,10 @@ def _drawn(why: str, screen: Callable[[], None]) -> None:
     """A screen that nothing here can tell, told with drawings."""
     st.info(f"{plain(why)}. This screen is told with drawings.", icon=":material/draw:")
     screen()
+
+
+def _images(place: Place) -> str:
+    return place.name if place.unseen else f"{place.name}, {len(place.items)} images"
 
 
 def _unseen(model: Bundle, place: Place) -> tuple[Place, str]:
