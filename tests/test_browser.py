@@ -403,7 +403,7 @@ def test_a_dataset_is_drawn_with_one_click_and_looked_through(page, app):
     expect_pictures(dialog.get_by_test_id("stImage").locator("img"), 1)
     press(dialog, "Send to Predict")
     settled(page, "predict")
-    expect(page.get_by_text("Synthetic: drawn by the program").first).to_be_visible()
+    expect(page.get_by_text("Synthetic: drawn, not taken of a person").first).to_be_visible()
     expect_drawn(page)
 
 
