@@ -30,7 +30,7 @@ def main(
     # Keras says so at each call of the network that tf-keras-vis makes.
     warnings.filterwarnings("ignore", message="The structure of `inputs`")
     pixels = synthetic.draw(0, opacities=True)
-    for loaded in [bundle.load(name) for name in models or networks.ARCHITECTURES]:
+    for loaded in [bundle.load(name) for name in models or sorted(bundle.discover()[0])]:
         actions = explainers(loaded, pixels)
         # Ten calls of ours, so that a turn of it is not a blink beside theirs.
         rivals = {name: measure.timed(action, 10 if name == OURS else 1) for name, action in actions.items()}
