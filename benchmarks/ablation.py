@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks import measure, tables
 from benchmarks.leave_one_source_out import SOURCES, auroc_without, embeddings
-from covid_cnn import datasets
-from covid_cnn.datasets import Item
+from covid_cnn.data import dataset
+from covid_cnn.data.dataset import Item
 
 
 def main(data: str, cache: Path | None = None) -> None:
@@ -19,7 +19,7 @@ def main(data: str, cache: Path | None = None) -> None:
 
 def report(data: str, cache: Path | None = None) -> dict[str, Any]:
     """The table: AUROC of each source left out, for one variant of the network a row."""
-    items = list(datasets.open(data).items)
+    items = list(dataset.open_dataset(data).items)
     rows = []
     for title, made in VARIANTS.items():
         views = made(items, cache)

@@ -15,15 +15,17 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import measure
-from covid_cnn import batch, bundle, imaging, paths
-from covid_cnn.bundle import DEFAULT, Bundle
-from covid_cnn.errors import CovidCnnError
-from covid_cnn.reading import ahead
+from covid_cnn.common import paths
+from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.common.jobs import map_ahead
+from covid_cnn.images import reader
+from covid_cnn.models import batch, bundle
+from covid_cnn.models.bundle import DEFAULT_MODEL, Bundle
 
 DRAWN = 25
 
 
-def main(model: str = DEFAULT, size: int = 1024, few: int = 100, many: int = 10_000, rounds: int = 5) -> None:
+def main(model: str = DEFAULT_MODEL, size: int = 1024, few: int = 100, many: int = 10_000, rounds: int = 5) -> None:
     """Measure a folder of drawn radiographs, `size` px a side."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -36,7 +38,7 @@ def main(model: str = DEFAULT, size: int = 1024, few: int = 100, many: int = 10_
             print(f"  {count:6} files by the command line: {usage.peak_mb:6.1f} MB at most, {usage.seconds:.1f} s")
         memory = peaks[many].peak_mb / peaks[few].peak_mb
         measure.verdict(f"memory of {many} files, against {few}", memory, 1.1, at_least=False)
-        loaded = bundle.load(model)
+        loaded = bundle.load_bundle(model)
         rivals = {title: measure.timed(action) for title, action in ways(loaded, folder / str(few)).items()}
         measure.rounds(rivals, 1)
         seconds = measure.rounds(rivals, rounds)
@@ -56,12 +58,12 @@ def draw(folder: Path, size: int, *counts: int) -> None:
     import numpy as np
     from PIL import Image
 
-    from covid_cnn import synthetic
+    from covid_cnn.data import synthetic
 
     drawn = folder / "drawn"
     drawn.mkdir()
     for seed in range(DRAWN):
-        pixels = np.uint8(synthetic.draw(seed, opacities=bool(seed % 2), size=size) * 255)
+        pixels = np.uint8(synthetic.draw_radiograph(seed, opacities=bool(seed % 2), size=size) * 255)
         Image.fromarray(pixels).save(drawn / f"{seed}.jpg", quality=90)
     for count in counts:
         (folder / str(count)).mkdir()
@@ -84,21 +86,23 @@ def peak(folder: Path, count: int, model: str) -> measure.Usage:
 def ways(model: Bundle, folder: Path) -> dict[str, Callable[[], object]]:
     """The parts alone, and the whole in two ways."""
     files = sorted(folder.iterdir())
-    pixels = [imaging.read(file).pixels for file in files[:DRAWN]]
+    pixels = [reader.read(file).pixels for file in files[:DRAWN]]
     again = [pixels[n % DRAWN] for n in range(len(files))]
 
     def to_csv() -> None:
-        answers = batch.predict(model, files, lambda *answer: batch.row(model, "", answer), imaging.read)
-        rows = (batch.row(model, "", a) if isinstance(a, CovidCnnError) else a | {"path": str(f)} for f, a in answers)
+        answers = batch.predict_images(model, files, lambda *answer: batch.to_row(model, "", answer), reader.read)
+        rows = (
+            batch.to_row(model, "", a) if isinstance(a, CovidCnnError) else a | {"path": str(f)} for f, a in answers
+        )
         batch.write_csv(io.StringIO(), model, rows)
 
     def one_at_a_time() -> None:
         for file in files:
-            model.predict(imaging.read(file).pixels)
+            model.predict(reader.read(file).pixels)
 
     return {
-        "decoding alone": lambda: deque(ahead(files, imaging.read), maxlen=0),
-        "inference alone": lambda: deque(ahead(again, partial(model.predict, crowd=True)), maxlen=0),
+        "decoding alone": lambda: deque(map_ahead(files, reader.read), maxlen=0),
+        "inference alone": lambda: deque(map_ahead(again, partial(model.predict, crowd=True)), maxlen=0),
         "files to CSV": to_csv,
         "one image at a time": one_at_a_time,
     }

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import measure
-from covid_cnn import paths
-from covid_cnn.bundle import read_info
+from covid_cnn.common import paths
+from covid_cnn.models.bundle import read_info
 
 OURS = """
 import sys
@@ -58,10 +58,11 @@ def main(model: str = "efficientnet_lite0", rounds: int = 5) -> None:
 
 def make_files(network: str, keras_file: Path, image: Path) -> None:
     """Save the network as Keras does, and a synthetic radiograph."""
-    from covid_cnn import networks, synthetic
+    from covid_cnn.data import synthetic
+    from covid_cnn.training import networks
 
-    networks.build(network, 2).save(keras_file)
-    synthetic.write_png(image, synthetic.draw(0, opacities=True, size=1024))
+    networks.build_network(network, 2).save(keras_file)
+    synthetic.write_png(image, synthetic.draw_radiograph(0, opacities=True, size=1024))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of `imaging.read` and `archives` by atheris (libFuzzer): what reaches new code is mutated on.
+"""Coverage-guided fuzzing of `reader.read` and `archives` by atheris (libFuzzer): what reaches new code is mutated on.
 
 It needs `pip install atheris`, which is not among the requirements. Its seeds are those of `mutated_uploads`, and a
 .zip of some of them. The Python code that looks at a file before a codec does, pydicom's with it, is instrumented;
@@ -23,9 +23,11 @@ import numpy as np
 with atheris.instrument_imports(include=["covid_cnn", "pydicom"]):
     import pydicom.pixels.decoders.rle
 
-    from covid_cnn import archives, dicom, headers, imaging
+    from covid_cnn.images import dicom, headers, reader, sources
+from covid_cnn.common.errors import ArchiveError, ImageError
+from covid_cnn.images.radiograph import Radiograph
+
 from benchmarks import mutated_uploads
-from covid_cnn.errors import ArchiveError, ImageError
 
 MAX_SECONDS, MAX_MIB, LARGEST = 2, 1024, 16 * 2**10
 
@@ -44,7 +46,7 @@ def seeds() -> dict[str, bytes]:
 def read_all(data: bytes) -> None:
     """Read a file as an upload is: each member of a .zip, and of another its last frame and its last window as well."""
     if headers.is_zip(data):
-        with contextlib.suppress(ArchiveError), archives.Archive(data) as archive:
+        with contextlib.suppress(ArchiveError), sources.Archive(data) as archive:
             for member in archive.members[:3]:
                 with contextlib.suppress(ArchiveError):
                     read(archive.read(member), 0, None)
@@ -54,10 +56,10 @@ def read_all(data: bytes) -> None:
         read(data, first.frames - 1, len(first.windows) - 1 if first.windows else None)
 
 
-def read(data: bytes, frame: int, window: int | None) -> imaging.Radiograph | None:
+def read(data: bytes, frame: int, window: int | None) -> Radiograph | None:
     """The radiograph, its pixels looked at, or None where it is refused."""
     try:
-        radiograph = imaging.read(data, "a.dcm", frame=frame, window=window)
+        radiograph = reader.read(data, "a.dcm", frame=frame, window=window)
     except ImageError:
         return None
     pixels = radiograph.pixels

@@ -119,9 +119,9 @@ def _visible(browser: Browser, app: web.App, thumbnails: int) -> float:
 def _write(folder: Path, count: int) -> None:
     from PIL import Image
 
-    from covid_cnn import synthetic
+    from covid_cnn.data import synthetic
 
-    drawn = [synthetic.draw(n, n % 2 == 1, SIDE) for n in range(DRAWN)]
+    drawn = [synthetic.draw_radiograph(n, n % 2 == 1, SIDE) for n in range(DRAWN)]
     for label in synthetic.CLASSES:
         (folder / label).mkdir(parents=True)
     rng = np.random.default_rng(0)

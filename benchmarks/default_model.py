@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchmarks import (
     ablation,
+    collections,
     heatmap_sanity,
     held_out,
     leave_one_source_out,
@@ -15,10 +16,13 @@ from benchmarks import (
     where_it_looks,
 )
 from benchmarks.shipped_models import install
-from covid_cnn import bundle, cards, datasets, evaluation, hospitals
-from covid_cnn.bundle import Bundle
+from covid_cnn.data.dataset import open_dataset
+from covid_cnn.evaluation import metrics
+from covid_cnn.models import bundle
+from covid_cnn.models.bundle import Bundle
+from covid_cnn.reports import card
 
-NETWORK = bundle.DEFAULT
+NETWORK = bundle.DEFAULT_MODEL
 
 
 def main(cache: Path | None = None, trained: Path | None = None) -> None:
@@ -26,7 +30,7 @@ def main(cache: Path | None = None, trained: Path | None = None) -> None:
 
     CACHE keeps what leaving sources out computes; TRAINED is a bundle that was made before, to test and install.
     """
-    root = measure.real_data(hospitals.COHEN).parent
+    root = measure.real_data(collections.COHEN).parent
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         measure.process("-m", "covid_cnn", "data", "gather", str(root), home=home)
@@ -34,16 +38,16 @@ def main(cache: Path | None = None, trained: Path | None = None) -> None:
         if trained:
             shutil.copytree(trained, folder)
         else:
-            train = ("train", "--data", hospitals.NAME, "--network", NETWORK, "--name", NETWORK, "--quiet")
+            train = ("train", "--data", collections.NAME, "--network", NETWORK, "--name", NETWORK, "--quiet")
             usage = measure.process("-m", "covid_cnn", *train, home=home)
             print(f"# trained in {usage.seconds:.0f} s, with at most {usage.peak_mb:.0f} MB", flush=True)
-        test(folder, home / "data" / hospitals.NAME, cache)
+        test(folder, home / "data" / collections.NAME, cache)
         install(folder)
 
 
 def test(folder: Path, data: Path, cache: Path | None) -> None:
     """Put the bundle in ``folder`` through all tests, and write what they tell into its card."""
-    model, dataset = Bundle(folder), datasets.open(data)
+    model, dataset = Bundle(folder), open_dataset(data)
     items = list(dataset.subset("test"))
     evidence = []
     for report in (
@@ -51,7 +55,7 @@ def test(folder: Path, data: Path, cache: Path | None) -> None:
         lambda: [ablation.report(str(data), cache)],
         lambda: held_out.reports(model, items),
         lambda: [out_of_distribution.report(model, items)],
-        lambda: [where_it_looks.report([model, bundle.load("notebook_cnn")], items)],
+        lambda: [where_it_looks.report([model, bundle.load_bundle("notebook_cnn")], items)],
         lambda: [heatmap_sanity.report(model, items[::4])],
     ):
         for found in report():
@@ -60,8 +64,8 @@ def test(folder: Path, data: Path, cache: Path | None) -> None:
     gathered = (data / "NOTES.txt").read_text(encoding="utf-8").splitlines()
     notes = [note for note in model.info["training_data"]["notes"] if note not in gathered]
     learned = model.info["training_data"] | {"notes": notes + gathered}
-    cards.write(folder, model.info | {"training_data": learned, "evidence": evidence})
-    print(f"\n## Test\n\n{evaluation.summary(model.info['metrics']['test'])}")
+    card.write_card(folder, model.info | {"training_data": learned, "evidence": evidence})
+    print(f"\n## Test\n\n{metrics.summarize(model.info['metrics']['test'])}")
 
 
 if __name__ == "__main__":

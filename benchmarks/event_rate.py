@@ -19,9 +19,11 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from threadpoolctl import threadpool_limits
 
 from benchmarks import measure, web
-from covid_cnn import pictures, runs, synthetic
-from covid_cnn.runs import TrainConfig
-from covid_cnn.scalars import Scalars
+from covid_cnn.data import synthetic
+from covid_cnn.runs import pictures
+from covid_cnn.runs.config import TrainConfig
+from covid_cnn.runs.run import Run, create_run
+from covid_cnn.training.callbacks import Scalars
 
 STEP = 0.01  # seconds
 STEPS = 300
@@ -101,18 +103,18 @@ def main(rounds: int = 9) -> None:
     measure.verdict("times as long with events and a page", slower, 1.03, at_least=False)
 
 
-def _run() -> runs.Run:
+def _run() -> Run:
     """A run of this process, with pictures, as it is after its first epoch."""
-    run = runs.create(TrainConfig.of("synthetic", "notebook_cnn"), NAME)
+    run = create_run(TrainConfig.of("synthetic", "notebook_cnn"), NAME)
     created = psutil.Process().create_time()
     run.append("started", pid=os.getpid(), process_created=created)
     run.append("read", classes=["NORMAL", "PNEUMONIA"], train=8, val=4)
-    images = np.stack([synthetic.draw(seed, opacities=bool(seed % 2), size=256) for seed in range(8)])
+    images = np.stack([synthetic.draw_radiograph(seed, opacities=bool(seed % 2), size=256) for seed in range(8)])
     labels = ["NORMAL", "PNEUMONIA"] * 4
-    pictures.keep_images(run.folder, "augmented", images, labels)
-    pictures.keep_images(run.folder, "watched", images[:4], labels[:4])
-    look = pictures.Look(np.full((4, 2), 0.5, np.float32), np.ones((4, 60, 60, 2), np.float32))
-    pictures.keep_look(run.folder, 1, look)
+    pictures.save_images(run.folder, "augmented", images, labels)
+    pictures.save_images(run.folder, "watched", images[:4], labels[:4])
+    look = pictures.AttentionPicture(np.full((4, 2), 0.5, np.float32), np.ones((4, 60, 60, 2), np.float32))
+    pictures.save_attention(run.folder, 1, look)
     return run
 
 

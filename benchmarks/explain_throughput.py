@@ -16,7 +16,10 @@ import typer
 from tf_keras_vis.gradcam import Gradcam
 
 from benchmarks import measure, usual_way
-from covid_cnn import bundle, gradcam, imaging, networks, synthetic
+from covid_cnn.data import synthetic
+from covid_cnn.images import ops
+from covid_cnn.models import bundle
+from covid_cnn.training import gradcam, networks
 
 OURS = "bundle"
 RIVALS = ("usual", "reference", "tf-keras-vis")
@@ -29,8 +32,8 @@ def main(
     """Measure each bundle against the same network in Keras."""
     # Keras says so at each call of the network that tf-keras-vis makes.
     warnings.filterwarnings("ignore", message="The structure of `inputs`")
-    pixels = synthetic.draw(0, opacities=True)
-    for loaded in [bundle.load(name) for name in models or sorted(bundle.discover()[0])]:
+    pixels = synthetic.draw_radiograph(0, opacities=True)
+    for loaded in [bundle.load_bundle(name) for name in models or sorted(bundle.discover_bundles()[0])]:
         actions = explainers(loaded, pixels)
         # Ten calls of ours, so that a turn of it is not a blink beside theirs.
         rivals = {name: measure.timed(action, 10 if name == OURS else 1) for name, action in actions.items()}
@@ -45,11 +48,11 @@ def main(
 
 def explainers(loaded: bundle.Bundle, pixels: np.ndarray) -> dict[str, Callable[[], Any]]:
     """One explained prediction by each way. The weights in Keras are others; they do not change the time."""
-    model = networks.build(loaded.info["network"], len(loaded.classes))
+    model = networks.build_network(loaded.info["network"], len(loaded.classes))
     network, visualizer = usual_way.gradcam_model(model), Gradcam(model, clone=False)
 
     def image() -> np.ndarray:
-        return imaging.prepare(pixels, loaded.input_size)[None]
+        return ops.prepare(pixels, loaded.input_size)[None]
 
     def tf_keras_vis() -> np.ndarray:
         return visualizer(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks import measure, web
-from covid_cnn.errors import CovidCnnError
+from covid_cnn.common.errors import CovidCnnError
 
 PATIENCE = 300_000  # milliseconds
 # The viewer's canvas has colours: the heatmap is drawn over the X-ray.

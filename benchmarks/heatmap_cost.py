@@ -12,16 +12,16 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from benchmarks import measure
-from covid_cnn import export, networks
+from covid_cnn.training import export, networks
 
 
 def main(rounds: int = 50, calls: int = 10) -> None:
     """Measure both networks, with weights as training starts from: they do not change the time."""
     for name in ("notebook_cnn", "efficientnet_lite0", "lung_zones"):  # those that ship
-        model = networks.build(name, 2)
+        model = networks.build_network(name, 2)
         image = np.random.default_rng(0).random((1, *model.input_shape[1:]), np.float32)
         rivals = {
-            title: measure.timed(call(export.graph(model, 1.0, heatmaps), image), calls)
+            title: measure.timed(call(export.convert_graph(model, 1.0, heatmaps), image), calls)
             for title, heatmaps in (("with heatmaps", True), ("without", False))
         }
         measure.rounds(rivals, 3)

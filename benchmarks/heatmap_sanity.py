@@ -24,11 +24,12 @@ from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 
 from benchmarks import measure, not_chest_xrays, tables
-from covid_cnn import bundle, figures, imaging
-from covid_cnn.bundle import Bundle, Prediction
-from covid_cnn.datasets import Item
-from covid_cnn.errors import CovidCnnError
-from covid_cnn.evaluation import bootstrap
+from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.common.statistics import bootstrap
+from covid_cnn.data.dataset import Item
+from covid_cnn.images import ops, reader
+from covid_cnn.models import bundle
+from covid_cnn.models.bundle import Bundle, Prediction
 
 OPERATORS = schema.BuiltinOperator
 MATMUL, WIDEN = OPERATORS.BATCH_MATMUL, OPERATORS.DEQUANTIZE
@@ -52,7 +53,7 @@ class Copy(NamedTuple):
 
 
 def main(
-    model: Annotated[str, typer.Argument(help="Name or folder of a bundle.")] = bundle.DEFAULT,
+    model: Annotated[str, typer.Argument(help="Name or folder of a bundle.")] = bundle.DEFAULT_MODEL,
     data: Annotated[str, typer.Option(help="Dataset of the X-rays, by default the real held-out ones.")] = "",
     split: str = "test",
     images: Annotated[int, typer.Option(help="How many, evenly spaced.")] = 100,
@@ -61,12 +62,12 @@ def main(
     """Print the table of a bundle."""
     items = not_chest_xrays.held_out(data, split)
     chosen = [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(images, len(items))).astype(int))]
-    print(tables.markdown(report(bundle.load(model), chosen, seeds)))
+    print(tables.markdown(report(bundle.load_bundle(model), chosen, seeds)))
 
 
 def report(model: Bundle, items: Sequence[Item], seeds: int = 3) -> dict[str, Any]:
     """The table of a bundle as a ``tables.finding``, on the X-rays ``items``, at least two."""
-    pixels = [imaging.read(item.path).pixels for item in items]
+    pixels = [reader.read(item.path).pixels for item in items]
     trained = [model.predict(image) for image in pixels]
     patients = [item.patient for item in items]
     rows = [["nothing, but another image", *_cells([_likeness(model, trained, trained[1:] + trained[:1])], patients)]]
@@ -101,9 +102,9 @@ def randomised(model: Bundle, layers: int, rng: np.random.Generator, folder: Pat
     for layer in range(layers):
         graph.shuffle(layer, rng)
     shutil.copytree(model.folder, folder, dirs_exist_ok=True)
-    (folder / bundle.GRAPH).write_bytes(graph.content)
+    (folder / bundle.GRAPH_FILE).write_bytes(graph.content)
     info = model.info | {"sha256": hashlib.sha256(graph.content).hexdigest()}
-    (folder / bundle.INFO).write_text(json.dumps(info), encoding="utf-8")
+    (folder / bundle.INFO_FILE).write_text(json.dumps(info), encoding="utf-8")
     return Bundle(folder)
 
 
@@ -123,7 +124,7 @@ class Graph:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.content = bytearray((folder / bundle.GRAPH).read_bytes())
+        self.content = bytearray((folder / bundle.GRAPH_FILE).read_bytes())
         self._model = schema.ModelT.InitFromPackedBuf(self.content, 0)
         self._graph = self._model.subgraphs[0]
         self._maker = {tensor: operator for operator in self._graph.operators for tensor in operator.outputs}
@@ -234,7 +235,7 @@ def likeness(one: np.ndarray, other: np.ndarray, size: tuple[int, int]) -> tuple
     """Spearman's rank correlation of two ``[h, w]``, and their structural similarity (Wang et al. 2004) in ``size``."""
     if one.min() == one.max() or other.min() == other.max():
         return np.nan, np.nan
-    shown = figures.upsample(one, size), figures.upsample(other, size)
+    shown = ops.upsample(one, size), ops.upsample(other, size)
     rank = spearmanr(one, other, axis=None).statistic
     return float(rank), float(structural_similarity(*shown, data_range=1.0))
 

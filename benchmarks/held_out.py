@@ -3,32 +3,34 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks import measure, tables
-from covid_cnn import assessment, bundle, datasets, hospitals
-from covid_cnn.assessment import Answers
-from covid_cnn.bundle import Bundle
-from covid_cnn.datasets import Item
-from covid_cnn.errors import CovidCnnError
-from covid_cnn.evaluation import wilson
+from benchmarks import collections, measure, tables
+from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.common.statistics import wilson
+from covid_cnn.data import classes, dataset
+from covid_cnn.data.dataset import Item
+from covid_cnn.evaluation import predictions
+from covid_cnn.evaluation.predictions import DatasetPredictions
+from covid_cnn.models import bundle
+from covid_cnn.models.bundle import Bundle
 
 Group = Callable[[Item], bool]
 
 
 def _all_from(collection: str, label: str) -> Group:
-    return lambda i: i.path.name.startswith(collection) and i.label == label and i.source != hospitals.NOTEBOOK_TEST
+    return lambda i: i.path.name.startswith(collection) and i.label == label and i.source != collections.NOTEBOOK_TEST
 
 
 def _notebook(finding: str) -> Group:
-    return lambda i: i.source == hospitals.NOTEBOOK_TEST and i.facts.get("finding", "").lower() == finding
+    return lambda i: i.source == collections.NOTEBOOK_TEST and i.facts.get("finding", "").lower() == finding
 
 
 NIH_NORMAL, COVID, NOTEBOOK = "Healthy adults (NIH)", "COVID-19 (all sources)", "Notebook's test split"
 GROUPS: dict[str, Group] = {
-    NIH_NORMAL: _all_from(hospitals.NIH, hospitals.NORMAL),
-    "Pneumonia or infiltrate (NIH)": _all_from(hospitals.NIH, hospitals.OTHER),
-    COVID: lambda i: i.label == hospitals.COVID,
-    "Other pneumonia (cases, journals)": _all_from(hospitals.COHEN, hospitals.OTHER),
-    "Healthy children (Guangzhou)": _all_from(hospitals.NOTEBOOK, hospitals.NORMAL),
+    NIH_NORMAL: _all_from(collections.NIH, classes.NORMAL),
+    "Pneumonia or infiltrate (NIH)": _all_from(collections.NIH, classes.OTHER),
+    COVID: lambda i: i.label == classes.COVID,
+    "Other pneumonia (cases, journals)": _all_from(collections.COHEN, classes.OTHER),
+    "Healthy children (Guangzhou)": _all_from(collections.NOTEBOOK, classes.NORMAL),
     f"{NOTEBOOK}: healthy children": _notebook("normal"),
     f"{NOTEBOOK}: COVID-19": _notebook("covid-19"),
     f"{NOTEBOOK}: SARS": _notebook("sars"),
@@ -36,27 +38,27 @@ GROUPS: dict[str, Group] = {
 }
 
 
-def main(data: str, model: str = bundle.DEFAULT) -> None:
+def main(data: str, model: str = bundle.DEFAULT_MODEL) -> None:
     """Print how a model reads the test split of DATA, which ``data gather`` made."""
-    for found in reports(bundle.load(model), datasets.open(data).subset("test")):
+    for found in reports(bundle.load_bundle(model), dataset.open_dataset(data).subset("test")):
         print(tables.markdown(found))
 
 
 def reports(model: Bundle, items: Sequence[Item]) -> list[dict[str, Any]]:
     """The tables: what each group is read as, and the figures that the model was made for."""
-    if set(model.classes) != set(hospitals.CLASSES):
-        raise CovidCnnError(f"Model {model.name} does not know the classes {', '.join(hospitals.CLASSES)}.")
-    answers = assessment.ask(model, items)
+    if set(model.classes) != set(classes.CLASSES):
+        raise CovidCnnError(f"Model {model.name} does not know the classes {', '.join(classes.CLASSES)}.")
+    answers = predictions.predict_known(model, items)
     return [_figures(model, answers), _groups(model, answers)]
 
 
-def _groups(model: Bundle, answers: Answers) -> dict[str, Any]:
+def _groups(model: Bundle, answers: DatasetPredictions) -> dict[str, Any]:
     rows = []
     for title, belongs in GROUPS.items():
         group = answers.of([belongs(item) for item in answers.items])
         if n := len(group.items):
             counts = [int((group.predicted == k).sum()) for k in range(len(model.classes))]
-            positive = wilson(counts[model.classes.index(hospitals.COVID)], n)
+            positive = wilson(counts[model.classes.index(classes.COVID)], n)
             patients = len(set(group.patients))
             rows.append([title, f"{n} ({patients})", *map(str, counts), *tables.percent(positive)])
     return tables.finding(
@@ -67,11 +69,11 @@ def _groups(model: Bundle, answers: Answers) -> dict[str, Any]:
     )
 
 
-def _figures(model: Bundle, answers: Answers) -> dict[str, Any]:
-    covid, normal = model.classes.index(hospitals.COVID), model.classes.index(hospitals.NORMAL)
+def _figures(model: Bundle, answers: DatasetPredictions) -> dict[str, Any]:
+    covid, normal = model.classes.index(classes.COVID), model.classes.index(classes.NORMAL)
     healthy = answers.of([GROUPS[NIH_NORMAL](item) for item in answers.items])
     ill = answers.of([GROUPS[COVID](item) for item in answers.items])
-    notebook = answers.of([item.source == hospitals.NOTEBOOK_TEST for item in answers.items])
+    notebook = answers.of([item.source == collections.NOTEBOOK_TEST for item in answers.items])
     specificity = wilson(int((healthy.predicted != covid).sum()), len(healthy.items))
     sensitivity = wilson(int((ill.predicted == covid).sum()), len(ill.items))
     right = wilson(int(((notebook.predicted == normal) == (notebook.labels == normal)).sum()), len(notebook.items))

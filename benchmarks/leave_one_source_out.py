@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks import measure, tables
-from covid_cnn import datasets, evaluation, hospitals, imaging, networks, ridge
-from covid_cnn.augmentation import AUGMENTATIONS
-from covid_cnn.datasets import Item
-from covid_cnn.embeddings import Embedder
-from covid_cnn.evaluation import Interval
-from covid_cnn.reading import read_ahead
-from covid_cnn.recipes import RECIPES
+from covid_cnn.common import statistics
+from covid_cnn.common.statistics import Interval
+from covid_cnn.data import classes, dataset
+from covid_cnn.data.dataset import Item
+from covid_cnn.images import ops
+from covid_cnn.images.augment import AUGMENTATIONS
+from covid_cnn.images.reader import read_ahead
+from covid_cnn.runs.config import RECIPES
+from covid_cnn.training import networks, ridge
+from covid_cnn.training.embeddings import Embedder
 
 SOURCES = ("radiopaedia.org", "eurorad.org")
 FLOORS = {"radiopaedia.org": 0.75, "eurorad.org": 0.65}
@@ -31,12 +34,12 @@ def main(data: str, cache: Path | None = None) -> None:
 
 def report(data: str, cache: Path | None = None) -> dict[str, Any]:
     """The table: AUROC of each source, with a bootstrap interval by patient, and how it moves with the training."""
-    items = list(datasets.open(data).items)
+    items = list(dataset.open_dataset(data).items)
     views, tenths = embeddings(items, cache), _tenths(items)
     rows, told = [], []
     for source in SOURCES:
         tested = [item for item in items if item.source == source]
-        counts = [str(sum(item.label == label for item in tested)) for label in (hospitals.COVID, hospitals.OTHER)]
+        counts = [str(sum(item.label == label for item in tested)) for label in (classes.COVID, classes.OTHER)]
         interval = auroc_without(source, items, views)
         fewer = [auroc_without(source, items, views, tenths == tenth).value for tenth in range(TENTHS)]
         mean, spread = f"{np.mean(fewer):.3f}", f"from {min(fewer):.3f} to {max(fewer):.3f}"
@@ -68,9 +71,9 @@ def embeddings(
     if file and file.is_file():
         return np.load(file)
     recipe = RECIPES[network]
-    read = read_ahead([item.path for item in items], lambda r: imaging.prepare(r.pixels, recipe.input_size))
+    read = read_ahead([item.path for item in items], lambda r: ops.prepare(r.pixels, recipe.input_size))
     images = np.stack([image for image in read if isinstance(image, np.ndarray)])
-    built = networks.build(network, len(hospitals.CLASSES))
+    built = networks.build_network(network, len(classes.CLASSES))
     embedded = Embedder(built, AUGMENTATIONS[augmentation], seed=0).views(images, views)
     if file:
         np.save(file, embedded)
@@ -79,19 +82,19 @@ def embeddings(
 
 def auroc_without(source: str, items: list[Item], views: np.ndarray, left_out: np.ndarray | None = None) -> Interval:
     """The AUROC on ``source`` of a head that was solved without it, and without the images of a mask ``[N]``."""
-    labels = np.array([hospitals.CLASSES.index(item.label) for item in items])
+    labels = np.array([classes.CLASSES.index(item.label) for item in items])
     learned = np.array([item.split in ("train", "val") for item in items]) & ~_with_patients_of(source, items)
     if left_out is not None:
         learned &= ~left_out
-    tested = np.array([item.source == source for item in items]) & (labels != hospitals.CLASSES.index(hospitals.NORMAL))
-    counts = np.bincount(labels[learned], minlength=len(hospitals.CLASSES))
+    tested = np.array([item.source == source for item in items]) & (labels != classes.CLASSES.index(classes.NORMAL))
+    counts = np.bincount(labels[learned], minlength=len(classes.CLASSES))
     weights = learned.sum() / (len(counts) * counts)
-    kernel, bias = ridge.solve(views[learned], labels[learned], weights, RECIPES[NETWORK].penalty)
+    kernel, bias = ridge.solve_ridge(views[learned], labels[learned], weights, RECIPES[NETWORK].penalty)
     logits = views[tested, 0] @ kernel + bias
-    covid, other = (hospitals.CLASSES.index(name) for name in (hospitals.COVID, hospitals.OTHER))
+    covid, other = (classes.CLASSES.index(name) for name in (classes.COVID, classes.OTHER))
     owners = [item.patient for item, chosen in zip(items, tested, strict=True) if chosen]
     scores = logits[:, covid] - logits[:, other]
-    interval = evaluation.auroc_interval(labels[tested] == covid, scores, owners)
+    interval = statistics.auroc_interval(labels[tested] == covid, scores, owners)
     assert interval is not None
     return interval
 

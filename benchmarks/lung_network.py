@@ -11,11 +11,14 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from benchmarks import measure
-from covid_cnn import evaluation, hospitals, imaging, lung_mask, lungs
-from covid_cnn.augmentation import Augmentation, affine, tones, warp
-from covid_cnn.datasets import Item
-from covid_cnn.errors import CovidCnnError
+from benchmarks import collections, measure
+from covid_cnn.common import statistics
+from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.data.dataset import Item
+from covid_cnn.images import lungs, ops, reader
+from covid_cnn.images.augment import Augmentation, affine, tones
+from covid_cnn.images.ops import warp
+from covid_cnn.training import lung_network
 
 MASKS = Path("annotations") / "lungVAE-masks"
 VARIED = Augmentation(rotation=20, zoom=0.35, shift=0.2, contrast=0.5, gamma=0.6, flip=0.5)
@@ -25,11 +28,11 @@ TONES = Augmentation(contrast=0.5, gamma=0.6, blur=0.8, noise=0.05, jpeg=15, tex
 def main(epochs: int = 70, batch: int = 16, seed: int = 0) -> None:
     """Train, test and install the lung network. About a quarter of an hour."""
     keras.utils.set_random_seed(seed)
-    root = measure.real_data(hospitals.COHEN)
-    items = [item for item in hospitals.gather(root.parent).items if _mask(root, item)]
+    root = measure.real_data(collections.COHEN)
+    items = [item for item in collections.gather_collections(root.parent).items if _mask(root, item)]
     train, test = ([item for item in items if item.split == split] for split in ("train", "test"))
     images, masks = _read(root, train)
-    model = lungs.segmenter()
+    model = lung_network.segmenter()
     steps = epochs * (len(images) // batch)
     warm = steps // 4
     rate = keras.optimizers.schedules.CosineDecay(2e-4, steps - warm, warmup_target=4e-3, warmup_steps=warm)
@@ -43,33 +46,33 @@ def main(epochs: int = 70, batch: int = 16, seed: int = 0) -> None:
             loss = model.train_on_batch(*(np.stack(part)[..., None] for part in zip(*pairs, strict=True)))
         if epoch % 5 == 4:
             print(f"# epoch {epoch + 1}: loss {float(loss):.3f}, {time.monotonic() - started:.0f} s", flush=True)
-    lungs.save_weights(model)
-    lung_mask.GRAPH.write_bytes(lungs.graph(lungs.trained_segmenter()))
+    lung_network.save_weights(model)
+    lungs.SEGMENTER.write_bytes(lung_network.convert_segmenter(lung_network.trained_segmenter()))
     report(root, test)
 
 
 def report(root: Path, items: list[Item]) -> None:
     """Print how well the installed network finds the lungs of ``items``: Dice's coefficient."""
     images, masks = _read(root, items)
-    found = lungs.trained_segmenter().predict(images[..., None], verbose=0)[..., 0] > 0.5
+    found = lung_network.trained_segmenter().predict(images[..., None], verbose=0)[..., 0] > 0.5
     true = masks > 0.5
     dice = 2 * (found & true).sum((1, 2)) / (found.sum((1, 2)) + true.sum((1, 2)))
     patients = [item.patient for item in items]
-    interval = evaluation.bootstrap(lambda _, scores: float(scores.mean()), np.zeros(len(dice)), dice, patients)
+    interval = statistics.bootstrap(lambda _, scores: float(scores.mean()), np.zeros(len(dice)), dice, patients)
     print(f"Dice on {len(dice)} held-out radiographs: {interval}, lowest {dice.min():.3f}")
 
 
 def _mask(root: Path, item: Item) -> Path | None:
     file = root / MASKS / f"{item.path.stem}_mask.png"
-    return file if hospitals.COHEN in item.path.parts and file.is_file() else None
+    return file if collections.COHEN in item.path.parts and file.is_file() else None
 
 
 def _read(root: Path, items: list[Item]) -> tuple[np.ndarray, np.ndarray]:
     """Images and masks of ``items``, float32 ``[N, 128, 128]``, 0..1."""
     if not items:
         raise CovidCnnError(f"There are no lung masks in {MASKS}.")
-    size = (lungs.SIZE, lungs.SIZE)
-    images = [imaging.prepare(imaging.read(item.path).pixels, size)[..., 0] for item in items]
+    size = (lung_network.SEGMENTER_SIDE, lung_network.SEGMENTER_SIDE)
+    images = [ops.prepare(reader.read(item.path).pixels, size)[..., 0] for item in items]
     masks = []
     for item in items:
         with Image.open(str(_mask(root, item))) as mask:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from covid_cnn.errors import CovidCnnError
+from covid_cnn.common.errors import CovidCnnError
 
 # Must be set before TensorFlow is imported, here or in a child process.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

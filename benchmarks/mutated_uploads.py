@@ -1,4 +1,4 @@
-"""Damaged uploads against `imaging.read`: none may crash it, take over 2 s or 512 MiB, or raise what is no ImageError.
+"""Damaged uploads against `reader.read`: none may crash it, take over 2 s or 512 MiB, or raise what is no ImageError.
 
 The seconds are of processor time, a codec's process included, and of the clock. A busy computer makes the clock run
 on, so a file that takes too long by it is read once more, and only what is slow twice breaks the promise.
@@ -238,11 +238,11 @@ def mutant(kind: str, number: int, seed: int, sound: list[bytes]) -> bytes:
 
 def read(kind: str, data: bytes) -> None:
     """Read an upload as the page does, its first frame and its last; raises ImageError where it is refused."""
-    from covid_cnn import imaging
+    from covid_cnn.images import reader
 
     name = "a.dcm" if kind.startswith("DICOM") else "a.png"
-    first = imaging.read(data, name)
-    last = imaging.read(data, name, frame=first.frames - 1) if first.frames > 1 else first
+    first = reader.read(data, name)
+    last = reader.read(data, name, frame=first.frames - 1) if first.frames > 1 else first
     for pixels in (first.pixels, last.pixels):
         if not (pixels.dtype == np.float32 and pixels.ndim == 2 and 0 <= pixels.min() <= pixels.max() <= 1):
             raise ValueError("pixels beyond their range")
@@ -260,7 +260,7 @@ def read_batch(kind: str, numbers: range, seed: int, sound: list[bytes]) -> Tall
     """Read damaged files one after the other in this process."""
     import resource
 
-    from covid_cnn.errors import ImageError
+    from covid_cnn.common.errors import ImageError
 
     tally = Tally()
     with Path(os.devnull).open("w") as nowhere:  # codecs write their complaints past Python's streams

@@ -19,9 +19,10 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
 from benchmarks import measure
-from covid_cnn import datasets, imaging
-from covid_cnn.datasets import Item
-from covid_cnn.errors import CovidCnnError, DatasetError
+from covid_cnn.common.errors import CovidCnnError, DatasetError
+from covid_cnn.data import dataset
+from covid_cnn.data.dataset import Item
+from covid_cnn.images import greys, reader
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST = 100  # of the given X-rays, so that the table takes a minute
@@ -87,18 +88,18 @@ def every(paths: Sequence[Path]) -> Iterator[Picture]:
 def held_out(data: str = "", split: str = "test") -> list[Item]:
     """The X-rays of a split of a dataset, or else those that the two models of the seed notebook's data never saw."""
     if data:
-        items = list(datasets.open(data).subset(split))
+        items = list(dataset.open_dataset(data).subset(split))
         if not items:
             raise DatasetError(f"{data} has no images in its split {split}: choose another with --split.")
         return items
-    notebook = datasets.open(measure.real_data("xray_dataset_covid19")).subset("test")
-    return [*notebook, *datasets.open(measure.real_data("nih-chestxray8-subset")).items]
+    notebook = dataset.open_dataset(measure.real_data("xray_dataset_covid19")).subset("test")
+    return [*notebook, *dataset.open_dataset(measure.real_data("nih-chestxray8-subset")).items]
 
 
 def collection() -> Iterator[Picture]:
     """What the collection holds beside frontal X-rays."""
     root = measure.real_data("covid-chestxray-dataset")
-    with (root / datasets.METADATA).open(newline="", encoding="utf-8-sig") as file:
+    with (root / dataset.METADATA).open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     for kind, column, value in (("CT slice of the chest", "modality", "CT"), ("Lateral chest X-ray", "view", "L")):
         for row in rows:
@@ -159,7 +160,7 @@ def icons() -> Iterator[Picture]:
         page = Image.new("RGBA", icon.size, "white")  # many are black on nothing
         file = io.BytesIO()
         Image.alpha_composite(page, icon).save(file, format="png")
-        yield Picture("Icon", path.name, imaging.read(file.getvalue()).pixels)
+        yield Picture("Icon", path.name, reader.read(file.getvalue()).pixels)
 
 
 def noise() -> Iterator[Picture]:
@@ -201,7 +202,7 @@ def transformed(paths: Sequence[Path]) -> Iterator[Picture]:
 
 def _files(kind: str, paths: Iterable[Path]) -> Iterator[Picture]:
     for path in paths:
-        yield Picture(kind, path.name, imaging.read(path).pixels)
+        yield Picture(kind, path.name, reader.read(path).pixels)
 
 
 def _centre(pixels: np.ndarray, share: float) -> np.ndarray:
@@ -218,7 +219,7 @@ def _somewhere(pixels: np.ndarray, share: float, rng: np.random.Generator) -> np
 
 
 def _clouds(rng: np.random.Generator, sigma: int) -> np.ndarray:
-    return imaging.stretch(gaussian_filter(rng.random((SIDE, SIDE)), sigma, mode="wrap"))
+    return greys.stretch(gaussian_filter(rng.random((SIDE, SIDE)), sigma, mode="wrap"))
 
 
 def _charts() -> Iterator[tuple[str, np.ndarray]]:
@@ -246,7 +247,7 @@ def _charts() -> Iterator[tuple[str, np.ndarray]]:
             file = io.BytesIO()
             figure.savefig(file, format="png")
             pyplot.close(figure)
-        yield f"{name}, {style}", imaging.read(file.getvalue(), name).pixels
+        yield f"{name}, {style}", reader.read(file.getvalue(), name).pixels
 
 
 def _package(name: str) -> Path:

@@ -17,9 +17,10 @@ import keras
 import numpy as np
 from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
-from covid_cnn import fine_tuning, networks, recipes
+from covid_cnn.runs import config
+from covid_cnn.training import networks, optimizer
 
-RECIPE = recipes.find("notebook_cnn")
+RECIPE = config.find_recipe("notebook_cnn")
 SCALE = 1 / 255
 
 
@@ -47,8 +48,8 @@ def main(folder: Path, epochs: int, result: Path) -> None:
         plain.flow_from_directory(str(folder / split), batch_size=RECIPE.batch_size, shuffle=False, **shape)
         for split in ("val", "test")
     )
-    network = networks.build("notebook_cnn", 2)
-    fine_tuning.compile(network, RECIPE.learning_rate)
+    network = networks.build_network("notebook_cnn", 2)
+    optimizer.compile_network(network, RECIPE.learning_rate)
     clock = Clock()
     network.fit(train, epochs=epochs, validation_data=val, callbacks=[clock], verbose=0)
     network.save(result.with_suffix(".keras"))

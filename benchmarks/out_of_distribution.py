@@ -9,24 +9,24 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks import measure, not_chest_xrays, tables
-from covid_cnn import bundle
-from covid_cnn.bundle import Bundle
-from covid_cnn.datasets import Item
-from covid_cnn.errors import ImageError
-from covid_cnn.evaluation import wilson
-from covid_cnn.reading import read_ahead
+from covid_cnn.common.errors import ImageError
+from covid_cnn.common.statistics import wilson
+from covid_cnn.data.dataset import Item
+from covid_cnn.images.reader import read_ahead
+from covid_cnn.models import bundle
+from covid_cnn.models.bundle import Bundle
 
 CAUGHT, FALSE_ALARMS = 0.95, 0.05  # goals: at least, of each kind; at most, of the held-out X-rays
 FEW = 20  # images of a source; those with fewer have no row of their own
 
 
 def main(
-    model: Annotated[str, typer.Argument(help="Name or folder of a bundle.")] = bundle.DEFAULT,
+    model: Annotated[str, typer.Argument(help="Name or folder of a bundle.")] = bundle.DEFAULT_MODEL,
     data: Annotated[str, typer.Option(help="Dataset of the held-out X-rays, by default the real ones.")] = "",
     split: str = "test",
 ) -> None:
     """Print the table of a bundle."""
-    print(tables.markdown(report(bundle.load(model), not_chest_xrays.held_out(data, split))))
+    print(tables.markdown(report(bundle.load_bundle(model), not_chest_xrays.held_out(data, split))))
 
 
 def report(model: Bundle, items: list[Item]) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import numpy as np
 import typer
 
 from benchmarks import measure, tables, where_it_looks
-from covid_cnn import bundle, imaging, second_opinion
-from covid_cnn.bundle import Bundle
-from covid_cnn.datasets import Item
-from covid_cnn.evaluation import bootstrap
+from covid_cnn.common.statistics import bootstrap
+from covid_cnn.data.dataset import Item
+from covid_cnn.images import reader
+from covid_cnn.models import bundle, faithfulness
+from covid_cnn.models.bundle import Bundle
 
 
 class Areas(NamedTuple):
@@ -34,13 +35,13 @@ def main(
     masked = [item for item, _ in where_it_looks.masked()]
     items = [masked[i] for i in np.unique(np.linspace(0, len(masked) - 1, min(images, len(masked))).astype(int))]
     rows = []
-    for name in models or (bundle.DEFAULT, "notebook_cnn"):
+    for name in models or (bundle.DEFAULT_MODEL, "notebook_cnn"):
         began = time.monotonic()
-        rows += _rows(bundle.load(name), items)
+        rows += _rows(bundle.load_bundle(name), items)
         print(f"# {name}: {time.monotonic() - began:.0f} s", flush=True)
     text = (
         "Mean area under the deletion curve (lower is better) and the insertion curve (higher is better) of the class "
-        f"that the model names; random order is the mean of {second_opinion.SEEDS} for each image. Better: images on "
+        f"that the model names; random order is the mean of {faithfulness.SEEDS} for each image. Better: images on "
         "which the heatmap beats that mean. Images without any heat for their class are left out; some of the others "
         "the models learned from. Intervals: bootstrap over patients."
     )
@@ -64,12 +65,12 @@ def _rows(model: Bundle, items: list[Item]) -> list[list[str]]:
 
 def measured(model: Bundle, item: Item) -> Areas | None:
     """The areas of an image; None where nothing speaks for the class that ``model`` names."""
-    pixels = imaging.read(item.path).pixels
+    pixels = reader.read(item.path).pixels
     prediction = model.predict(pixels)
     heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
     if not heatmap.any():
         return None
-    verdict = second_opinion.compare(model, pixels, prediction.label, {"heatmap": heatmap})
+    verdict = faithfulness.compare_maps(model, pixels, prediction.label, {"heatmap": heatmap})
     mine, chance = verdict.orders["heatmap"], verdict.mean_chance()
     return Areas(mine.deletion.area, chance.deletion.area, mine.insertion.area, chance.insertion.area)
 

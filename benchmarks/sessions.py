@@ -19,8 +19,10 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks import measure, web
-from covid_cnn import bundle, imaging, synthetic
-from covid_cnn.errors import CovidCnnError
+from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.data import synthetic
+from covid_cnn.images import ops, reader
+from covid_cnn.models import bundle
 
 PATIENCE = 300  # seconds
 NUMBERS = (1, 5, 10, 20)
@@ -37,9 +39,9 @@ class Drawn(NamedTuple):
 
 def main(size: int = 1024, rounds: int = 3) -> None:
     """Measure 1, 5, 10 and 20 sessions, each with a drawn radiograph of its own, `size` px a side."""
-    images = [imaging.to_png(synthetic.draw(n, opacities=bool(n % 2), size=size)) for n in range(max(NUMBERS))]
-    model = bundle.load()
-    expected = [model.predict(imaging.read(png).pixels).by_class() for png in images]
+    images = [ops.to_png(synthetic.draw_radiograph(n, opacities=bool(n % 2), size=size)) for n in range(max(NUMBERS))]
+    model = bundle.load_bundle()
+    expected = [model.predict(reader.read(png).pixels).by_class() for png in images]
     with web.app() as app, ThreadPoolExecutor(max(NUMBERS)) as threads:
         ask(app.port, images[0], Barrier(1))  # the first session of all loads the model
         print(f"{model.name}, images of {size} px, {rounds} rounds; {app.memory_mb():.0f} MB after the first session")

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import measure
-from covid_cnn import cards, evaluation, paths
-from covid_cnn.bundle import read_info
+from covid_cnn.common import paths
+from covid_cnn.evaluation.metrics import summarize
+from covid_cnn.models.bundle import read_info
+from covid_cnn.reports import card
 
 NETWORKS = ("efficientnet_lite0", "notebook_cnn")
 TRAINED_ON, OTHER = "xray_dataset_covid19", "nih-chestxray8-subset"
@@ -48,7 +50,7 @@ def make(network: str, home: Path) -> measure.Usage:
 
 def show(title: str, report: dict[str, Any]) -> None:
     """Print an evaluation."""
-    print(f"\n## {title}\n\n{evaluation.summary(report)}\n\n{cards.flagged(report)}")
+    print(f"\n## {title}\n\n{summarize(report)}\n\n{card.flagged_sentence(report)}")
     print("\n".join(report["notes"]))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from covid_cnn.evaluation import Interval
+from covid_cnn.common.statistics import Interval
 
 
 def finding(title: str, text: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from typing import Annotated
 import typer
 
 from benchmarks import measure
-from covid_cnn import datasets, recipes, splits
-from covid_cnn.bundle import read_info
-from covid_cnn.evaluation import Interval, wilson
-from covid_cnn.runs import Run
+from covid_cnn.common.statistics import Interval, wilson
+from covid_cnn.data import dataset, splits
+from covid_cnn.models.bundle import read_info
+from covid_cnn.runs import config
+from covid_cnn.runs.run import Run
 
 LOOP = "the notebook's loop"
 SAME, QUICK = "notebook_cnn", "efficientnet_lite0"
@@ -32,7 +33,7 @@ def main(
 ) -> None:
     """Train each in turn, in processes of their own."""
     data = (data or measure.real_data("xray_dataset_covid19")).absolute()
-    epochs = epochs or recipes.find(SAME).epochs
+    epochs = epochs or config.find_recipe(SAME).epochs
     options: dict[str, list[str]] = {SAME: ["--epochs", str(epochs)], QUICK: []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -76,7 +77,7 @@ def main(
 
 def _as_folders(data: Path, folder: Path) -> None:
     """The splits that our training makes, as the folders that Keras reads, of links."""
-    made = splits.training_splits(datasets.open(data), seed=0)
+    made = splits.training_splits(dataset.open_dataset(data), seed=0)
     for split, items in (("train", made.train), ("val", made.val), ("test", made.test)):
         for number, item in enumerate(items):
             link = folder / split / item.label / f"{number}_{item.path.name}"

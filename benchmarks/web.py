@@ -17,7 +17,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
-from covid_cnn.errors import CovidCnnError
+from covid_cnn.common.errors import CovidCnnError
 
 FRONT_DOOR = Path(__file__).parents[1] / "streamlit_app.py"
 PATIENCE = 300  # seconds

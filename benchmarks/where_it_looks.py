@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks import measure, tables
-from covid_cnn import bundle, datasets, figures, hospitals, imaging
-from covid_cnn.bundle import Bundle
-from covid_cnn.datasets import Item
-from covid_cnn.evaluation import bootstrap
+from benchmarks import collections, measure, tables
+from covid_cnn.common.statistics import bootstrap
+from covid_cnn.data.dataset import Item, open_dataset
+from covid_cnn.images import ops, reader
+from covid_cnn.models import bundle
+from covid_cnn.models.bundle import Bundle
 
 MASKS = Path("annotations") / "lungVAE-masks"
 HELD_OUT = "Those held out are kept from the newest model; one of other data may have learned from them. "
@@ -47,8 +48,8 @@ def main(
     split: str = "test",
 ) -> None:
     """Print the table of some bundles."""
-    unseen = datasets.open(data).subset(split) if data else ()
-    print(tables.markdown(report([bundle.load(name) for name in models], unseen)))
+    unseen = open_dataset(data).subset(split) if data else ()
+    print(tables.markdown(report([bundle.load_bundle(name) for name in models], unseen)))
 
 
 def report(models: Sequence[Bundle], unseen: Iterable[Item] = ()) -> dict[str, Any]:
@@ -71,22 +72,22 @@ def report(models: Sequence[Bundle], unseen: Iterable[Item] = ()) -> dict[str, A
 
 def masked() -> list[tuple[Item, Path]]:
     """The frontal X-rays that have a lung mask, each with the file of it."""
-    dataset = datasets.open(measure.real_data("covid-chestxray-dataset"))
+    dataset = open_dataset(measure.real_data("covid-chestxray-dataset"))
     pairs = [(item, dataset.root / MASKS / f"{item.path.stem}_mask.png") for item in dataset.items]
     return [(item, mask) for item, mask in pairs if mask.is_file()]
 
 
 def gaze(model: Bundle, item: Item, mask: Path) -> Gaze:
     """Where the heat of the class that ``model`` names lies."""
-    prediction = model.predict(imaging.read(item.path).pixels)
-    lungs = imaging.read(mask).pixels > 0.5
+    prediction = model.predict(reader.read(item.path).pixels)
+    lungs = reader.read(mask).pixels > 0.5
     heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
     return Gaze(_stem(item.path), item.patient, share_inside(heatmap, lungs), float(lungs.mean()))
 
 
 def share_inside(heatmap: np.ndarray, mask: np.ndarray) -> float:
     """The share of the heat of ``[h, w]`` inside a bool ``[H, W]`` of the same picture; NaN without any heat."""
-    heat = figures.upsample(heatmap, mask.shape)
+    heat = ops.upsample(heatmap, mask.shape)
     return float(heat[mask].sum() / heat.sum()) if heat.any() else float("nan")
 
 
@@ -102,7 +103,7 @@ def _cells(gazes: list[Gaze]) -> list[str]:
 
 def _stem(path: Path) -> str:
     """The image's name in its own collection: ``data gather`` puts the collection's before it."""
-    return path.stem.lower().removeprefix(f"{hospitals.COHEN}_")
+    return path.stem.lower().removeprefix(f"{collections.COHEN}_")
 
 
 if __name__ == "__main__":

@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from covid_cnn import __version__, paths
-from covid_cnn.bundle import DEFAULT, Bundle, Prediction
-from covid_cnn.errors import CovidCnnError, RunError
-from covid_cnn.recipes import RECIPES
+from covid_cnn import __version__
+from covid_cnn.common import paths
+from covid_cnn.common.errors import CovidCnnError, RunError
+from covid_cnn.models.bundle import DEFAULT_MODEL, Bundle, Prediction
+from covid_cnn.runs.config import RECIPES
 
 if TYPE_CHECKING:
-    from covid_cnn import choosing
-    from covid_cnn.batch import Row
-    from covid_cnn.datasets import Item
-    from covid_cnn.imaging import Radiograph
-    from covid_cnn.runs import Run
+    from covid_cnn.data.dataset import Item
+    from covid_cnn.images import sources
+    from covid_cnn.images.radiograph import Radiograph
+    from covid_cnn.models.batch import Row
+    from covid_cnn.runs.run import Run
+
 
 app = typer.Typer(
     help="Train, question and demonstrate networks that look for COVID-19 pneumonia on chest X-rays. "
@@ -36,7 +38,6 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="List, add and audit datasets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-
 Model = Annotated[str, typer.Option("--model", help="Name of a model; the command models lists them.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -58,20 +59,20 @@ def main() -> None:
 @app.command()
 def predict(
     files: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images, or folders or .zip files of them.")],
-    model: Model = DEFAULT,
+    model: Model = DEFAULT_MODEL,
     as_json: Json = False,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table, one row an image.")] = None,
     heatmaps: Annotated[Path | None, typer.Option(help="Write the Grad-CAM overlays into this folder.")] = None,
 ) -> None:
     """Predict and explain radiographs. Exit status 1 when a file could not be read; the others are done."""
-    from covid_cnn import bundle as bundles
-    from covid_cnn import choosing
+    from covid_cnn.images import sources
+    from covid_cnn.models.bundle import load_bundle
 
     if as_json and csv_file:
         raise typer.BadParameter("Give either --json or --csv.")
-    bundle = bundles.load(model)
+    bundle = load_bundle(model)
     with contextlib.ExitStack() as archives:
-        choice = choosing.found(files, archives.enter_context)
+        choice = sources.select(files, archives.enter_context)
         if not choice.images:
             raise CovidCnnError(f"There is no image in {files[0]}: choose an image, or a folder that holds some.")
         if choice.left_out:
@@ -80,10 +81,10 @@ def predict(
 
 
 def _answer(
-    bundle: Bundle, found: list["choosing.Image"], as_json: bool, csv_file: Path | None, heatmaps: Path | None
+    bundle: Bundle, found: list["sources.SelectedImage"], as_json: bool, csv_file: Path | None, heatmaps: Path | None
 ) -> None:
     """Predict, write the rows in the form that was asked for, and exit as they say."""
-    from covid_cnn import batch
+    from covid_cnn.models import batch
 
     rows = _Rows(_predict(bundle, found, heatmaps), len(found), shown=as_json or csv_file is not None)
     if csv_file:
@@ -124,16 +125,16 @@ class _Rows:
             self.interrupted = True
 
 
-def _predict(bundle: Bundle, found: list["choosing.Image"], heatmaps: Path | None) -> Iterator["Row"]:
-    from covid_cnn import batch
+def _predict(bundle: Bundle, found: list["sources.SelectedImage"], heatmaps: Path | None) -> Iterator["Row"]:
+    from covid_cnn.models import batch
 
     def explained(radiograph: "Radiograph", prediction: Prediction) -> tuple["Row", str, bytes]:
         overlay = _overlay(radiograph, prediction) if heatmaps else b""
-        return batch.row(bundle, "", (radiograph, prediction)), prediction.label, overlay
+        return batch.to_row(bundle, "", (radiograph, prediction)), prediction.label, overlay
 
-    for image, answer in batch.predict(bundle, found, explained, lambda one: one.read(), crowd=len(found) > 1):
+    for image, answer in batch.predict_images(bundle, found, explained, lambda one: one.read(), crowd=len(found) > 1):
         if isinstance(answer, CovidCnnError):
-            yield batch.row(bundle, image.path, answer)
+            yield batch.to_row(bundle, image.path, answer)
             continue
         row, label, overlay = answer
         if heatmaps:
@@ -142,10 +143,10 @@ def _predict(bundle: Bundle, found: list["choosing.Image"], heatmaps: Path | Non
 
 
 def _overlay(radiograph: "Radiograph", prediction: Prediction) -> bytes:
-    from covid_cnn import figures, imaging
+    from covid_cnn.images import ops
 
     heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
-    return imaging.to_png(figures.overlay(figures.fit_within(radiograph.pixels), heatmap))
+    return ops.to_png(ops.overlay(ops.fit_within(radiograph.pixels), heatmap))
 
 
 def _write_overlay(folder: Path, name: str, png: bytes) -> None:
@@ -209,12 +210,14 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress; log.txt of the run tells all.")] = False,
 ) -> None:
     """Train a network and export it as a model. Ctrl-C stops it and keeps the best epoch so far."""
-    from covid_cnn import datasets, runs
+    from covid_cnn.data.dataset import open_dataset, reference
+    from covid_cnn.runs.config import TrainConfig
+    from covid_cnn.runs.run import create_run, open_run
 
     if (data is None) == (resume is None):
         raise typer.BadParameter("Give either --data or --resume.")
     if data is not None:
-        datasets.open(data).check_trainable()
+        open_dataset(data).check_trainable()
         chosen = {
             "learns": learns,
             "epochs": epochs,
@@ -230,15 +233,15 @@ def train(
             "seed": seed,
             "patience": patience,
         }
-        config = runs.TrainConfig.of(datasets.reference(data), network, **chosen)
+        config = TrainConfig.of(reference(data), network, **chosen)
         # What equals the recipe does no harm: commands of older model cards name every setting.
         changed = [key for key, value in chosen.items() if value not in (None, getattr(config.recipe, key, value))]
         without = [f"--{key.replace('_', '-')}" for key in changed if key not in config.telling]
         if without:
             raise RunError(f"Leave out {', '.join(without)}: nothing in how {network} learns here hangs on that.")
-        run = runs.create(config, name)
+        run = create_run(config, name)
     else:
-        run = runs.open(str(resume))
+        run = open_run(str(resume))
     if not quiet:
         run.forget_stop()
         run.listener = _Progress(run.name)
@@ -247,13 +250,13 @@ def train(
 
 def _fit(run: "Run") -> None:
     """Train a run in this process, once the machine can carry it."""
-    from covid_cnn.runs import STARTING_TENSORFLOW, interruptible
+    from covid_cnn.runs.run import STARTING_TENSORFLOW, interruptible
 
     try:
         with interruptible(run):
             run.begin()
             run.log(STARTING_TENSORFLOW)
-            from covid_cnn import training
+            from covid_cnn.training import trainer
     except KeyboardInterrupt:
         run.append("stopped", message="Stopped before it had learned anything.")
         return
@@ -261,7 +264,7 @@ def _fit(run: "Run") -> None:
         message = f"TensorFlow cannot be loaded ({error}): install what requirements.txt lists."
         run.append("failed", message=message)
         raise RunError(message) from error
-    training.fit(run)
+    trainer.train_run(run)
 
 
 class _Progress:
@@ -284,9 +287,9 @@ class _Progress:
             text = ", ".join(f"{key} {value:.4f}" for key, value in values.items())
             print(f"\rEpoch {event['epoch']}: {text}".ljust(90))
         elif event["type"] == "test":
-            from covid_cnn import evaluation
+            from covid_cnn.evaluation import metrics
 
-            print(evaluation.summary(event["metrics"]))
+            print(metrics.summarize(event["metrics"]))
         elif "message" in event:
             print(event["message"])
 
@@ -317,13 +320,13 @@ def evaluate(
     With several models or datasets it compares them, as "Home and away" on the Evaluate page: by default the question
     is ill or healthy, and what a model has learned from is left out for it.
     """
-    from covid_cnn import questions
+    from covid_cnn.evaluation import binary
 
-    models = list(dict.fromkeys(model or [DEFAULT]))
+    models = list(dict.fromkeys(model or [DEFAULT_MODEL]))
     places = list(dict.fromkeys(data))
     several = len(models) * len(places) > 1
-    question = question or (questions.ILL if several else "classes")
-    if question not in ("classes", questions.POSITIVE, questions.ILL):
+    question = question or (binary.DISEASED if several else "classes")
+    if question not in ("classes", binary.POSITIVE, binary.DISEASED):
         raise typer.BadParameter("Ask one of classes, positive and ill.")
     if question == "classes" and (several or threshold is not None or prevalence is not None or html is not None):
         raise typer.BadParameter(
@@ -353,52 +356,55 @@ def _evaluate(
     html: Path | None,
     record: str | None,
 ) -> None:
-    from covid_cnn import assessment, bundle, cards, evaluation, evaluation_report, questions, seen
-    from covid_cnn.store import Store
+    from covid_cnn.common import statistics
+    from covid_cnn.common.storage import Cache
+    from covid_cnn.evaluation import binary, leakage, metrics, predictions
+    from covid_cnn.models.bundle import load_bundle
+    from covid_cnn.reports import card, evaluation
 
-    loaded = bundle.load(model)
+    loaded = load_bundle(model)
     where, dataset, items = _place(data, split)
     known = _known(loaded, items)
     if unseen:
-        items = seen.unseen(loaded, items, known)
+        items = leakage.drop_leaked(loaded, items, known)
         where += ", images it never saw"
     if question == "classes":
-        report = assessment.assess(loaded, items, Store())
+        report = predictions.evaluate_dataset(loaded, items, Cache())
     else:
-        asked = questions.verdicts(loaded, assessment.ask_all(loaded, items, Store()), question, threshold)
-        report = questions.report(asked)
+        asked = binary.binarize(loaded, predictions.predict_dataset(loaded, items, Cache()), question, threshold)
+        report = binary.report_binary(asked)
         if prevalence is not None:
-            report["at_prevalence"] = questions.at_prevalence(asked, prevalence)
+            report["at_prevalence"] = binary.at_prevalence(asked, prevalence)
     if known is None:
-        report["notes"].append(seen.cannot_tell(loaded))
+        report["notes"].append(leakage.leakage_unknown(loaded))
     elif known and not unseen:
         report["notes"].append(
             f"The model has learned from {len(known)} of these images, on which it looks better than it is: --unseen "
             "leaves them out."
         )
     if html:
-        html.write_bytes(evaluation_report.page(loaded, where, asked, report, __version__))
+        html.write_bytes(evaluation.render_evaluation(loaded, where, asked, report, __version__))
     if record:
         other = loaded.info["metrics"].get("other", {}) | {record: report | {"dataset": dataset}}
-        cards.write(loaded.folder, loaded.info | {"metrics": loaded.info["metrics"] | {"other": other}})
+        card.write_card(loaded.folder, loaded.info | {"metrics": loaded.info["metrics"] | {"other": other}})
     if as_json:
         print(json.dumps(report, indent=2))
         return
-    print(evaluation.summary(report))
+    print(metrics.summarize(report))
     if told := report.get("at_prevalence"):
-        values = [evaluation.Interval(**told[key]) if told[key] else "undefined" for key in ("ppv", "npv")]
+        values = [statistics.Interval(**told[key]) if told[key] else "undefined" for key in ("ppv", "npv")]
         print(f"\nWhere {prevalence:.2%} are {report['positive']}: positive predictive value {values[0]},")
         print(f"negative predictive value {values[1]}.")
-    print("\n" + cards.flagged(report))
+    print("\n" + card.flagged_sentence(report))
     for note in report["notes"]:
         print(note)
 
 
 def _place(data: str, split: str) -> tuple[str, str, tuple["Item", ...]]:
     """What a split of a dataset is called, the dataset's name, and the images."""
-    from covid_cnn import datasets
+    from covid_cnn.data.dataset import open_dataset
 
-    dataset = datasets.open(data)
+    dataset = open_dataset(data)
     whole = split == "all" or dataset.splits == ("",)  # a collection without splits is one test set
     items = dataset.items if whole else dataset.subset(split)
     if not items:
@@ -408,61 +414,69 @@ def _place(data: str, split: str) -> tuple[str, str, tuple["Item", ...]]:
 
 def _known(model: Bundle, items: tuple["Item", ...]) -> frozenset[Path] | None:
     """Which of the images a model has learned from; None where that cannot be told."""
-    from covid_cnn import datasets, seen
-    from covid_cnn.store import Store
+    from covid_cnn.common.storage import Cache
+    from covid_cnn.data.dataset import discover_datasets
+    from covid_cnn.evaluation import leakage
 
-    store = Store()
+    store = Cache()
     # Only a model that brings nothing along needs its dataset, and all that are here to be looked through for it.
-    own = None if model.info.get(seen.KEY) else seen.own_dataset(model.info, datasets.discover()[0], store)
-    learned = seen.memory(model, own, store)
-    return None if learned is None else seen.among(items, learned, store)
+    own = (
+        None
+        if model.info.get(leakage.FINGERPRINT_KEY)
+        else leakage.find_training_dataset(model.info, discover_datasets()[0], store)
+    )
+    learned = leakage.training_fingerprint(model, own, store)
+    return None if learned is None else leakage.find_leaked(items, learned, store)
 
 
 def _compare(
     models: list[str], places: list[str], split: str, question: str, as_json: bool, csv_file: Path | None
 ) -> None:
     """Each model on each dataset, what each has learned from left out for it, and the differences with their tests."""
-    from covid_cnn import assessment, bundle, evaluation_report, home_and_away, questions, seen
-    from covid_cnn.store import Store
+    from covid_cnn.common.storage import Cache
+    from covid_cnn.evaluation import binary, external, leakage, predictions
+    from covid_cnn.models.bundle import load_bundle
+    from covid_cnn.reports import evaluation
 
     told, rows, notes = {}, [], []
     for data in places:
         where, _, items = _place(data, split)
         for name in models:
-            loaded = bundle.load(name)
+            loaded = load_bundle(name)
             known = _known(loaded, items)
             if known is None:
-                notes.append(seen.cannot_tell(loaded))
+                notes.append(leakage.leakage_unknown(loaded))
             elif known and len(known) < len(items):
                 notes.append(f"{loaded.name} has learned from {len(known)} of the images of {where}: left out for it.")
             left = [item for item in items if item.path not in (known or ())] or items
-            answers = assessment.ask_all(loaded, left, Store())
-            asked = told[loaded.name, where] = questions.verdicts(loaded, answers, question)
+            answers = predictions.predict_dataset(loaded, left, Cache())
+            asked = told[loaded.name, where] = binary.binarize(loaded, answers, question)
             still = known and [item for item in left if item.path in known]
-            rows.append(home_and_away.row(loaded.name, where, asked, still, left_out=len(left) < len(items)))
+            rows.append(external.summary_row(loaded.name, where, asked, still, left_out=len(left) < len(items)))
             notes += [f"{loaded.name} on {where}: {note}" for note in asked.notes]
-    lines = [*home_and_away.rivals(told), *home_and_away.abroad(told)]
+    lines = [*external.compare_models(told), *external.compare_hospitals(told)]
     notes = list(dict.fromkeys([*notes, *(caution for row in rows for caution in row.shares.cautions)]))
-    tables: list[list[tuple[object, ...]]] = [[home_and_away.COLUMNS, *(row.cells() for row in rows)]]
+    tables: list[list[tuple[object, ...]]] = [[external.COLUMNS, *(row.cells() for row in rows)]]
     if lines:
-        tables.append([home_and_away.DIFFERENCES, *(line.cells() for line in lines)])
+        tables.append([external.DIFFERENCES, *(line.cells() for line in lines)])
     if csv_file:
-        csv_file.write_bytes(evaluation_report.csv(row for table in tables for row in table))
+        csv_file.write_bytes(evaluation.csv(row for table in tables for row in table))
     if as_json:
         report = {"question": question, "rows": [row.to_dict() for row in rows]}
         print(json.dumps(report | {"differences": [line.to_dict() for line in lines], "notes": notes}, indent=2))
         return
     for table in tables:
-        print(evaluation_report.markdown(table) + "\n")
+        print(evaluation.markdown(table) + "\n")
     print("\n".join(notes))
 
 
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the models: name, classes, training data, headline metrics."""
-    from covid_cnn import bundle, evaluation
+    from covid_cnn.evaluation import metrics
+    from covid_cnn.models.bundle import discover_bundles
 
-    found, problems = bundle.discover()
+    found, problems = discover_bundles()
     if as_json:
         keys = ("name", "network", "classes", "training_data", "metrics")
         print(json.dumps([{key: info[key] for key in keys} | {"name": name} for name, info in found.items()], indent=2))
@@ -470,7 +484,7 @@ def models(as_json: Json = False) -> None:
         for name, info in found.items():
             print(f"{name}: {', '.join(info['classes'])}; trained on {info['training_data']['name']}")
             if report := info["metrics"].get("test"):
-                for title, interval in evaluation.rows(report)[:3]:
+                for title, interval in metrics.metric_rows(report)[:3]:
                     print(f"    {title}: {interval or 'undefined'}")
         if not found:
             print("There is no model yet: python -m covid_cnn train makes one.")
@@ -503,9 +517,9 @@ def version() -> None:
 @data_app.command("list")
 def data_list() -> None:
     """List the datasets under data/."""
-    from covid_cnn import datasets
+    from covid_cnn.data.dataset import discover_datasets
 
-    found, problems = datasets.discover()
+    found, problems = discover_datasets()
     for dataset in found:
         counts = "; ".join(
             f"{split or 'all'}: " + ", ".join(f"{n} {label}" for label, n in by_class.items())
@@ -536,15 +550,15 @@ def data_add(
     ] = None,
 ) -> None:
     """Add a dataset to data/. The same again changes nothing; cut off, the same command goes on."""
-    from covid_cnn import adding, findings
+    from covid_cnn.data import importer, metadata
 
-    def choose(sheet: findings.Sheet) -> findings.Choice:
+    def choose(sheet: metadata.MetadataTable) -> metadata.ClassMapping:
         choice = sheet.chosen(dict(map(_mapping, mapped or [])), views, modalities)
         for finding, n in sheet.findings().items():
             print(f"    {n:5} {finding or 'no finding'}: {choice.classes[finding] or 'left out'}")
         return choice
 
-    dataset, new = adding.add(source, name=name, progress=_progress(), choose=choose)
+    dataset, new = importer.add_dataset(source, name=name, progress=_progress(), choose=choose)
     if new:
         print(f"Added {dataset.name}: {len(dataset.items)} images of {len(dataset.classes)} classes.")
     else:
@@ -575,10 +589,10 @@ def data_gather(
     seed: Annotated[int, typer.Option(help="Chooses the patients of the splits.")] = 0,
 ) -> None:
     """Make the default model's dataset of its three public collections, with held-out patients in its test split."""
-    from covid_cnn import hospitals
+    from benchmarks import collections
 
-    gathered = hospitals.gather(folder, seed, _progress())
-    dataset = hospitals.write(gathered)
+    gathered = collections.gather_collections(folder, seed, _progress())
+    dataset = collections.write_gathered(gathered)
     print(f"{dataset.name}: {len(dataset.items)} images")
     for split, by_class in dataset.counts.items():
         print(f"    {split}: " + ", ".join(f"{n} {label}" for label, n in by_class.items()))
@@ -593,10 +607,12 @@ def data_audit(
     html: Annotated[Path | None, typer.Option(help="Write the report, with its images, as a page of HTML.")] = None,
 ) -> None:
     """Tell what is wrong with a dataset: duplicates, leaks, contradicted labels, shortcuts."""
-    from covid_cnn import audit, audit_report, datasets
+    from covid_cnn.data import audit
+    from covid_cnn.data.dataset import open_dataset
+    from covid_cnn.reports import audit as reports_audit
 
-    dataset = datasets.open(name)
-    report = audit.audit(dataset, _progress())
+    dataset = open_dataset(name)
+    report = audit.audit_dataset(dataset, _progress())
     if html:
-        html.write_text(audit_report.html(report, dataset), encoding="utf-8")
+        html.write_text(reports_audit.render_audit(report, dataset), encoding="utf-8")
     print(json.dumps(report.to_dict(), indent=2) if as_json else report)

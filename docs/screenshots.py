@@ -19,8 +19,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
-from covid_cnn import bundle, synthetic
-from covid_cnn.samples import SAMPLES
+from covid_cnn.data import synthetic
+from covid_cnn.data.samples import SAMPLES
+from covid_cnn.models import bundle
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -36,7 +37,7 @@ def main() -> None:
     """Fill a home folder, and take one picture of each page."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        shutil.copytree(ROOT / "models" / bundle.DEFAULT, home / "models" / bundle.DEFAULT)
+        shutil.copytree(ROOT / "models" / bundle.DEFAULT_MODEL, home / "models" / bundle.DEFAULT_MODEL)
         synthetic.write_dataset(home / "data" / "synthetic")
         environment = os.environ | {"COVID_CNN_HOME": str(home)}
         train = ["train", "--data", "synthetic", "--network", "efficientnet_lite0", "--epochs", "8", "--name", RUN]

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from covid_cnn import bundle, synthetic
-from covid_cnn.datasets import Dataset
-from covid_cnn.recipes import RECIPES, Recipe
-from covid_cnn.runs import Run
+from covid_cnn.data import synthetic
+from covid_cnn.data.dataset import Dataset
+from covid_cnn.models import bundle
+from covid_cnn.runs.config import RECIPES, Recipe
+from covid_cnn.runs.run import Run
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -37,7 +38,7 @@ def shipped_models() -> list[Path]:
 @pytest.fixture(scope="session")
 def default_model() -> Path:
     """The folder of the default model."""
-    return Path(__file__).parents[1] / "models" / bundle.DEFAULT
+    return Path(__file__).parents[1] / "models" / bundle.DEFAULT_MODEL
 
 
 # Training. TensorFlow is imported where it is needed, so that the other tests start at once.
@@ -93,7 +94,7 @@ def _tiny_networks() -> Iterator[None]:
     import keras
     from keras import layers
 
-    from covid_cnn import networks
+    from covid_cnn.training import networks
 
     def tiny_pooled(classes: int, pretrained: bool = True) -> keras.Model:
         image = keras.Input((32, 32, 1), name="image")
@@ -132,7 +133,10 @@ def train(tmp_path_factory) -> Callable[..., Trained]:
     """Train a network on a dataset through the real path, in this process and in a home of its own."""
 
     def train(data: Path, network: str, **chosen: Any) -> Trained:
-        from covid_cnn import datasets, networks, runs, training
+        from covid_cnn.data import dataset
+        from covid_cnn.runs import config
+        from covid_cnn.runs import run as runs_run
+        from covid_cnn.training import networks, trainer
 
         home, built = tmp_path_factory.mktemp("home"), []
 
@@ -144,11 +148,11 @@ def train(tmp_path_factory) -> Callable[..., Trained]:
         (home / "data" / data.name).symlink_to(data)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("COVID_CNN_HOME", str(home))
-            patch.setattr(networks, "build", build)
-            run = runs.create(runs.TrainConfig.of(data.name, network, **chosen), network)
+            patch.setattr(networks, "build_network", build)
+            run = runs_run.create_run(config.TrainConfig.of(data.name, network, **chosen), network)
             run.begin()
-            training.fit(run)
-            return Trained(home, datasets.open(data.name), run, built[-1])
+            trainer.train_run(run)
+            return Trained(home, dataset.open_dataset(data.name), run, built[-1])
 
     return train
 

@@ -16,9 +16,15 @@ import pytest
 from PIL import Image
 from uploads import DEEP, dicom
 
-from covid_cnn import __version__, batch, bundle, cli, datasets, figures, hospitals, imaging, runs, seen, synthetic
-from covid_cnn.bundle import Bundle
-from covid_cnn.errors import ImageError
+from benchmarks import collections
+from covid_cnn import __version__, cli
+from covid_cnn.common.errors import ImageError
+from covid_cnn.data import dataset, synthetic
+from covid_cnn.evaluation import leakage
+from covid_cnn.images import ops, reader
+from covid_cnn.models import batch, bundle
+from covid_cnn.models.bundle import Bundle
+from covid_cnn.runs import run as runs_run
 
 COLUMNS = ["path", "label", "in_distribution", "warning", "error", "prediction_set", "p_NORMAL", "p_PNEUMONIA"]
 
@@ -57,7 +63,7 @@ def run(monkeypatch, capsys, tmp_path):
 @pytest.fixture
 def with_model(home, tiny_model) -> Path:
     """A home that holds the tiny model as the default one, and the dataset that it was trained on."""
-    shutil.copytree(tiny_model.bundle, home / "models" / bundle.DEFAULT)
+    shutil.copytree(tiny_model.bundle, home / "models" / bundle.DEFAULT_MODEL)
     (home / "data").mkdir()
     (home / "data" / "drawn").symlink_to(tiny_model.dataset.root)
     return home
@@ -65,13 +71,13 @@ def with_model(home, tiny_model) -> Path:
 
 def change(home: Path, **changes: object) -> None:
     """Change the model.json of the default model."""
-    info = home / "models" / bundle.DEFAULT / bundle.INFO
+    info = home / "models" / bundle.DEFAULT_MODEL / bundle.INFO_FILE
     info.write_text(json.dumps(json.loads(info.read_text()) | changes))
 
 
 def limit(home: Path, distance: float) -> None:
     """Take images up to this distance for ones like those of the training."""
-    statistics = bundle.read_info(home / "models" / bundle.DEFAULT)["in_distribution"]
+    statistics = bundle.read_info(home / "models" / bundle.DEFAULT_MODEL)["in_distribution"]
     change(home, in_distribution=statistics | {"limit": distance})
 
 
@@ -80,8 +86,8 @@ def images(tmp_path) -> Path:
     """A folder with two radiographs, one of them deep below, and what is no image."""
     folder = tmp_path / "images"
     (folder / "below" / "deeper").mkdir(parents=True)
-    synthetic.write_png(folder / "one.png", synthetic.draw(1, opacities=True, size=96))
-    Image.fromarray(np.uint8(synthetic.draw(2, opacities=False, size=96) * 255)).save(
+    synthetic.write_png(folder / "one.png", synthetic.draw_radiograph(1, opacities=True, size=96))
+    Image.fromarray(np.uint8(synthetic.draw_radiograph(2, opacities=False, size=96) * 255)).save(
         folder / "below" / "deeper" / "TWO.JPEG"
     )
     (folder / "notes.txt").write_text("no image")
@@ -102,9 +108,9 @@ def test_predict_writes_a_row_for_each_image_of_a_folder(run, with_model, images
     rows = table(tmp_path / "out.csv")
     assert [list(row) for row in rows] == [COLUMNS, COLUMNS]
     assert [row["path"] for row in rows] == [str(images / "below" / "deeper" / "TWO.JPEG"), str(images / "one.png")]
-    model = Bundle(with_model / "models" / bundle.DEFAULT)
+    model = Bundle(with_model / "models" / bundle.DEFAULT_MODEL)
     for row in rows:
-        prediction = model.predict(imaging.read(Path(row["path"])).pixels)
+        prediction = model.predict(reader.read(Path(row["path"])).pixels)
         assert row["label"] == prediction.label
         assert row["in_distribution"] == ("true" if prediction.in_distribution else "false")
         assert row["warning"] == prediction.warning
@@ -139,20 +145,20 @@ def test_the_rows_of_a_large_folder_keep_their_order(run, with_model, tmp_path):
     folder.mkdir()
     for n in range(40):
         size = 900 if n % 4 == 0 else 64  # some take long, and must not come late
-        synthetic.write_png(folder / f"{n:02}.png", synthetic.draw(n, opacities=bool(n % 2), size=size))
+        synthetic.write_png(folder / f"{n:02}.png", synthetic.draw_radiograph(n, opacities=bool(n % 2), size=size))
     (folder / "07.png").write_bytes(b"no image")
     assert run("predict", folder, "--csv", "out.csv").status == 1
     rows = table(tmp_path / "out.csv")
     assert [Path(row["path"]).name for row in rows] == [f"{n:02}.png" for n in range(40)]
     assert [n for n, row in enumerate(rows) if row["error"]] == [7]
-    model = Bundle(with_model / "models" / bundle.DEFAULT)
+    model = Bundle(with_model / "models" / bundle.DEFAULT_MODEL)
     for row in rows[:7] + rows[8:]:
-        prediction = model.predict(imaging.read(Path(row["path"])).pixels)
+        prediction = model.predict(reader.read(Path(row["path"])).pixels)
         assert float(row["p_PNEUMONIA"]) == pytest.approx(prediction.by_class()["PNEUMONIA"], abs=1e-5)
 
 
 def test_ctrl_c_leaves_a_table_of_what_is_done(run, with_model, images, tmp_path, monkeypatch):
-    predict, calls = batch.predict, []
+    predict, calls = batch.predict_images, []
 
     def interrupted(*arguments, **options):
         for answer in predict(*arguments, **options):
@@ -161,7 +167,7 @@ def test_ctrl_c_leaves_a_table_of_what_is_done(run, with_model, images, tmp_path
             calls.append(answer)
             yield answer
 
-    monkeypatch.setattr(batch, "predict", interrupted)
+    monkeypatch.setattr(batch, "predict_images", interrupted)
     result = run("predict", images, "--csv", "out.csv")
     left_out = "1 file that is no image was left out: notes.txt.\n"
     assert (result.status, result.err) == (130, left_out + "Stopped after 1 of 2 images; what is done is kept.\n")
@@ -170,13 +176,13 @@ def test_ctrl_c_leaves_a_table_of_what_is_done(run, with_model, images, tmp_path
 
 
 def test_a_row_is_in_the_file_as_soon_as_it_is_made(run, with_model, images, tmp_path, monkeypatch):
-    write, seen = batch.row, []
+    write, seen = batch.to_row, []
 
     def row(*arguments):
         seen.append(len(table(tmp_path / "out.csv")))
         return write(*arguments)
 
-    monkeypatch.setattr(batch, "row", row)
+    monkeypatch.setattr(batch, "to_row", row)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     for n in range(6):
         shutil.copy(images / "one.png", images / f"one{n}.png")
@@ -198,7 +204,7 @@ def test_names_are_no_formulas_and_paths_still_open(run, with_model, images, tmp
 @pytest.mark.parametrize("cell", ["=A1", "+1", "-1", "@SUM(A1)", "\t=A1", "\r=A1", "'=A1", "plain", "", "a=1"])
 def test_a_cell_without_its_apostrophe_is_what_it_was(tiny_model, cell):
     model, file = Bundle(tiny_model.bundle), io.StringIO(newline="")
-    batch.write_csv(file, model, [batch.row(model, "x", ImageError(cell)) | {"warning": cell}])
+    batch.write_csv(file, model, [batch.to_row(model, "x", ImageError(cell)) | {"warning": cell}])
     (row,) = csv.DictReader(io.StringIO(file.getvalue(), newline=""))
     harmless = cell in ("plain", "", "a=1")
     assert row["error"] == row["warning"] == ("" if harmless else "'") + cell
@@ -305,11 +311,11 @@ def test_heatmaps_are_written_beside_each_other(run, with_model, images):
     for path in written:
         with Image.open(path) as picture:
             assert picture.format == "PNG" and picture.mode == "RGB" and picture.size == (96, 96)
-    pixels = imaging.read(images / "one.png").pixels
-    prediction = Bundle(with_model / "models" / bundle.DEFAULT).predict(pixels)
+    pixels = reader.read(images / "one.png").pixels
+    prediction = Bundle(with_model / "models" / bundle.DEFAULT_MODEL).predict(pixels)
     heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
     with Image.open(f"maps/new/one_{prediction.label}.png") as picture:
-        np.testing.assert_array_equal(np.asarray(picture), figures.overlay(pixels, heatmap))
+        np.testing.assert_array_equal(np.asarray(picture), ops.overlay(pixels, heatmap))
 
 
 def test_names_that_are_no_unicode_are_no_problem(run, with_model, images, tmp_path):
@@ -343,7 +349,7 @@ def test_names_that_are_no_unicode_are_no_problem(run, with_model, images, tmp_p
         ),
         (["train", "--data", "drawn", "--epochs", "0"], "Epochs and batch size must be at least 1"),
         (["train", "--data", "drawn", "--name", "../out"], "../out cannot name a run"),
-        (["train", "--data", "drawn", "--name", bundle.DEFAULT], "There is already a run or a model called"),
+        (["train", "--data", "drawn", "--name", bundle.DEFAULT_MODEL], "There is already a run or a model called"),
         (["train", "--resume", "nothing"], "There is no run called nothing"),
         (["data", "audit", "nowhere"], "There is no dataset nowhere"),
         (["data", "add", "nowhere"], "There is no folder or .zip file nowhere"),
@@ -395,7 +401,7 @@ def test_evaluate_says_when_the_images_were_trained_on(run, with_model):
     assert "learned from all of these images" in run("evaluate", "--data", "drawn", "--split", "val", "--unseen").err
     (with_model / "data" / "other").mkdir()
     (with_model / "data" / "drawn").rename(with_model / "data" / "elsewhere")
-    (with_model / "models" / bundle.DEFAULT / seen.FILE).unlink()
+    (with_model / "models" / bundle.DEFAULT_MODEL / leakage.FINGERPRINT_FILE).unlink()
     change(with_model, training_images=None)
     assert "cannot be told" not in run("evaluate", "--data", "elsewhere").out, "its dataset is known by its content"
     shutil.copytree(with_model / "data" / "elsewhere" / "test", with_model / "data" / "other", dirs_exist_ok=True)
@@ -405,30 +411,30 @@ def test_evaluate_says_when_the_images_were_trained_on(run, with_model):
 
 
 def test_evaluate_compares_models_and_datasets(run, with_model, tmp_path):
-    shutil.copytree(with_model / "models" / bundle.DEFAULT, with_model / "models" / "twin")
+    shutil.copytree(with_model / "models" / bundle.DEFAULT_MODEL, with_model / "models" / "twin")
     shutil.copytree(with_model / "data" / "drawn" / "test", with_model / "data" / "other")
-    of = ("--model", bundle.DEFAULT, "--model", "twin", "--data", "drawn", "--data", "other")
+    of = ("--model", bundle.DEFAULT_MODEL, "--model", "twin", "--data", "drawn", "--data", "other")
     report = json.loads(run("evaluate", *of, "--json").out)
     assert [row["name"] for row in report["rows"]] == [
-        f"{model} on {where}" for where in ("drawn, test", "other, all") for model in (bundle.DEFAULT, "twin")
+        f"{model} on {where}" for where in ("drawn, test", "other, all") for model in (bundle.DEFAULT_MODEL, "twin")
     ]
     one = json.loads(run("evaluate", "--data", "drawn", "--question", "ill", "--json").out)
     for key in ("sensitivity", "specificity", "auroc"):
         assert report["rows"][0][key] == one[key]
     assert {line["what"].split(":")[0] for line in report["differences"]} == {
-        "drawn, test", "other, all", bundle.DEFAULT, "twin"
+        "drawn, test", "other, all", bundle.DEFAULT_MODEL, "twin"
     }  # fmt: skip
     assert {line["method"].split(",")[0] for line in report["differences"]} >= {"McNemar", "DeLong"}
     result = run("evaluate", *of, "--csv", "out.csv")
     rows = list(csv.reader((tmp_path / "out.csv").open()))
-    assert rows[0][0] == "Model and images" and rows[1][0] == f"{bundle.DEFAULT} on drawn, test"
+    assert rows[0][0] == "Model and images" and rows[1][0] == f"{bundle.DEFAULT_MODEL} on drawn, test"
     assert rows[5] == ["What", "Metric", "Difference", "Method"] and len(rows) == 6 + len(report["differences"])
     assert all(cell in result.out for row in rows for cell in row)
 
 
 def test_a_comparison_leaves_out_what_a_model_has_learned_from(run, with_model):
-    shutil.copytree(with_model / "models" / bundle.DEFAULT, with_model / "models" / "twin")
-    told = run("evaluate", "--data", "drawn", "--split", "all", "--model", bundle.DEFAULT, "--model", "twin")
+    shutil.copytree(with_model / "models" / bundle.DEFAULT_MODEL, with_model / "models" / "twin")
+    told = run("evaluate", "--data", "drawn", "--split", "all", "--model", bundle.DEFAULT_MODEL, "--model", "twin")
     assert "twin on drawn, all (8 it never saw)" in told.out
     assert "twin has learned from 26 of the images of drawn, all: left out for it." in told.out
     for wrong in ("--prevalence=0.1", "--record=x", "--threshold=0.3", "--question=classes"):
@@ -443,9 +449,9 @@ def test_a_collection_without_splits_is_one_test_set(run, with_model, tmp_path):
 
 def test_evaluate_can_be_kept_in_the_card(run, with_model):
     assert run("evaluate", "--data", "drawn", "--record", "Drawn by the program").status == 0
-    model = Bundle(with_model / "models" / bundle.DEFAULT)
+    model = Bundle(with_model / "models" / bundle.DEFAULT_MODEL)
     assert model.info["metrics"]["other"]["Drawn by the program"]["n"] == 8
-    assert "## Drawn by the program\n\nDataset: drawn." in (model.folder / bundle.CARD).read_text()
+    assert "## Drawn by the program\n\nDataset: drawn." in (model.folder / bundle.CARD_FILE).read_text()
 
 
 # models, data, version
@@ -455,11 +461,11 @@ def test_models_lists_what_there_is_and_what_is_damaged(run, with_model):
     (with_model / "models" / "broken").mkdir()
     result = run("models")
     assert result.status == 0
-    assert f"{bundle.DEFAULT}: NORMAL, PNEUMONIA; trained on drawn" in result.out
+    assert f"{bundle.DEFAULT_MODEL}: NORMAL, PNEUMONIA; trained on drawn" in result.out
     assert "Sensitivity (PNEUMONIA): " in result.out
     assert "broken" in result.err
     (listed,) = json.loads(run("models", "--json").out)
-    assert listed["name"] == bundle.DEFAULT and listed["classes"] == ["NORMAL", "PNEUMONIA"]
+    assert listed["name"] == bundle.DEFAULT_MODEL and listed["classes"] == ["NORMAL", "PNEUMONIA"]
 
 
 def test_an_empty_home_says_how_to_fill_it(run, home):
@@ -515,24 +521,24 @@ def test_data_gather_makes_one_dataset_of_three(run, home, tmp_path, monkeypatch
     result = run("data", "gather", root, "--seed", 3)
     assert result.status == 0, result.err
     assert "\r" not in result.out + result.err, "nobody looks at the progress"
-    written = datasets.open(hospitals.NAME)
-    gathered = hospitals.gather(root, seed=3)
-    assert result.out.startswith(f"{hospitals.NAME}: {len(gathered.items)} images\n")
-    assert written.counts == datasets.Dataset("", root, gathered.items).counts
+    written = dataset.open_dataset(collections.NAME)
+    gathered = collections.gather_collections(root, seed=3)
+    assert result.out.startswith(f"{collections.NAME}: {len(gathered.items)} images\n")
+    assert written.counts == dataset.Dataset("", root, gathered.items).counts
     told = written.counts["test"]
     assert "    test: " + ", ".join(f"{n} {label}" for label, n in told.items()) in result.out.splitlines()
     assert result.out.splitlines()[-len(gathered.notes) :] == list(gathered.notes)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     assert "Compared 31 of 31 images" in run("data", "gather", root, "--seed", 3).err
-    assert "100% Copied" in run("data", "add", root / hospitals.NIH).err
-    assert f"{hospitals.NAME}: train: " in run("data", "list").out
+    assert "100% Copied" in run("data", "add", root / collections.NIH).err
+    assert f"{collections.NAME}: train: " in run("data", "list").out
 
 
 def test_data_gather_without_a_collection_ends_in_a_sentence(run, home, tmp_path):
     root = draw_collections(tmp_path / "collections")
-    shutil.rmtree(root / hospitals.NIH)
+    shutil.rmtree(root / collections.NIH)
     result = run("data", "gather", root)
-    assert f"There is no dataset {root / hospitals.NIH}" in result.sentence
+    assert f"There is no dataset {root / collections.NIH}" in result.sentence
     assert not (home / "data").exists()
 
 
@@ -547,15 +553,15 @@ def draw_collections(root: Path) -> Path:
 
     findings = {f"{finding}{n}.png": finding for finding in ("COVID-19", "SARS") for n in range(5)}
     for name in findings:
-        write(root / hospitals.COHEN / "images" / name)
+        write(root / collections.COHEN / "images" / name)
     rows = [f"{name},{finding},{name}\n" for name, finding in findings.items()]
-    (root / hospitals.COHEN / "metadata.csv").write_text("filename,finding,patientid\n" + "".join(rows))
+    (root / collections.COHEN / "metadata.csv").write_text("filename,finding,patientid\n" + "".join(rows))
     for n in range(5):
-        write(root / hospitals.NIH / "No_findings" / f"{n:08d}_000.png")
-        write(root / hospitals.NIH / "Pneumonia" / f"{100 + n:08d}_000.png")
-        write(root / hospitals.NOTEBOOK / "train" / "NORMAL" / f"IM-{n:04d}-0001.png")
-        write(root / hospitals.NOTEBOOK / "train" / "PNEUMONIA" / f"copy{n}.png")
-    write(root / hospitals.NOTEBOOK / "test" / "NORMAL" / "IM-0100-0001.png")
+        write(root / collections.NIH / "No_findings" / f"{n:08d}_000.png")
+        write(root / collections.NIH / "Pneumonia" / f"{100 + n:08d}_000.png")
+        write(root / collections.NOTEBOOK / "train" / "NORMAL" / f"IM-{n:04d}-0001.png")
+        write(root / collections.NOTEBOOK / "train" / "PNEUMONIA" / f"copy{n}.png")
+    write(root / collections.NOTEBOOK / "test" / "NORMAL" / "IM-0100-0001.png")
     return root
 
 
@@ -587,7 +593,7 @@ def test_train_shows_progress_and_leaves_a_model(run, with_model, tiny_networks)
     assert "8 images of 8 patients (4 NORMAL, 4 PNEUMONIA)." in result.out
     assert "Exported as models/mine." in result.out
     assert Bundle(with_model / "models" / "mine").info["recipe"]["seed"] == 3
-    assert runs.open("mine").config.batch_size == 8
+    assert runs_run.open_run("mine").config.batch_size == 8
     assert "mine: NORMAL, PNEUMONIA; trained on drawn" in run("models").out
 
 
@@ -597,16 +603,16 @@ def test_a_run_finds_its_dataset_from_any_folder(run, with_model, tiny_networks,
         "train", "--data", f"./{synthetic_data.name}", "--network", "tiny_pooled", "--epochs", 1, "--name", "a"
     )
     assert result.status == 0, result.err
-    assert runs.open("a").config.data == str(synthetic_data)
+    assert runs_run.open_run("a").config.data == str(synthetic_data)
     monkeypatch.chdir(tmp_path)
     assert run("train", "--resume", "a").sentence.startswith("Run a is finished")
-    assert runs.open("a").state() == "finished"
+    assert runs_run.open_run("a").state() == "finished"
 
 
 def test_train_that_fails_ends_in_a_sentence(run, with_model, tiny_networks):
     result = run("train", "--data", "nowhere", "--network", "tiny_pooled", "--name", "lost", "--quiet")
     assert result.sentence.startswith("There is no dataset nowhere")
-    assert not runs.discover()
+    assert not runs_run.discover_runs()
 
 
 # As a program

@@ -11,8 +11,9 @@ from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from covid_cnn.errors import ImageError
-from covid_cnn.imaging import Radiograph, read
+from covid_cnn.common.errors import ImageError
+from covid_cnn.images.radiograph import Radiograph
+from covid_cnn.images.reader import read
 
 DICOM = Path(data_store.__file__).parent / "data"  # the package pydicom-data
 CHEST, LEG = DICOM / "RG1_UNCR.dcm", DICOM / "RG3_UNCR.dcm"

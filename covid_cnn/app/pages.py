@@ -12,10 +12,10 @@ ICON = Path(__file__).with_name("icon.png")  # a file, for Streamlit fetches a n
 START, PREDICT, TRAIN, DATASET, EVALUATE, TOUR = "start", "predict", "train", "dataset", "evaluate", "tour"
 
 
-def every() -> dict[str, StreamlitPage]:
+def all_pages() -> dict[str, StreamlitPage]:
     """All pages by name, in the order of the navigation; made anew, for a page object belongs to one run of the app."""
     return {
-        START: st.Page(_drawn_by("home"), title="Start", icon=":material/home:", default=True),
+        START: st.Page(_drawn_by("start"), title="Start", icon=":material/home:", default=True),
         PREDICT: st.Page(_drawn_by("predict"), title="Predict", icon=":material/radiology:", url_path=PREDICT),
         TRAIN: st.Page(_drawn_by("train"), title="Train", icon=":material/model_training:", url_path=TRAIN),
         DATASET: st.Page(_drawn_by("dataset"), title="Dataset", icon=":material/photo_library:", url_path=DATASET),
@@ -26,9 +26,9 @@ def every() -> dict[str, StreamlitPage]:
 
 def _drawn_by(module: str) -> Callable[[], None]:
     """What draws a page; it is imported when the page is opened, so that no page waits for the libraries of others."""
-    return lambda: import_module(f"covid_cnn.app.{module}").page()
+    return lambda: import_module(f"covid_cnn.app.{module}.page").draw_page()
 
 
-def switch(name: str) -> NoReturn:
+def switch_to(name: str) -> NoReturn:
     """Leave this page for another, such as ``pages.switch(pages.PREDICT)``."""
-    st.switch_page(every()[name])
+    st.switch_page(all_pages()[name])

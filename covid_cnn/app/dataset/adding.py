@@ -1,0 +1,217 @@
+"""Bring data in: drawn by the program, from Kaggle, or a person's own images."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import pandas as pd
+import streamlit as st
+
+from covid_cnn.app.shared import background
+from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.common.jobs import Job
+from covid_cnn.data import importer, metadata
+from covid_cnn.data.importer import Added, Choose, Progress
+from covid_cnn.data.metadata import ClassMapping, MetadataTable
+
+JOB = "dataset_adding"  # keys of the session: what is being added,
+CHOSEN = "dataset_chosen"  # and what will be, once its findings have their classes
+
+
+class _Chosen(NamedTuple):
+    """A source whose findings are to become classes."""
+
+    source: Path | BinaryIO
+    name: str
+    sheet: MetadataTable
+
+
+def draw_under_way() -> None:
+    """What is being added, and what came of it; and the question which findings are which class."""
+    if CHOSEN in st.session_state:
+        _ask(st.session_state[CHOSEN])
+    job: Job[Added] | None = st.session_state.get(JOB)
+    if job is None:
+        return
+    if job.running:
+        background.watch_job(job, "dataset_adding")
+        return
+    del st.session_state[JOB]
+    if job.result is None:
+        st.error(escape_markdown(job.problem), icon=":material/error:")
+        return
+    dataset, new = job.result
+    st.session_state["dataset_name"] = dataset.name
+    if new:
+        st.toast(f"Added {escape_markdown(dataset.name)}", icon=":material/check:")
+        for note in dataset.notes:
+            st.info(escape_markdown(note), icon=":material/filter_alt:")
+    else:
+        st.info(
+            f"{escape_markdown(dataset.name)} is here already, with the same {len(dataset.items)} images: nothing was changed.",
+            icon=":material/check:",
+        )
+
+
+@st.dialog("Add a dataset", width="large", icon=":material/add:")
+def adding_dialog() -> None:
+    """Ask, over the page, what to add."""
+    draw_ways()
+
+
+def draw_ways() -> None:
+    """The ways to add a dataset, beside each other."""
+    for name in importer.unfinished_imports():
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.info(
+                f"The import of {escape_markdown(name)} was cut off. Add it again, and it goes on where it was.",
+                icon=":material/resume:",
+            )
+            if st.button("Discard", key=f"dataset_discard_{name}", icon=":material/delete:"):
+                importer.discard_unfinished(name)
+                st.rerun()
+    drawn, kaggle, own = st.columns(3, border=True)
+    with drawn:
+        st.markdown("##### :material/draw: Synthetic radiographs")
+        st.write(
+            "200 chest X-rays that the program draws, half of them with opacities. They show no patient and need no "
+            "internet: made for trying everything out."
+        )
+        if st.button("Draw synthetic radiographs", type="primary", width="stretch"):
+            _begin(lambda progress: importer.add_dataset("synthetic", progress=progress))
+    with kaggle:
+        _kaggle()
+    with own:
+        _own()
+
+
+def _kaggle() -> None:
+    st.markdown("##### :material/cloud_download: From Kaggle")
+    with st.form("dataset_kaggle", border=False):
+        handle = st.text_input("Owner/name", importer.KAGGLE_DEFAULT, help="As in the address of the dataset's page.")
+        if st.form_submit_button("Download", width="stretch"):
+            source = f"kaggle:{handle.strip().removeprefix('https://www.kaggle.com/datasets/')}"
+            _begin(lambda progress: importer.add_dataset(source, progress=progress))
+    st.caption(
+        "The one that is filled in has 188 chest X-rays, collected by Jordan Micah Bennett. The licences are those of "
+        "its sources: NORMAL is from Kermany et al. 2018, children of one to five years (CC BY 4.0); PNEUMONIA from "
+        "[ieee8023/covid-chestxray-dataset](https://github.com/ieee8023/covid-chestxray-dataset), each image under a "
+        "licence of its own. It stays on this computer."
+    )
+
+
+def _own() -> None:
+    st.markdown("##### :material/folder_open: Your own images")
+    with st.form("dataset_own", border=False):
+        upload = st.file_uploader("A .zip file", type="zip")
+        folder = st.text_input("Or a folder or .zip on this computer", placeholder="/home/me/radiographs")
+        name = st.text_input("Call it", placeholder="As its file or folder").strip()
+        if st.form_submit_button("Add", width="stretch"):
+            if upload:
+                _offer(upload, name or Path(upload.name).stem)
+            elif folder.strip():
+                path = Path(folder.strip()).expanduser().absolute()
+                _offer(path, name or (path.name if path.is_dir() else path.stem))
+            else:
+                st.error("Choose a .zip file, or give the path of a folder.")
+    st.caption(
+        "Sorted into folders by class (`NORMAL/`, `PNEUMONIA/`), or by split and class (`train/NORMAL/`), or with a "
+        "`metadata.csv` that has the columns `filename` and `finding`: which finding is which class is asked next. "
+        "The images are copied and stay on this computer."
+    )
+
+
+def _offer(source: Path | BinaryIO, name: str) -> None:
+    """Add a source, or ask first which of its findings are which class."""
+    try:
+        sheet = importer.read_table(source, name)
+    except CovidCnnError as error:
+        st.error(escape_markdown(str(error)))
+        return
+    if sheet is None:
+        _begin(_work(source, name, MetadataTable.proposed))
+        return
+    st.session_state[CHOSEN] = _Chosen(source, name, sheet)
+    st.rerun()
+
+
+def _work(source: Path | BinaryIO, name: str, choose: Choose) -> Callable[[Progress], Added]:
+    def work(progress: Progress) -> Added:
+        if isinstance(source, Path):
+            return importer.add_dataset(source, name=name, progress=progress, choose=choose)
+        return importer.add_zip(source, name, progress=progress, choose=choose)
+
+    return work
+
+
+def _begin(work: Callable[[Progress], Added]) -> None:
+    """Add a dataset in the background, whatever becomes of the page."""
+    job = st.session_state[JOB] = Job(work)
+    job.wait(background.SOON)
+    st.rerun()
+
+
+# Findings
+
+
+@st.dialog("Which finding is which class?", width="large", icon=":material/account_tree:", on_dismiss=lambda: _drop())
+def _ask(chosen: _Chosen) -> None:
+    sheet = chosen.sheet
+    st.write(
+        f"The metadata of **{escape_markdown(chosen.name)}** tell a finding of each image. Change the class of a finding by "
+        "clicking on it; findings without a class are left out."
+    )
+    with st.container(horizontal=True):
+        modalities = _pills("Modality", sheet.modalities(), metadata.radiographs)
+        views = _pills("View", sheet.views(modalities), metadata.frontal_views)
+    choice = ClassMapping(_classes(sheet), views, modalities)
+    counted = Counter(sheet.taken(choice).values())
+    told = ", ".join(f"**{n}** {escape_markdown(label)}" for label, n in counted.most_common())
+    st.markdown(f"Taken: {told or 'no image'}.")
+    for note in sheet.notes(choice):
+        st.caption(escape_markdown(note))
+    with st.container(horizontal=True):
+        if st.button("Add these images", type="primary", icon=":material/add:", disabled=not counted):
+            _drop()
+            _begin(_work(chosen.source, chosen.name, lambda _: choice))
+        if st.button("Cancel"):
+            _drop()
+            st.rerun()
+
+
+def _drop() -> None:
+    st.session_state.pop(CHOSEN, None)
+
+
+def _pills(label: str, counted: dict[str, int], default: Callable[[list[str]], list[str]]) -> list[str]:
+    """Which of these to take; asked only where there is a choice."""
+    if len(counted) < 2:
+        return list(counted)
+    names = list(counted)
+    return st.pills(
+        label,
+        names,
+        selection_mode="multi",
+        default=default(names),
+        format_func=lambda name: f"{name} ({counted[name]})",
+        key=f"dataset_{label}_{'_'.join(names)}",
+    )
+
+
+def _classes(sheet: MetadataTable) -> dict[str, str]:
+    """The class of each finding, as a person edited it."""
+    counted = sheet.findings()
+    proposed = sheet.proposed().classes
+    rows = [
+        {"Finding": finding or "none given", "Images": n, "Class": proposed[finding]} for finding, n in counted.items()
+    ]
+    edited = st.data_editor(
+        pd.DataFrame(rows),
+        hide_index=True,
+        disabled=("Finding", "Images"),
+        column_config={"Class": st.column_config.TextColumn(help="Empty: left out", max_chars=60)},
+        key="dataset_findings",
+    )
+    return dict(zip(counted, edited["Class"].fillna("").astype(str), strict=True))

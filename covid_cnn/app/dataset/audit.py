@@ -1,0 +1,119 @@
+"""The audit of a dataset: what is wrong with it, with the images, and what should not tell the class but does."""
+
+import json
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+
+from covid_cnn.app.dataset import images
+from covid_cnn.app.shared import background
+from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.common.jobs import Progress
+from covid_cnn.data import index
+from covid_cnn.data.dataset import Dataset, Item
+
+if TYPE_CHECKING:
+    from covid_cnn.data.audit import AuditReport
+
+
+SHOWN = 24  # images, or pairs of them, that are shown of one finding
+SEVERITY_BOXES = {"serious": st.error, "warning": st.warning, "note": st.info}
+SEVERITY_ICONS = {"serious": ":material/error:", "warning": ":material/warning:", "note": ":material/info:"}
+
+
+@st.fragment
+def draw_audit(dataset: Dataset, state: Hashable) -> None:
+    """The report, once somebody asked for it; `state` differs when the dataset does."""
+    key = "audit", dataset.root, state
+    if not background.is_known(key):
+        st.write(
+            "The audit reads every image and looks for what would make results mislead: unreadable images, "
+            "duplicates, patients in two splits, labels that the file names contradict, and shortcuts that tell "
+            "the classes apart without any medicine."
+        )
+    report = background.await_result(key, lambda tell: _audit(dataset, tell), "Start the audit")
+    if report is None:
+        return
+    if not report.findings:
+        st.success(f"The audit of {report.images} images found nothing amiss.", icon=":material/check:")
+    else:
+        found = "1 finding" if len(report.findings) == 1 else f"{len(report.findings)} findings"
+        st.caption(f"{found} in {report.images} images: reasons to look, not verdicts.")
+    _downloads(dataset, report)
+    items = {item.path.relative_to(dataset.root).as_posix(): item for item in dataset.items}
+    for n, finding in enumerate(report.findings):
+        SEVERITY_BOXES[finding.severity](escape_markdown(finding.sentence), icon=SEVERITY_ICONS[finding.severity])
+        groups = [(path,) for path in finding.paths] + list(finding.pairs)
+        if groups:
+            _evidence([[items[path] for path in group] for group in groups], f"dataset_finding_{n}")
+    _shortcuts(report)
+
+
+def _audit(dataset: Dataset, tell: Progress) -> "AuditReport":
+    from covid_cnn.data import audit  # here, as it brings scikit-learn along
+
+    return audit.audit_dataset(dataset, tell)
+
+
+def _downloads(dataset: Dataset, report: "AuditReport") -> None:
+    from covid_cnn.reports import audit as reports_audit
+
+    with st.container(horizontal=True):
+        st.download_button(
+            "Report (HTML)",
+            lambda: reports_audit.render_audit(report, dataset),
+            f"audit_{dataset.name}.html",
+            "text/html",
+            icon=":material/download:",
+        )
+        st.download_button(
+            "JSON",
+            json.dumps(report.to_dict(), indent=2),
+            f"audit_{dataset.name}.json",
+            "application/json",
+            icon=":material/data_object:",
+        )
+
+
+def _shortcuts(report: "AuditReport") -> None:
+    """How well the class can be told from what should not tell it, whether or not that is a finding."""
+    if not report.shortcuts:
+        return
+    st.markdown("##### What should not tell the class, and how well it does")
+    rows = [
+        {
+            "What": one.what,
+            "Class": one.label,
+            "AUROC": one.auroc.value,
+            "95 % interval": one.auroc.bounds,
+            "Shortcut": one.telling,
+        }
+        for one in report.shortcuts
+    ]
+    bar = st.column_config.ProgressColumn(format="%.3f", min_value=0.0, max_value=1.0)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config={"AUROC": bar})
+    st.caption(
+        "Cross-validated, no patient on both sides; 0.5 is chance, 1 is perfect. Brightness and thumbnails hold large "
+        "opacities too, so that only a nearly perfect value counts as a shortcut there."
+    )
+
+
+def _evidence(groups: list[list[Item]], key: str) -> None:
+    """The images, or pairs of them, that a finding is about; read once a person asks for them."""
+    what = "image" if len(groups[0]) == 1 else "pair"
+    label = f"Show the {what}" if len(groups) == 1 else f"Show {len(groups)} {what}s"
+    expander = st.expander(label, key=key, type="compact", on_change="rerun")
+    if not expander.open:
+        return
+    with expander:
+        shown = groups[:SHOWN]
+        small = iter(index.load_thumbnails([item.path for group in shown for item in group]))
+        with st.container(horizontal=True):
+            for n, group in enumerate(shown):
+                with st.container(horizontal=True, width="content", border=len(group) > 1):
+                    for m, item in enumerate(group):
+                        images.draw_card(item, next(small), f"{key}_{n}_{m}")
+        if len(groups) > SHOWN:
+            st.caption(f"The first {SHOWN} of {len(groups)}; the JSON report lists all.")

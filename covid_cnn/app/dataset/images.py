@@ -1,0 +1,209 @@
+"""Browse the images of a dataset: filters, order, pages of thumbnails, and one image opened large."""
+
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from PIL import Image, ImageOps
+
+from covid_cnn.app import pages
+from covid_cnn.app.dataset import answers
+from covid_cnn.app.dataset.answers import AnswerOf
+from covid_cnn.app.shared import background
+from covid_cnn.app.shared.elements import SYNTHETIC, escape_markdown
+from covid_cnn.common.errors import ImageError
+from covid_cnn.common.jobs import Progress
+from covid_cnn.data import index
+from covid_cnn.data.dataset import Dataset, Item
+from covid_cnn.data.index import ImageRecord
+from covid_cnn.images import ops, reader
+
+PAGE_SIZES = (12, 24, 48)
+CARD = 168  # pixels; two cards fit beside each other on a phone
+SHOWN = 12  # other images of a patient
+SPLIT_NAMES = {"train": "Train", "val": "Validation", "test": "Test", "": "No split"}
+FACT_NAMES = {"license": "Licence", "url": "Address"}
+OPENED = "dataset_opened"  # key of the session: the image to open
+# What to sort by; the images that cannot be read come last. None is the order of the files.
+ORDERS: dict[str, Callable[[ImageRecord | None], float] | None] = {
+    "Name": None,
+    "Size": lambda look: look.size[0] * look.size[1] if look else math.inf,
+    "Brightness": lambda look: look.brightness if look else math.inf,
+    "Contrast": lambda look: look.contrast if look else math.inf,
+}
+# The same by what a model answers, once one is chosen.
+SURE: dict[str, Callable[[AnswerOf | None], float]] = {
+    "Least sure": lambda told: told.probability if told else math.inf,
+    "Most sure": lambda told: -told.probability if told else math.inf,
+}
+
+
+@st.fragment
+def draw_gallery(dataset: Dataset) -> None:
+    """The images that fit the filters, a page of them at a time."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        splits = _filter(dataset, "Split", dataset.splits, SPLIT_NAMES.__getitem__)
+        labels = _filter(dataset, "Class", dataset.classes)
+        sources = _filter(dataset, "Source", sorted({item.source for item in dataset.items}))
+        views = _filter(dataset, "View", sorted({view for item in dataset.items if (view := item.facts.get("view"))}))
+        words = st.text_input(
+            "Name or patient",
+            key=f"dataset_name_{dataset.name}",
+            placeholder="Any",
+            icon=":material/search:",
+            width=CARD,
+        )
+        model, kind = answers.choose_answers(dataset, CARD)
+        orders = [*ORDERS, *(SURE if model != answers.NO_MODEL else ())]
+        order = st.selectbox("Sort by", orders, key=f"dataset_order_{dataset.name}", width=CARD)
+        size = st.selectbox("Images a page", PAGE_SIZES, index=1, key="dataset_size", width=CARD)
+    told: dict[Path, AnswerOf] = {}
+    if model != answers.NO_MODEL:
+        answered = answers.answers_of(dataset, model)
+        if answered is None:
+            return
+        told = answered
+    items = [
+        item
+        for item in dataset.items
+        if (not splits or item.split in splits)
+        and (not labels or item.label in labels)
+        and (not sources or item.source in sources)
+        and (not views or item.facts.get("view") in views)
+        and words.strip().lower() in f"{item.path.name} {item.patient}".lower()
+        and answers.KINDS[kind](told.get(item.path))
+    ]
+    if not items:
+        st.info("No image fits these filters.", icon=":material/filter_alt_off:")
+        return
+    if order in SURE:
+        items.sort(key=lambda item: SURE[order](told.get(item.path)))
+    elif (value := ORDERS[order]) is not None:
+        seen = background.await_result(
+            ("looks", dataset.root, len(items)), lambda tell: _looks(items, tell), "Read the images"
+        )
+        if seen is None:
+            return
+        items.sort(key=lambda item: value(seen.get(item.path)))
+    count = math.ceil(len(items) / size)
+    chosen = dataset.name, *splits, *labels, *sources, *views, words, model, kind, order, size
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        place = st.empty()
+        number = st.pagination(count, key=f"dataset_page_{hash(chosen)}")  # another choice starts at page 1
+    first = size * (number - 1)
+    last = min(first + size, len(items))
+    place.caption(f"Page {number} of {count}: images {first + 1} to {last} of {len(items)}", width="content")
+    draw_cards(items[first:last], [f"dataset_view_{n}" for n in range(first, last)], told)
+
+
+def _filter(dataset: Dataset, label: str, options: Sequence[str], shown: Callable[[str], str] = str) -> list[str]:
+    """The chosen options, of which none stands for all; asks only where there is a choice."""
+    if len(options) < 2:
+        return []
+    return st.multiselect(
+        label,
+        options,
+        key=f"dataset_{label.lower()}_{dataset.name}",
+        format_func=shown,
+        placeholder="All",
+        width=CARD,
+    )
+
+
+def _looks(items: Sequence[Item], tell: Progress) -> dict[Path, ImageRecord]:
+    seen = index.index_images([item.path for item in items], tell, thumbnails=False)
+    return {item.path: look for item, look in zip(items, seen, strict=True) if isinstance(look, ImageRecord)}
+
+
+def draw_cards(items: Sequence[Item], keys: Sequence[str], told: Mapping[Path, AnswerOf] | None = None) -> None:
+    """Small images beside each other, each with a button that opens it, and with what a model answers to it."""
+    small = index.load_thumbnails([item.path for item in items])
+    with st.container(horizontal=True):
+        for item, jpeg, key in zip(items, small, keys, strict=True):
+            draw_card(item, jpeg, key, (told or {}).get(item.path))
+
+
+def draw_card(item: Item, jpeg: bytes | ImageError, key: str, told: AnswerOf | None = None) -> None:
+    """A small image, or the reason why there is none, with its class and split and a button that opens it."""
+    with st.container(border=True, width=CARD, gap="xsmall"):
+        if isinstance(jpeg, ImageError):
+            with st.container(height=CARD - 34, border=False):  # as high as the images beside it
+                st.caption(f":material/broken_image: {escape_markdown(str(jpeg))}")
+        else:
+            st.image(_squared(jpeg), width="stretch", alt=f"{item.label}, {item.path.name}")
+            if item.synthetic:
+                st.badge("Synthetic", icon=":material/draw:", color="violet")
+        st.text(item.label)
+        st.caption(SPLIT_NAMES[item.split] if item.split else escape_markdown(item.source))
+        if told:
+            icon = {None: "question_mark", True: "check", False: "close"}[told.right]
+            st.caption(f":material/{icon}: called {escape_markdown(told.label)}, {told.probability:.2f}")
+        if not item.synthetic:
+            st.caption(f":material/copyright: {escape_markdown(item.licence)}")
+        if st.button("View", key=key, icon=":material/zoom_in:", width="stretch"):
+            st.session_state[OPENED] = item
+            st.rerun()  # a dialog must be opened by the page: this may be a dialog itself, or a part of the page
+
+
+@st.cache_data(max_entries=2000, show_spinner=False)
+def _squared(jpeg: bytes) -> bytes:
+    """A square PNG with the whole of a small image in it."""
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        square = ImageOps.pad(picture, (index.GALLERY_SIDE, index.GALLERY_SIDE))
+        return ops.to_png(np.asarray(square, np.float32) / 255)
+
+
+def opened(dataset: Dataset) -> None:
+    """Show, over the page, the image whose card was clicked last."""
+    if item := st.session_state.pop(OPENED, None):
+        _view(item, dataset)
+
+
+def _closed() -> None:
+    st.session_state.pop(OPENED, None)
+
+
+@st.dialog("Image", width="large", icon=":material/radiology:", on_dismiss=_closed)
+def _view(item: Item, dataset: Dataset) -> None:
+    picture, facts = st.columns([3, 2], gap="medium")
+    try:
+        radiograph = reader.read(item.path)
+    except ImageError as error:
+        picture.error(escape_markdown(str(error)))
+        radiograph = None
+    told = {
+        "Name": item.path.name,
+        "Class": item.label,
+        "Split": SPLIT_NAMES[item.split],
+        "Patient": item.patient,
+        "Source": item.source,
+        "Licence": item.licence,
+    }
+    if radiograph:
+        picture.image(ops.to_png(radiograph.pixels), width="stretch", alt=f"{item.label}, {item.path.name}")
+        told["Format"] = radiograph.origin
+    told |= {FACT_NAMES.get(name, name.capitalize()): value for name, value in item.facts.items()}
+    with facts:
+        if radiograph and st.button("Send to Predict", icon=":material/radiology:", type="primary", width="stretch"):
+            st.session_state["predict_path"] = str(item.path)
+            pages.switch_to(pages.PREDICT)
+        if radiograph and radiograph.synthetic:
+            st.markdown(SYNTHETIC)
+        for warning in radiograph.warnings if radiograph else ():
+            st.warning(escape_markdown(warning), icon=":material/warning:")
+        for name, value in told.items():
+            with st.container(horizontal=True, gap="small"):
+                st.caption(name, width=72)
+                st.text(value, width="stretch")
+    others = [other for other in dataset.items if other.patient == item.patient and other != item]
+    if others:
+        st.markdown(f"**Of the same patient**, {len(others)}")
+        draw_cards(others[:SHOWN], [f"dataset_same_{n}" for n in range(min(SHOWN, len(others)))])
+    alike = answers.alike_images(dataset, item) if radiograph else ()
+    if alike is None:
+        st.session_state[OPENED] = item  # the page runs anew once the model has answered, and opens it again
+    elif alike:
+        draw_cards(alike, [f"dataset_alike_{n}" for n in range(len(alike))])

@@ -1,0 +1,155 @@
+"""Put a model to a dataset's images in the background, and know which of them it has learned from."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from covid_cnn.app.shared import background, datasets
+from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.common import paths
+from covid_cnn.common.jobs import Work
+from covid_cnn.common.storage import Cache
+from covid_cnn.data.dataset import Dataset, Item
+from covid_cnn.evaluation import leakage, predictions
+from covid_cnn.evaluation.predictions import DatasetPredictions
+from covid_cnn.models import bundle
+from covid_cnn.models.bundle import Bundle
+
+LEFT_OUT = (
+    "Left out are the images that look the same as one of its training images, in whatever size, format and name, and "
+    "all others of those patients, as far as metadata and names tell who they are."
+)
+SPLITS = {"train": "train", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Images to ask about: some of a dataset's, by what their choice is called.
+
+    Attributes
+    ----------
+    split : of the dataset; "all" for every image.
+    unseen : whether those that a model learned from are left out.
+    """
+
+    name: str
+    dataset: Dataset
+    split: str
+    items: tuple[Item, ...]
+    unseen: bool = False
+
+    @cached_property
+    def key(self) -> str:
+        """The same for the same images under the same classes."""
+        lines = (f"{item.path}|{item.label}|{item.patient}\n" for item in self.items)
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def without(self, known: Set[Path]) -> "EvaluationSet":
+        """The images that a model has not learned from."""
+        items = tuple(item for item in self.items if item.path not in known)
+        return replace(self, name=f"{self.name}, {len(items)} it never saw", items=items, unseen=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model, the images, and its answers to them."""
+
+    model: Bundle
+    place: EvaluationSet
+    answers: DatasetPredictions
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """The same for the same answers."""
+        return _key(self.model, self.place)
+
+
+def choose_sets(found: Iterable[Dataset]) -> dict[str, EvaluationSet]:
+    """What can be evaluated on, by name: the test splits first, since the others flatter a model."""
+    every = [place for dataset in found for place in _places(dataset)]
+    return {place.name: place for place in sorted(every, key=lambda place: place.split not in ("test", ""))}
+
+
+def _places(dataset: Dataset) -> Iterator[EvaluationSet]:
+    for split in dataset.splits:
+        name = f"{dataset.name}, {SPLITS[split]}" if split else dataset.name
+        yield EvaluationSet(name, dataset, split, dataset.subset(split))
+    if len(dataset.splits) > 1:
+        yield EvaluationSet(f"{dataset.name}, all images", dataset, "all", dataset.items)
+
+
+def _key(model: Bundle, place: EvaluationSet) -> tuple[str, int, str]:
+    """The same for the same answers."""
+    return str(model.folder), (model.folder / bundle.INFO_FILE).stat().st_mtime_ns, place.key
+
+
+def _work(model: Bundle, place: EvaluationSet, embeddings: bool = False) -> Work[DatasetPredictions]:
+    return lambda progress: predictions.predict_dataset(model, place.items, Cache(), progress, embeddings)
+
+
+def cached_predictions(model: Bundle, place: EvaluationSet, embeddings: bool = False) -> DatasetPredictions | None:
+    """The answers of a model, perhaps with embeddings; None where there are none yet, and the way to them is drawn."""
+    key = *_key(model, place), embeddings
+    missing = (
+        0 if background.is_known(key) else len(place.items) - predictions.count_cached(model, place.items, Cache())
+    )
+    if missing:
+        st.write(
+            f"{escape_markdown(model.name)} has yet to be asked about {missing} of the {len(place.items)} images of "
+            f"{escape_markdown(place.name)}. Its answers are kept, so that this is done once."
+        )
+    return background.await_result(key, _work(model, place, embeddings), "Ask the model", at_once=not missing)
+
+
+def missing(pairs: Sequence[tuple[Bundle, EvaluationSet]]) -> list[tuple[Bundle, EvaluationSet]]:
+    """Those of the pairs of a model and images that nobody has asked yet."""
+    return [
+        (model, place)
+        for model, place in pairs
+        if not background.is_known((*_key(model, place), False))
+        and predictions.count_cached(model, place.items, Cache()) < len(place.items)
+    ]
+
+
+def offer_prediction(pairs: Sequence[tuple[Bundle, EvaluationSet]]) -> None:
+    """Ask all of these in the background."""
+    for model, place in pairs:
+        background.begin_work((*_key(model, place), False), _work(model, place))
+
+
+def fingerprint_of(model: Bundle) -> EvaluationSet | None:
+    """The images that a model has learned from; None where they are not under data/, or have changed."""
+    own = own_dataset(model.info)
+    items = leakage.training_images(model, own) if own else None
+    return EvaluationSet(f"{own.name}, which it learned from", own, "train", tuple(items)) if own and items else None
+
+
+def own_dataset(info: Mapping[str, Any]) -> Dataset | None:
+    """The dataset that the model with this model.json learned from, whatever it is called here."""
+    found, told = datasets.all_datasets()[0], info["training_data"]
+    key = told["name"], told.get("fingerprint"), tuple(info["classes"])
+    root = _own_root(info, found, (*key, datasets.folder_stamp(paths.data_dir())))
+    return next((one for one in found if one.root == root), None)
+
+
+@st.cache_data(max_entries=64, show_spinner="Looking for what the model has learned from")
+def _own_root(_info: Mapping[str, Any], _found: Sequence[Dataset], key: tuple) -> Path | None:
+    own = leakage.find_training_dataset(_info, _found, Cache())
+    return own.root if own else None
+
+
+def leaked_images(model: Bundle, place: EvaluationSet) -> frozenset[Path] | None:
+    """Which of the images show a patient whom a model has learned from; None where that cannot be told."""
+    own = own_dataset(model.info)
+    return _known(model, place, own, (*_key(model, place), own and datasets.folder_stamp(own.root)))
+
+
+@st.cache_data(max_entries=64, show_spinner="Looking which images the model has learned from")
+def _known(_model: Bundle, _place: EvaluationSet, _own: Dataset | None, key: tuple) -> frozenset[Path] | None:
+    learned = leakage.training_fingerprint(_model, _own, Cache())
+    return None if learned is None else leakage.find_leaked(_place.items, learned, Cache())

@@ -1,0 +1,64 @@
+"""Take an evaluation away: the report, its tables, its figures, and the command that gives the same."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from covid_cnn import __version__
+from covid_cnn.app.evaluate.asking import Asked
+from covid_cnn.evaluation.binary import BinaryPredictions
+from covid_cnn.reports import evaluation, figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+KINDS = {"png": "image/png", "svg": "image/svg+xml"}  # of figures
+
+
+def draw_downloads(asked: Asked, verdicts: BinaryPredictions, report: dict[str, Any], question: str) -> None:
+    """A button for each file; it is made when it is pressed."""
+    split = asked.place.split or "all"
+    name, place = f"{asked.model.name}_{asked.place.dataset.name}_{split}", asked.place.name
+
+    all_classes = evaluation.confusion(asked.model, asked.answers)
+    with st.container(horizontal=True):
+        make = partial(evaluation.render_evaluation, asked.model, place, verdicts, report, __version__, all_classes)
+        save("The report (HTML)", make, f"{name}.html", "text/html")
+        for label, table, file in (
+            ("Metrics (CSV)", partial(evaluation.numbers, report), "metrics"),
+            ("Subgroups (CSV)", partial(evaluation.groups, verdicts), "subgroups"),
+            ("Every answer (CSV)", partial(evaluation.answers, verdicts, asked.place.dataset.root), "answers"),
+        ):
+            save(label, partial(_csv, table), f"{name}_{file}.csv", "text/csv")
+    st.caption(
+        f"The report shows the {evaluation.ERRORS} worst errors with their heatmaps. It holds no name of a file "
+        "and no patient's key; the table of every answer names the files."
+    )
+    for kind in KINDS:
+        with st.container(horizontal=True):
+            for figure in evaluation.drawn(verdicts, all_classes):
+                draw = partial(evaluation.drawing, figure, verdicts, report, all_classes)
+                save_figure(evaluation.TITLES[figure], draw, f"{name}_{figure}", kind)
+    st.caption("The same figures on the command line:")
+    unseen = " --unseen" if asked.place.unseen else ""
+    command = f"python -m covid_cnn evaluate --data {asked.place.dataset.name} --split {split}{unseen}"
+    st.code(
+        f"{command} --model {asked.model.name} --question {question} --threshold {verdicts.threshold}", language="bash"
+    )
+
+
+def _csv(table: Callable[[], Iterable[Sequence[object]]]) -> bytes:
+    return evaluation.csv(table())
+
+
+def save(label: str, make: Callable[[], bytes], file: str, mime: str) -> None:
+    """A button for a file, which is made when it is pressed."""
+    st.download_button(label, make, file, mime, icon=":material/download:", on_click="ignore", key=f"evaluate {label}")
+
+
+def save_figure(title: str, draw: Callable[[], "Figure"], file: str, kind: str) -> None:
+    """A button for a figure as a file of one of `KINDS`."""
+    save(f"{title} ({kind.upper()})", lambda: figures.encode_figure(draw(), kind), f"{file}.{kind}", KINDS[kind])

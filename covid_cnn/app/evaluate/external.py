@@ -1,0 +1,162 @@
+"""Home and away: one model on several datasets side by side, and several models on one."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from covid_cnn import __version__
+from covid_cnn.app.evaluate import asking, cohorts, export
+from covid_cnn.app.evaluate.asking import Asked, EvaluationSet, choose_sets
+from covid_cnn.app.shared import elements
+from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.data.dataset import Dataset
+from covid_cnn.evaluation import binary, external, leakage
+from covid_cnn.evaluation.binary import DISEASED, BinaryPredictions
+from covid_cnn.evaluation.cohorts import Shares
+from covid_cnn.evaluation.external import SummaryRow
+from covid_cnn.models.bundle import Bundle
+from covid_cnn.reports import evaluation, figures
+
+MODELS = 3  # that are chosen to begin with
+CAUTION = (
+    "McNemar's and DeLong's p-values take the images for independent; where patients have several, trust the "
+    "bootstrapped intervals more. With many comparisons some differ by chance."
+)
+
+
+def draw_external(models: Mapping[str, dict[str, Any]], found: list[Dataset]) -> None:
+    """Choose, ask, and compare."""
+    st.write(
+        "A model at home, on images from where it learned, and away, at other hospitals; or several models on the same "
+        "images. The question is one that all can be asked: ill or healthy. What a model has learned from is left out "
+        "for it."
+    )
+    choices = choose_sets(found)
+    left, right = st.columns(2)
+    names = left.multiselect("Models", list(models), default=list(models)[:MODELS], key="evaluate_models")
+    wheres = right.multiselect("Images", list(choices), default=_usual(models, choices), key="evaluate_places")
+    told: dict[tuple[str, str], Asked] = {}
+    try:
+        pairs = {
+            (name, where): _unseen(elements.load_bundle(name), choices[where]) for name in names for where in wheres
+        }
+        _ask_missing(list(pairs.values()))
+        for (name, where), (model, place) in pairs.items():
+            asked = _asked(model, place)
+            if asked is not None:
+                told[name, where] = asked
+        if told:
+            _compared(told)
+    except CovidCnnError as error:
+        st.error(escape_markdown(str(error)), icon=":material/error:")
+
+
+def _usual(models: Mapping[str, dict[str, Any]], choices: Mapping[str, EvaluationSet]) -> list[str]:
+    """What to begin with: test images from where most models learned, and another hospital's; else the first two."""
+    trained = [own.name for info in models.values() if (own := asking.own_dataset(info))]
+    homes = [place for place in choices.values() if place.split == "test" and place.dataset.name in trained]
+    if not homes:
+        return list(choices)[:2]
+    home = max(homes, key=lambda place: trained.count(place.dataset.name))
+    away = external.is_external(home.dataset, [place.dataset for place in choices.values()])
+    first = next((name for name, place in choices.items() if place.dataset is away), None)
+    return [home.name, *([first] if first else [])]
+
+
+def _unseen(model: Bundle, place: EvaluationSet) -> tuple[Bundle, EvaluationSet]:
+    known = asking.leaked_images(model, place)
+    # Where it has learned from all of them, there is nothing else to show, and the page says so.
+    return model, place.without(known) if known and len(known) < len(place.items) else place
+
+
+def _ask_missing(pairs: Sequence[tuple[Bundle, EvaluationSet]]) -> None:
+    """One button for all that nobody has asked yet."""
+    missing = asking.missing(pairs)
+    if not missing:
+        return
+    lines = "".join(
+        f"\n- {escape_markdown(m.name)} on {escape_markdown(place.name)}: {len(place.items)} images"
+        for m, place in missing
+    )
+    st.markdown(f"Still to be asked; answers are kept, so that this is done once:\n{lines}")
+    if st.button("Ask all of these", type="primary", icon=":material/play_arrow:"):
+        asking.offer_prediction(missing)
+        st.rerun()
+
+
+def _asked(model: Bundle, place: EvaluationSet) -> Asked | None:
+    """The answers that are there, or their progress."""
+    if asking.missing([(model, place)]):
+        return None
+    answers = asking.cached_predictions(model, place)
+    return Asked(model, place, answers) if answers else None
+
+
+def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
+    """The chart, the tables, and their download."""
+    asked = {key: binary.binarize(one.model, one.answers, DISEASED) for key, one in told.items()}
+    notes = _warn(told)
+    rows = [_row(*key, asked[key], one, one.key) for key, one in told.items()]
+    lines = [row.shares for row in rows]
+    cohorts.draw_dots(lines)
+    table: list[Sequence[object]] = [external.COLUMNS, *(row.cells() for row in rows)]
+    st.dataframe(pd.DataFrame(table[1:], columns=[*external.COLUMNS]), hide_index=True)
+    cautions = [caution for row in rows for caution in row.shares.cautions]
+    for caution in cautions:
+        st.caption(f":material/groups: {escape_markdown(caution)}")
+    notes += cautions
+    tables = {"Models and images": table}
+    differences = [line.cells() for line in (*external.compare_models(asked), *external.compare_hospitals(asked))]
+    if differences:
+        st.markdown("##### Differences")
+        st.dataframe(pd.DataFrame(differences, columns=[*external.DIFFERENCES]), hide_index=True)
+        st.caption(CAUTION)
+        tables["Differences"] = [external.DIFFERENCES, *differences]
+        notes.append(CAUTION)
+    _downloads({one.model.name: one.model.info["sha256"] for one in told.values()}, lines, tables, notes)
+
+
+def _downloads(
+    models: Mapping[str, str],
+    lines: Sequence[Shares],
+    tables: Mapping[str, list[Sequence[object]]],
+    notes: Sequence[str],
+) -> None:
+    """The report, the tables and the figure."""
+    with st.container(horizontal=True):
+        make = partial(evaluation.render_comparison, models, lines, tables, notes, __version__)
+        export.save("Report (HTML)", make, "home_and_away.html", "text/html")
+        rows = [row for table in tables.values() for row in table]
+        save_csv = partial(evaluation.csv, rows)
+        export.save("These tables (CSV)", save_csv, "home_and_away.csv", "text/csv")
+        for kind in export.KINDS:
+            export.save_figure("Figure", partial(figures.draw_shares, lines), "home_and_away", kind)
+
+
+def _warn(told: Mapping[tuple[str, str], Asked]) -> list[str]:
+    """Of models that have learned from what they are asked about, or may have; return what was said."""
+    said, puzzling = [], {}
+    for (name, where), one in told.items():
+        known = asking.leaked_images(one.model, one.place)
+        if known is None:
+            puzzling[name] = one.model
+        elif known:
+            said.append(f"{name} has learned from all {len(known)} images of {where}.")
+            st.warning(escape_markdown(said[-1]), icon=":material/school:")
+    for model in puzzling.values():
+        said.append(leakage.leakage_unknown(model))
+        st.warning(escape_markdown(said[-1]), icon=":material/warning:")
+    if any(one.place.unseen for one in told.values()):
+        said.append(asking.LEFT_OUT)
+        st.caption(said[-1])
+    return said
+
+
+@st.cache_data(max_entries=64, show_spinner="Resampling patients")
+def _row(name: str, where: str, _verdicts: BinaryPredictions, _one: Asked, key: tuple) -> SummaryRow:
+    known = asking.leaked_images(_one.model, _one.place)
+    return external.summary_row(name, where, _verdicts, known, left_out=_one.place.unseen)

@@ -1,0 +1,40 @@
+"""The Evaluate page: what a model answers to a dataset, and what its score is worth."""
+
+import streamlit as st
+
+from covid_cnn.app import pages
+from covid_cnn.app.evaluate import external, single
+from covid_cnn.app.shared import datasets, elements
+from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.models import bundle
+
+
+def draw_page() -> None:
+    """Show the page."""
+    st.title("Evaluate")
+    elements.draw_notice()
+    models, problems = bundle.discover_bundles()
+    found, more_problems = datasets.all_datasets()
+    for problem in [*problems, *more_problems]:
+        st.warning(escape_markdown(problem), icon=":material/warning:")
+    if not models or not found:
+        _nothing_yet(bool(models))
+        return
+    one, many = st.tabs(["One model, one dataset", "Home and away"], key="evaluate_tab", on_change="rerun")
+    if one.open:
+        with one:
+            single.draw_single(list(models), found)
+    if many.open:
+        with many:
+            external.draw_external(models, found)
+
+
+def _nothing_yet(models: bool) -> None:
+    if models:
+        st.info("There is no dataset yet to evaluate a model on. Add one; it takes a minute.", icon=":material/add:")
+        if st.button("Add a dataset", type="primary"):
+            pages.switch_to(pages.DATASET)
+    else:
+        st.info("There is no model yet. Train one: it takes a minute.", icon=":material/model_training:")
+        if st.button("Train a model", type="primary"):
+            pages.switch_to(pages.TRAIN)

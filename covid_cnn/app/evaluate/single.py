@@ -1,0 +1,118 @@
+"""One model on one dataset: the question, the threshold to drag, and everything that follows from them."""
+
+import streamlit as st
+
+from covid_cnn.app.evaluate import cohorts, figures, threshold
+from covid_cnn.app.evaluate.asking import LEFT_OUT, Asked, EvaluationSet, cached_predictions, choose_sets, leaked_images
+from covid_cnn.app.evaluate.errors import draw_errors
+from covid_cnn.app.evaluate.export import draw_downloads
+from covid_cnn.app.shared import elements
+from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.data.dataset import Dataset
+from covid_cnn.evaluation import binary, leakage
+from covid_cnn.evaluation.binary import BinaryPredictions
+from covid_cnn.models.bundle import Bundle
+
+CHOSEN = "evaluate_threshold_of"  # the thresholds that were let go, by model and question
+
+
+def draw_single(models: list[str], found: list[Dataset]) -> None:
+    """Choose, ask, and tell."""
+    choices = choose_sets(found)
+    left, right = st.columns(2)
+    name = left.selectbox("Model", models, key="evaluate_model", persist_state="session")
+    where = right.selectbox("Images", list(choices), key="evaluate_place", persist_state="session")
+    try:
+        model = elements.load_bundle(name)
+        place = _unseen(model, choices[where])
+        told = cached_predictions(model, place)
+        if told is None:
+            return
+        asked = Asked(model, place, told)
+        question = _question(asked)
+        verdicts = binary.binarize(model, told, question)
+    except CovidCnnError as error:
+        st.error(escape_markdown(str(error)), icon=":material/error:")
+        return
+    for note in verdicts.notes:
+        st.caption(f":material/info: {escape_markdown(note)}")
+    _sections(asked, verdicts, question)
+
+
+def _unseen(model: Bundle, place: EvaluationSet) -> EvaluationSet:
+    """The images without those that the model has learned from, unless somebody wants them too."""
+    learned, count = leaked_images(model, place), len(place.items)
+    if learned is None:
+        st.warning(escape_markdown(leakage.leakage_unknown(model)), icon=":material/warning:")
+    elif len(learned) == count:
+        st.warning("The model has learned from all of these images: this is no test.", icon=":material/school:")
+    elif learned and st.toggle(
+        f"Leave out the {len(learned)} of these {count} images that {escape_markdown(model.name)} has learned from",
+        value=True,
+        key=f"evaluate_unseen_{model.name}_{place.name}",
+        help="On images that it has learned from, a model looks better than it is.",
+    ):
+        st.caption(LEFT_OUT)
+        return place.without(learned)
+    return place
+
+
+def _question(asked: Asked) -> str:
+    """What is asked; to begin with, the first question to which these images hold both answers."""
+    model = asked.model
+    choices = binary.binary_tasks(model)
+    if not choices:
+        raise CovidCnnError(f"Model {model.name} looks for no class and knows no healthy one: use the command line.")
+    telling = (one for one in choices if binary.has_both_answers(model, asked.answers, one))
+    return st.segmented_control(
+        "Question",
+        list(choices),
+        default=next(telling, next(iter(choices))),
+        format_func=choices.__getitem__,
+        required=True,
+        key=f"evaluate_question_{model.name}_{asked.place.name}",
+        help="The same answers, read as one question or the other. Images of classes that the model does not know "
+        "count as ill in the second, and are left out of the first.",
+    )
+
+
+@st.fragment
+def _sections(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
+    """What is told of the answers; a fragment, so that a threshold let go draws this anew and no more."""
+    thresholds = st.session_state.setdefault(CHOSEN, {})
+    chosen = thresholds.get((asked.model.name, question))
+    if verdicts.labels.any() and not verdicts.labels.all():
+        chosen = thresholds[asked.model.name, question] = threshold.draw_threshold(asked, verdicts, question)
+    else:
+        st.info(
+            f"All images here are {escape_markdown(verdicts.yes if verdicts.labels.any() else verdicts.no)}: there is a share of "
+            "right answers, and no curve.",
+            icon=":material/info:",
+        )
+    if chosen is not None:
+        verdicts = binary.binarize(asked.model, asked.answers, question, chosen)
+        st.caption(f"What follows is told at the threshold {chosen:.3f}, in place of the model's own.")
+    report = figures.report(verdicts, (*asked.key, question, chosen))
+    numbers, groups, errors, export = st.tabs(
+        [
+            ":material/table_chart: All figures",
+            ":material/groups: Subgroups",
+            ":material/error: Errors, worst first",
+            ":material/download: Take away",
+        ],
+        key="evaluate_section",
+        on_change="rerun",
+    )
+    if numbers.open:
+        with numbers:
+            figures.draw_figures(asked, report, verdicts)
+    if groups.open:
+        with groups:
+            cohorts.draw_cohorts(verdicts)
+    if errors.open:
+        with errors:
+            draw_errors(asked, verdicts)
+    if export.open:
+        with export:
+            draw_downloads(asked, verdicts, report, question)

@@ -1,0 +1,265 @@
+"""Many images at once on the Predict page: a .zip's images, the progress of asking, and the table of the answers."""
+
+import base64
+import contextlib
+import io
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+from zipfile import ZipInfo
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from PIL import Image
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from covid_cnn.app.shared import elements
+from covid_cnn.common.errors import ArchiveError, CovidCnnError
+from covid_cnn.images import headers, limits, ops, reader
+from covid_cnn.images.radiograph import Radiograph
+from covid_cnn.images.sources import Archive, is_system_file
+from covid_cnn.models import batch
+from covid_cnn.models.bundle import Bundle, Prediction
+from covid_cnn.reports import wording
+
+ARCHIVES, ANSWERS, STOPPED = "predict_archives", "predict_answers", "predict_stopped"
+THUMBNAIL = 96  # px
+BLINK = 0.2  # seconds between two steps of the progress bar
+TOLD = 3  # how many unreadable files are told above the table
+JOINT = " › "  # between the folders of a path in an archive
+NOTHING = np.zeros((0, 0), np.float32)
+
+
+class Source(NamedTuple):
+    """A chosen image that may or may not be readable."""
+
+    name: str
+    read: Callable[..., Radiograph]  # takes `frame` and `window` as `reader.read` does
+
+
+class _Answer(NamedTuple):
+    """What is kept of an image and its answer: all but the arrays."""
+
+    radiograph: Radiograph
+    prediction: Prediction
+    thumbnail: str
+
+
+# What a .zip holds
+
+
+def is_archive(upload: UploadedFile) -> bool:
+    """Whether an upload is a .zip, by its content."""
+    return headers.is_zip(upload.getvalue()[:4])
+
+
+def unpack(uploads: list[UploadedFile]) -> dict[str, Source]:
+    """The images in uploaded archives, each by a key that is its own; says on the page which archive is refused.
+
+    Nothing is unpacked before an image is read.
+    """
+    opened: dict[str, Archive] = st.session_state.setdefault(ARCHIVES, {})
+    for gone in set(opened) - {upload.file_id for upload in uploads}:
+        opened.pop(gone).close()
+    sources: dict[str, Source] = {}
+    for upload in uploads:
+        try:
+            if upload.file_id not in opened:
+                opened[upload.file_id] = Archive(upload.getvalue(), upload.name)
+            sources |= _images(upload, opened[upload.file_id])
+        except ArchiveError as error:
+            st.error(elements.escape_markdown(str(error)), icon=":material/folder_off:")
+    return sources
+
+
+def _images(upload: UploadedFile, archive: Archive) -> dict[str, Source]:
+    """All members of an archive in the order of their names, for one that is no image has a row that says so."""
+    sources = {}
+    for member in sorted(archive.members, key=lambda member: member.filename):
+        if not is_system_file(PurePosixPath(member.filename)):
+            read = partial(_read_member, archive, member)
+            sources[f"{upload.file_id} {member.header_offset}"] = Source(_path(archive, member), read)
+    if not sources:
+        raise ArchiveError(f"{upload.name} holds no image: pack PNG, JPEG, WebP, BMP, TIFF or DICOM files.")
+    return sources
+
+
+def _read_member(archive: Archive, member: ZipInfo, frame: int = 0, window: int | None = None) -> Radiograph:
+    return reader.read(archive.read(member), _path(archive, member), frame=frame, window=window)
+
+
+def _path(archive: Archive, member: ZipInfo) -> str:
+    """Where a member lies, in one name: of a path only the end would be shown, and patients' names struck out of it."""
+    return JOINT.join(PurePosixPath(archive.name, member.filename).parts)
+
+
+def _shown_name(source: Source, answer: "_Answer | CovidCnnError") -> str:
+    """What an image is called on the page: what a DICOM file says of its patient is struck out, if it can be read."""
+    if isinstance(answer, CovidCnnError):
+        return getattr(answer, "name", "") or source.name
+    return answer.radiograph.name
+
+
+# Asking
+
+
+def choose_row(sources: Mapping[str, Source], model: Bundle, binary: bool) -> str | None:
+    """Ask the model about every image, show the table, and tell which image to open.
+
+    Parameters
+    ----------
+    sources : the images by their keys
+    model : who is asked
+    binary : whether the answers are read as one class or not (see ``wording.read_prediction``)
+
+    Returns
+    -------
+    The key of the selected image, of the first that could be read where none is selected, or None.
+    """
+    sources = _few_enough(sources)
+    answers = _answers(model, sources)
+    _ask(sources, model, answers)
+    shown = {key: answers[key] for key in sources if key in answers}
+    if not shown:
+        return None
+    unreadable = [str(answer) for answer in shown.values() if isinstance(answer, CovidCnnError)]
+    if unreadable:
+        sentences = "".join(f"\n- {elements.escape_markdown(sentence)}" for sentence in unreadable[:TOLD])
+        more = "\n\nThe table tells of the others." if len(unreadable) > TOLD else ""
+        st.warning(f"{len(unreadable)} of {len(shown)} files could not be read.\n{sentences}{more}")
+    selected = _table({key: (_shown_name(sources[key], answer), answer) for key, answer in shown.items()}, binary)
+    st.download_button(
+        "Table (CSV)",
+        partial(_csv, model, [(_shown_name(sources[key], answer), answer) for key, answer in shown.items()]),
+        "predictions.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        help="The table that the command line writes: with the most probable label of every image, also where the "
+        "page says that it is not sure, which the column in_distribution tells. A text that a spreadsheet would take "
+        "for a formula has an apostrophe in front.",
+    )
+    if selected is not None:
+        return list(shown)[selected]
+    return next((key for key, answer in shown.items() if not isinstance(answer, CovidCnnError)), None)
+
+
+def _few_enough(sources: Mapping[str, Source]) -> Mapping[str, Source]:
+    """As many of the images as a browser can carry the thumbnails of; says so where some are left out."""
+    if len(sources) <= limits.MAX_PAGE_IMAGES:
+        return sources
+    st.warning(
+        f"The page takes the first {limits.MAX_PAGE_IMAGES:,} of these {len(sources):,} images. "
+        "`python -m covid_cnn predict FOLDER --csv table.csv` takes any number, and a .zip in place of the folder.",
+        icon=":material/content_cut:",
+    )
+    return dict(islice(sources.items(), limits.MAX_PAGE_IMAGES))
+
+
+def forget() -> None:
+    """Drop every answer, where there are no longer many images."""
+    st.session_state.pop(ANSWERS, None)
+    st.session_state.pop(STOPPED, None)
+
+
+def _answers(model: Bundle, sources: Mapping[str, Source]) -> dict[str, "_Answer | CovidCnnError"]:
+    """What this session knows of the images by this model, without those that are no longer chosen."""
+    every = st.session_state.setdefault(ANSWERS, {})
+    answers = every.setdefault((model.name, model.info["sha256"]), {})
+    for of_one_model in every.values():
+        for gone in set(of_one_model) - set(sources):
+            del of_one_model[gone]
+    return answers
+
+
+def _ask(sources: Mapping[str, Source], model: Bundle, answers: dict[str, "_Answer | CovidCnnError"]) -> None:
+    """Fill the answers. Stop, or whatever else is clicked meanwhile, ends it; the next run of the page goes on."""
+    missing = {key: source for key, source in sources.items() if key not in answers}
+    if not missing:
+        return
+    place = st.empty()
+    if st.session_state.get(STOPPED):
+        with place.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"Stopped: {len(sources) - len(missing)} of {len(sources)} images are done.")
+            st.button("Go on", icon=":material/play_arrow:", on_click=partial(_set_stopped, False))
+        return
+    with place.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0)
+        st.button("Stop", icon=":material/stop:", on_click=partial(_set_stopped, True))
+    shown = 0.0
+    asked = batch.predict_images(model, missing.items(), _keep, lambda item: item[1].read(), crowd=len(missing) > 1)
+    with contextlib.closing(asked):
+        for (key, _), answer in asked:
+            answers[key] = answer
+            if time.monotonic() - shown > BLINK:
+                shown = time.monotonic()
+                done = sum(key in answers for key in sources)
+                bar.progress(done / len(sources), f"{done} of {len(sources)} images")
+    place.empty()
+
+
+def _set_stopped(stopped: bool) -> None:
+    st.session_state[STOPPED] = stopped
+
+
+def _keep(radiograph: Radiograph, prediction: Prediction) -> _Answer:
+    """Called in the background: nothing of Streamlit here."""
+    small = Image.fromarray(np.rint(ops.fit_within(radiograph.pixels, THUMBNAIL) * 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=75)
+    return _Answer(
+        replace(radiograph, pixels=NOTHING),
+        replace(prediction, heatmaps=NOTHING, embedding=NOTHING, seen=NOTHING),
+        "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"),
+    )
+
+
+# The table
+
+
+def _table(answers: dict[str, tuple[str, "_Answer | CovidCnnError"]], binary: bool) -> int | None:
+    """One row an image; returns the number of the selected row."""
+    rows: list[dict[str, Any]] = []
+    columns: dict[str, Any] = {"X-ray": st.column_config.ImageColumn("X-ray", width="small")}
+    for name, answer in answers.values():
+        if isinstance(answer, CovidCnnError):
+            rows.append({"X-ray": None, "Image": name, "Label": "unreadable", "Note": str(answer)})
+            continue
+        radiograph, prediction, thumbnail = answer
+        reading = wording.read_prediction(prediction, binary)
+        notes = [prediction.warning, *radiograph.warnings]
+        row: dict[str, Any] = {"X-ray": thumbnail, "Image": name, "Label": reading.label or "not sure"}
+        if reading.label and reading.prediction_set:
+            row["Could be"] = wording.possible_classes(prediction, binary)
+        # Of an image that the model does not know, nothing is told that could be taken for an answer.
+        row |= reading.probabilities if reading.label else dict.fromkeys(reading.probabilities)
+        rows.append(row | {"Note": " ".join(note for note in notes if note)})
+        for label in reading.probabilities:
+            columns[label] = st.column_config.ProgressColumn(label, min_value=0.0, max_value=1.0, format="%.3f")
+    st.caption("Click a column's title to sort by it, and the box at the left of a row to open its image below.")
+    table = st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_config=columns,
+        row_height=56,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="predict_table",
+    )
+    chosen = table["selection"]["rows"]
+    return chosen[0] if chosen and chosen[0] < len(rows) else None
+
+
+def _csv(model: Bundle, answers: list[tuple[str, "_Answer | CovidCnnError"]]) -> bytes:
+    def row(name: str, answer: "_Answer | CovidCnnError") -> batch.Row:
+        told = answer if isinstance(answer, CovidCnnError) else (answer.radiograph, answer.prediction)
+        return batch.to_row(model, name.replace(JOINT, "/"), told)
+
+    file = io.StringIO(newline="")
+    batch.write_csv(file, model, (row(*named) for named in answers))
+    return file.getvalue().encode()

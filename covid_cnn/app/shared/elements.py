@@ -1,0 +1,57 @@
+"""What several pages share: the notice, the loaded models, the way to another page."""
+
+import base64
+import re
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from covid_cnn.common import paths
+from covid_cnn.images import ops
+from covid_cnn.models import bundle
+from covid_cnn.models.bundle import Bundle
+from covid_cnn.reports import wording
+
+SYNTHETIC = ":violet-badge[:material/draw: Synthetic: drawn, not taken of a person]"
+
+
+def draw_notice() -> None:
+    """The banner of every screen that shows a prediction."""
+    st.warning(f"**{wording.NOTICE}**", icon=":material/school:")
+
+
+def escape_markdown(text: str) -> str:
+    """Markdown that shows the text as it is, for what comes from file names: ``st.caption(plain("a_b_c"))``."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+
+
+def data_address(pixels: np.ndarray) -> str:
+    """The picture, as ``ops.to_png`` takes it, as a data: address.
+
+    A picture with an address of Streamlit's own is gone as soon as the page shows another in its place, which may be
+    before a browser has fetched it.
+    """
+    return f"data:image/png;base64,{base64.b64encode(ops.to_png(pixels)).decode('ascii')}"
+
+
+def load_bundle(name: str) -> Bundle:
+    """The bundle ``models/NAME``, one for all sessions, loaded anew when its files change; raises BundleError."""
+    folder = paths.models_dir() / name
+    info = folder / bundle.INFO_FILE
+    return _load_bundle(folder, info.stat().st_mtime_ns if info.is_file() else 0)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Loading the model")
+def _load_bundle(folder: Path, changed: int) -> Bundle:
+    return Bundle(folder)
+
+
+def term_help(key: str) -> None:
+    """What a number means in plain words, and one click deeper how it is defined and where it comes from."""
+    told = wording.TERMS[key]
+    st.caption(told.plain)
+    with st.popover(told.name, type="tertiary", icon=":material/menu_book:"):
+        st.markdown(f"**{told.name}.** {told.definition}")
+        st.latex(told.formula)
+        st.caption(told.paper)

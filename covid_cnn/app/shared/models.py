@@ -1,0 +1,66 @@
+"""The choice of a model, with what speaks against trusting it."""
+
+from typing import Any
+
+import streamlit as st
+
+from covid_cnn.app import pages
+from covid_cnn.app.shared import elements
+from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.models import bundle
+from covid_cnn.models.bundle import Bundle
+from covid_cnn.reports import card
+
+
+def choose_model(key: str) -> Bundle | None:
+    """The chosen model, its name kept under ``key`` of the session; None where none can be loaded."""
+    found, problems = bundle.discover_bundles()
+    for problem in problems:
+        st.error(elements.escape_markdown(problem))
+    if not found:
+        st.info("There is no model yet. Train one: it takes a minute.", icon=":material/model_training:")
+        if st.button("Train a model", type="primary"):
+            pages.switch_to(pages.TRAIN)
+        return None
+    if st.session_state.get(key) not in found:
+        st.session_state[key] = next(iter(found))
+    name = st.selectbox("Model", list(found), key=key, help="Each was trained on other images or in another way.")
+    try:
+        return elements.load_bundle(name)
+    except CovidCnnError as error:
+        st.error(elements.escape_markdown(str(error)))
+        return None
+
+
+def draw_trust(model: Bundle) -> None:
+    """The most sobering sentence of the model, and behind a door all that was measured of it."""
+    first, *others = card.headlines(model.info)
+    st.caption(elements.escape_markdown(first))
+    with st.expander("How far to trust it: what was measured", icon=":material/fact_check:"):
+        for sentence in others:
+            st.caption(elements.escape_markdown(sentence))
+        _evidence(model.info.get("evidence") or [])
+        if st.button("Model card", icon=":material/id_card:", type="tertiary"):
+            _card(model.name)
+
+
+def _evidence(sections: list[dict[str, Any]]) -> None:
+    """What was measured of the model besides its own test."""
+    if not sections:
+        return
+    for tab, section in zip(st.tabs([section["title"] for section in sections]), sections, strict=True):
+        with tab:
+            st.markdown(section.get("text", ""))
+            if table := section.get("table"):
+                rows = [[elements.escape_markdown(str(cell)) for cell in row] for row in table["rows"]]
+                st.markdown(card.markdown_table(table["columns"], rows))
+
+
+@st.dialog("Model card", width="large")
+def _card(name: str) -> None:
+    folder = bundle.folder_of(name)
+    above, link, below = card.render_card(bundle.read_info(folder)).partition(card.DIAGRAM_LINK)
+    st.markdown(above)
+    if link and (folder / card.DIAGRAM).is_file():
+        st.image((folder / card.DIAGRAM).read_bytes())
+    st.markdown(below)

@@ -1,0 +1,148 @@
+"""The curves of a run: loss and accuracy by step and by epoch, in training and on the validation images."""
+
+import json
+from functools import lru_cache
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+from covid_cnn.runs.events import EventLog
+
+# Told apart by colour-blind eyes (after Okabe and Ito 2008), and readable on a light and on a dark ground.
+CURVES = {"Training": "#3a86d6", "Validation": "#d97706"}
+BEST = "#8b8f98"  # a grey that is seen on both grounds
+MOST_POINTS = 1000  # of a curve: more than a chart has pixels would only make it slow
+LEAST = 1e-6  # loss that is drawn
+
+
+def draw_charts(journal: EventLog, epochs: int, logarithmic: bool) -> None:
+    """The two charts of a run of so many ``epochs``."""
+    shown = _epochs_shown(journal.epoch, epochs)
+    for column, metric in zip(st.columns(2), ("loss", "accuracy"), strict=True):
+        column.vega_lite_chart(
+            points(journal, epochs, metric),
+            json.loads(_chart(metric, shown, logarithmic)),
+            height=320,
+            alt=f"{metric.capitalize()} in training and validation by epoch",
+        )
+    st.caption(
+        "Faint: each step. Line in blue: their running mean. Dots: whole epochs, in training and on the validation "
+        "images. Upright line: the best epoch, that of the lowest validation loss."
+    )
+    rates = learning_rates(journal, epochs)
+    if rates["value"].nunique() > 1:
+        st.caption("The learning rate, by epoch:")
+        alt_text = "Learning rate by epoch"
+        st.vega_lite_chart(rates, json.loads(_chart_of_rates(shown)), height=140, alt=alt_text)
+
+
+def _epochs_shown(epoch: int, last_epoch: int) -> int:
+    """Where the time axis ends: it doubles now and then, so that it neither creeps nor leaves the curves no room."""
+    shown = 10
+    while shown < epoch:
+        shown *= 2
+    return min(shown, last_epoch)
+
+
+def points(journal: EventLog, epochs: int, metric: str) -> pd.DataFrame:
+    """What ``chart`` draws: columns epoch (fractions within one), value, curve, kind (step, mean, epoch), best."""
+    steps, parts = journal.steps(), []
+    if journal.total:
+        steps_an_epoch = journal.total / epochs
+        raw = pd.DataFrame({"epoch": steps["step"] / steps_an_epoch, "value": steps[metric]})
+        mean = raw.assign(value=raw["value"].ewm(span=max(steps_an_epoch, 5)).mean())
+        parts = [
+            thinned(part).assign(curve="Training", kind=kind, best=False)
+            for part, kind in ((raw, "step"), (mean, "mean"))
+        ]
+    best = journal.best
+    whole = [
+        {"epoch": e["epoch"], "value": e[key], "curve": curve, "kind": "epoch", "best": e is best}
+        for e in journal.epochs
+        for curve, key in zip(CURVES, (metric, f"val_{metric}"), strict=True)
+    ]
+    columns = ["epoch", "value", "curve", "kind", "best"]
+    drawn = pd.concat([*parts, pd.DataFrame(whole, columns=columns)], ignore_index=True)
+    drawn["value"] = drawn["value"].clip(lower=LEAST)  # for the logarithm
+    return drawn
+
+
+def learning_rates(journal: EventLog, epochs: int) -> pd.DataFrame:
+    """Columns epoch (fractions within one) and value, the learning rate of each step that tells it."""
+    steps = journal.steps()
+    if not journal.total:
+        return pd.DataFrame({"epoch": [], "value": []})
+    rates = pd.DataFrame({"epoch": steps["step"] * epochs / journal.total, "value": steps["learning_rate"]})
+    return thinned(rates.dropna())
+
+
+def thinned(points: pd.DataFrame) -> pd.DataFrame:
+    """At most ``MOST_POINTS``. What is left out doubles now and then, and else the points drawn before stay."""
+    every = 1
+    while len(points) > every * MOST_POINTS:
+        every *= 2
+    return points.iloc[::every]
+
+
+def _time(epochs_shown: int) -> alt.X:
+    return alt.X("epoch:Q", title="Epoch", scale=alt.Scale(domain=[0, epochs_shown]), axis=alt.Axis(tickMinStep=1))
+
+
+@lru_cache
+def _chart(metric: str, epochs_shown: int, logarithmic: bool) -> str:
+    """The Vega-Lite form of a chart of ``points``. It holds no data, so that new data are drawn without a flicker."""
+    plain = alt.Chart(alt.NamedData("points")).encode(x=_time(epochs_shown))
+    base = plain.encode(
+        y=alt.Y(
+            "value:Q",
+            title=metric.capitalize(),
+            scale=scale(metric, logarithmic),
+        ),
+        color=alt.Color(
+            "curve:N",
+            title=None,
+            scale=alt.Scale(domain=list(CURVES), range=list(CURVES.values())),
+            legend=alt.Legend(orient="top", symbolOpacity=1),
+        ),
+    )
+    tooltip = [
+        alt.Tooltip("curve:N", title="Curve"),
+        alt.Tooltip("epoch:Q", title="Epoch"),
+        alt.Tooltip("value:Q", title=metric.capitalize(), format=".4f"),
+    ]
+    of_epochs = base.transform_filter("datum.kind == 'epoch'")
+    of_validation = of_epochs.transform_filter("datum.curve == 'Validation'")
+    best = plain.transform_filter("datum.best && datum.curve == 'Validation'")
+    best = best.transform_calculate(label="'best: ' + datum.epoch")
+    chart = alt.layer(
+        best.mark_rule(color=BEST, strokeWidth=1.5, strokeDash=[4, 3]),
+        best.mark_text(color=BEST, align="left", baseline="top", dx=4, fontSize=12).encode(
+            y=alt.value(2), text="label:N"
+        ),
+        base.transform_filter("datum.kind == 'step'").mark_line(opacity=0.3, strokeWidth=1),
+        base.transform_filter("datum.kind == 'mean'").mark_line(strokeWidth=2),
+        of_validation.mark_line(strokeWidth=2),
+        of_epochs.mark_point(filled=True, size=45, opacity=1).encode(tooltip=tooltip),
+    )
+    return _without_data(chart)
+
+
+@lru_cache
+def _chart_of_rates(epochs_shown: int) -> str:
+    rate = alt.Y("value:Q", title="Rate", scale=alt.Scale(zero=True), axis=alt.Axis(format="~g", tickCount=3))
+    chart = alt.Chart(alt.NamedData("points")).mark_line(color=CURVES["Training"], strokeWidth=2)
+    return _without_data(chart.encode(x=_time(epochs_shown), y=rate))
+
+
+def _without_data(chart: alt.Chart | alt.LayerChart) -> str:
+    form = chart.to_dict()
+    del form["data"]
+    return json.dumps(form)
+
+
+def scale(metric: str, logarithmic: bool) -> alt.Scale:
+    """The scale of a metric: an accuracy lies between 0 and 1, a loss above 0."""
+    if metric == "accuracy":
+        return alt.Scale(domain=[0, 1])
+    return alt.Scale(type="log") if logarithmic else alt.Scale(zero=True)

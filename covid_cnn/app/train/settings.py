@@ -1,0 +1,244 @@
+"""The fields of a new training run. They take their values from the recipe of the network and of what learns of it."""
+
+from typing import Any
+
+import streamlit as st
+
+from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.data.dataset import Dataset
+from covid_cnn.images.augment import AUGMENTATIONS
+from covid_cnn.runs.config import LEARNS, OTHER_NETWORKS, RECIPES, Recipe, TrainConfig, find_recipe
+
+LEARNS_LINES = {
+    "last": "What the network knows of photographs stays as it is. Quick, and hard to overdo with few images.",
+    "all": "Fine-tuning: all of it goes on learning, gently. Minutes to hours; may see more, or learn by heart.",
+    "scratch": "From random weights, without ImageNet. Needs many images.",
+}
+AUGMENTATION_LINES = {
+    "none": "Every epoch shows the same images.",
+    "mirror": "Left and right change places.",
+    "notebook": "Zoomed by up to a fifth, and mirrored half of the time, as in the student notebook.",
+    "radiograph": "Turned, moved, zoomed and exposed a little, as between two takes of one patient. Never mirrored.",
+    "hospitals": "The same, further, with blur, noise, compression and stamped letters, as between hospitals.",
+}
+# Label, least, most, step, format and help of every number.
+NUMBERS: dict[str, tuple[str, float, float, float | None, str | None, str]] = {
+    "epochs": ("Epochs", 1, 1000, None, None, "How many times the network sees all training images."),
+    "batch_size": (
+        "Batch size",
+        1,
+        1024,
+        None,
+        None,
+        "How many images it looks at before each small correction of its weights (a step). Larger is smoother and "
+        "needs more memory.",
+    ),
+    "learning_rate": (
+        "Learning rate",
+        0.0,
+        10.0,
+        1e-4,
+        "%g",
+        "How large each correction is. Too small learns slowly; too large never settles.",
+    ),
+    "seed": (
+        "Seed",
+        0,
+        2**32 - 1,
+        None,
+        None,
+        "Decides everything random: first weights, order, variations, splits. The same seed gives the same run again.",
+    ),
+    "patience": (
+        "Patience",
+        0,
+        1000,
+        None,
+        None,
+        "Early stopping: the training ends when the validation loss has not fallen for so many epochs. 0: it never "
+        "ends early.",
+    ),
+    "warm_up": (
+        "Warm-up",
+        0,
+        1000,
+        None,
+        None,
+        "The learning rate rises from 0 to its full size over so many epochs, so that the first corrections, made when "
+        "the network knows nothing yet, do no harm. 0: it begins at its full size.",
+    ),
+    "base_rate": (
+        "Share of the base",
+        0.001,
+        1.0,
+        0.05,
+        "%.3f",
+        "The last layer learns at the learning rate, everything before it at this share of it: it knows something "
+        "already, that large corrections would wipe out.",
+    ),
+    "label_smoothing": (
+        "Label smoothing",
+        0.0,
+        0.9,
+        0.05,
+        "%.2f",
+        "How much of each label is spread over all classes: with 0.1 and two classes, a sick image is to be called "
+        "sick by 95 %, not 100 %. Keeps the network from being too sure of itself. 0: none.",
+    ),
+    "mixup": (
+        "Mixup",
+        0.0,
+        10.0,
+        0.1,
+        "%.2f",
+        "Images are laid over one another, and their labels likewise: 30 % of one, 70 % of another. The number is the "
+        "alpha of the mixture: 0.2 mostly keeps one image, 1 mixes any shares. Where only the last layer learns, it "
+        "is their embeddings that are mixed. 0: none.",
+    ),
+}
+CHOICES = {
+    "balance": (
+        "Unequal classes",
+        {"none": "As they are", "weights": "Class weights", "sampling": "Balanced sampling"},
+        "With ten times as many healthy as sick images a network may call all of them healthy. Class weights let an "
+        "image of a rare class count more; balanced sampling shows it more often.",
+    ),
+    "schedule": (
+        "Learning rate over time",
+        {"constant": "Constant", "cosine": "Cosine"},
+        "Constant: it stays. Cosine: it falls slowly, then faster, and slowly again to 0 at the last epoch, so that "
+        "the network settles.",
+    ),
+}
+OTHER = "other"  # a network that is chosen by its name
+ABOVE = ("epochs", "batch_size", "learning_rate", "seed", "patience")
+# What ridge regression can do of a choice: it takes no steps, in which classes could be shown more often.
+WITHOUT_STEPS = {"balance": ("none", "weights")}
+
+
+def draw_settings(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], str | None]:
+    """The fields: the dataset, the other settings by their names in TrainConfig, and the run's name if one is given."""
+    if st.session_state.get("train_data") not in found:  # of a run whose dataset is gone, or was never under data/
+        st.session_state.pop("train_data", None)
+    if (wanted := st.session_state.get("train_data_wanted")) and wanted not in found:
+        st.warning(
+            f"The run learned from {escape_markdown(wanted)}, which is not under data/: add it on the Dataset page, or choose "
+            "another dataset here.",
+            icon=":material/photo_library:",
+        )
+    data = st.selectbox(
+        "Dataset",
+        found,
+        format_func=lambda name: f"{name} ({len(found[name].items)} images, {len(found[name].classes)} classes)",
+        key="train_data",
+        on_change=_forget_wanted,
+        help="The images to learn from. The Dataset page shows them and adds others.",
+    )
+    network = st.radio(
+        "Network",
+        (*RECIPES, OTHER),
+        format_func=lambda key: RECIPES[key].title if key in RECIPES else "Another of Keras",
+        captions=[*(recipe.description for recipe in RECIPES.values()), "By its name, weights from the internet."],
+        key="train_network",
+        help="The fields below take the settings that suit it.",
+    )
+    if network == OTHER:
+        network = st.selectbox("Its name", sorted(OTHER_NETWORKS), key="train_other")
+    learns = _learns(network)
+    recipe, offered = find_recipe(network).learning(learns), find_recipe(network).settings(learns)
+    chosen = {"network": network, "learns": learns}
+    with st.container(horizontal=True):
+        for field in ABOVE:
+            if field in offered:
+                chosen[field] = _number(field, recipe, network, learns)
+    chosen["augmentation"] = st.radio(
+        "Augmentation",
+        AUGMENTATIONS,
+        index=list(AUGMENTATIONS).index(recipe.augmentation),
+        format_func=str.capitalize,
+        captions=[AUGMENTATION_LINES.get(key, "") for key in AUGMENTATIONS],
+        key=_key("augmentation", network, learns),
+        help="How training images are varied at random, so that the network cannot learn them by heart.",
+    )
+    with st.expander("More settings", icon=":material/tune:"):
+        for field in CHOICES:
+            if field in offered:
+                chosen[field] = _choice(field, recipe, network, learns)
+        with st.container(horizontal=True):
+            for field in NUMBERS:
+                if field in offered and field not in ABOVE:
+                    chosen[field] = _number(field, recipe, network, learns)
+    name = st.text_input(
+        "Name (optional)",
+        key="train_name",
+        placeholder="made from network, dataset and time",
+        help="Of the run, and of the model that it makes: letters, digits, dots, dashes and underscores.",
+    )
+    return found[data], chosen, name.strip() or None
+
+
+def describe_settings(config: TrainConfig) -> dict[str, str]:
+    """The settings that mean something for a run, in the words of the fields."""
+    titles = {"data": "Dataset", "network": "Network", "learns": "What learns", "augmentation": "Augmentation"}
+    titles |= {field: described[0] for field, described in (NUMBERS | CHOICES).items()}
+    words = {"network": {config.network: find_recipe(config.network).title}, "learns": LEARNS}
+    words |= {field: names for field, (_, names, _) in CHOICES.items()}
+    words["augmentation"] = {key: key.capitalize() for key in AUGMENTATIONS}
+    return {titles[key]: words.get(key, {}).get(value, str(value)) for key, value in config.telling.items()}
+
+
+def fill_settings(config: TrainConfig) -> None:
+    """Fill the fields with the settings of a run; its dataset only where there is one of its name under data/."""
+    state = st.session_state
+    state["train_data"], state["train_network"] = config.data, config.network
+    if config.network in OTHER_NETWORKS:
+        state["train_network"], state["train_other"] = OTHER, config.network
+    state["train_data_wanted"] = config.data
+    state[f"train_learns_{config.network}"] = config.learns
+    for field, value in config.telling.items():
+        if field not in ("data", "network", "learns"):
+            state[_key(field, config.network, config.learns)] = value
+
+
+def _forget_wanted() -> None:
+    st.session_state.pop("train_data_wanted", None)
+
+
+def _key(field: str, network: str, learns: str) -> str:
+    """Another network, or another part of it that learns, brings its own defaults; the seed stays."""
+    return f"train_{field}" if field == "seed" else f"train_{field}_{network}_{learns}"
+
+
+def _learns(network: str) -> str:
+    choices = find_recipe(network).choices
+    if len(choices) == 1:
+        return choices[0]
+    return st.radio(
+        "What learns",
+        choices,
+        format_func=lambda key: LEARNS[key],
+        captions=[LEARNS_LINES[key] for key in choices],
+        key=f"train_learns_{network}",
+        help="A network that knows photographs can be taken as it is, or go on learning as a whole.",
+    )
+
+
+def _number(field: str, recipe: Recipe, network: str, learns: str) -> Any:
+    label, least, most, step, form, told = NUMBERS[field]
+    value = getattr(recipe, field, 0)
+    key = _key(field, network, learns)
+    return st.number_input(label, least, most, value, step, form, key=key, help=told)
+
+
+def _choice(field: str, recipe: Recipe, network: str, learns: str) -> str:
+    label, titles, told = CHOICES[field]
+    choices = [key for key in titles if not recipe.penalty or key in WITHOUT_STEPS[field]]
+    return st.radio(
+        label,
+        choices,
+        index=choices.index(getattr(recipe, field)),
+        format_func=lambda key: titles[key],
+        key=_key(field, network, learns),
+        horizontal=True,
+        help=told,
+    )

@@ -1,0 +1,98 @@
+"""All runs in one table, with their settings and results: to sort, and to choose those that something is done with."""
+
+import zlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.app.train import actions, comparison
+from covid_cnn.app.train.settings import describe_settings
+from covid_cnn.common.errors import RunError
+from covid_cnn.runs.run import Run
+
+
+def draw_table(found: Sequence[Run]) -> None:
+    """The table of runs, what can be done with those chosen in it, and their comparison."""
+    st.subheader("Runs")
+    st.caption("Click a column's title to sort. Choose one run to open, rename or delete it, or several to compare.")
+    readable, rows = [], []
+    for run in found:
+        try:
+            rows.append(_row(run))
+            readable.append(run)
+        except RunError as error:
+            st.warning(escape_markdown(str(error)))
+    chosen = _choose(readable, pd.DataFrame(rows))
+    if chosen:
+        actions.draw_actions(chosen)
+    if len(chosen) > 1:
+        comparison.draw_comparison(chosen)
+    states = {run.name: run.state() for run in found}
+    st.fragment(_watch, run_every=2.0)(found, states)
+
+
+def _choose(listed: list[Run], rows: pd.DataFrame) -> list[Run]:
+    """The runs that a person has chosen. They are kept by name: the browser knows row numbers, which newcomers move."""
+    names = [run.name for run in listed]
+    wanted = st.session_state.get("train_chosen", ())
+    table = st.dataframe(
+        rows,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": [row for row, name in enumerate(names) if name in wanted]}},
+        key=f"train_table_{zlib.crc32(chr(0).join(names).encode())}",
+        column_config={
+            "Started": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
+            "Validation loss": st.column_config.NumberColumn(format="%.4f"),
+            "Validation accuracy": st.column_config.NumberColumn(format="percent"),
+            "Test accuracy": st.column_config.NumberColumn(format="percent"),
+            "Learning rate": st.column_config.NumberColumn(format="%g"),
+            "Minutes": st.column_config.NumberColumn(format="%.1f", help="That the run has been at work."),
+        },
+    )
+    chosen = [listed[row] for row in table.selection.rows if row < len(listed)]
+    st.session_state["train_chosen"] = [run.name for run in chosen]
+    return chosen
+
+
+def _watch(found: Sequence[Run], drawn: dict[str, str]) -> None:
+    """Draw the page anew when a run is in another state than the table shows."""
+    if any(run.folder.exists() and run.state() != drawn[run.name] for run in found):
+        st.rerun()
+
+
+def results(run: Run) -> dict[str, Any]:
+    """What came out of a run so far, as columns of tables."""
+    best, test = run.journal.best or {}, run.journal.latest("test")
+    accuracy = test["metrics"].get("accuracy") if test else None
+    return {
+        "Best epoch": best.get("epoch"),
+        "Validation loss": best.get("val_loss"),
+        "Validation accuracy": best.get("val_accuracy"),
+        "Test accuracy": accuracy["value"] if accuracy else None,
+        "95 % interval": f"{accuracy['low']:.1%} to {accuracy['high']:.1%}, n = {accuracy['n']}" if accuracy else "",
+    }
+
+
+def _row(run: Run) -> dict[str, Any]:
+    titles, settings = list(describe_settings(run.config).items()), list(run.config.telling.values())
+    # Numbers stay numbers, to be sorted by.
+    shown = {
+        title: value if isinstance(value, int | float) else text
+        for (title, text), value in zip(titles, settings, strict=True)
+    }
+    started = (run.folder / "config.json").stat().st_mtime
+    return {
+        "Run": run.name,
+        "State": run.state().capitalize(),
+        "Note": run.note,
+        **results(run),
+        **shown,
+        "Minutes": run.journal.seconds_at_work() / 60,
+        "Started": datetime.fromtimestamp(started).astimezone(),
+    }

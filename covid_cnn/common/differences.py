@@ -1,0 +1,192 @@
+"""Is one classifier better than another, or better here than there: differences with intervals and p-values.
+
+McNemar's and DeLong's tests take the images for independent. Where patients have several, the bootstrapped intervals,
+which resample patients, are the ones to trust.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from covid_cnn.common.statistics import NOT_KNOWN, Interval, Metric, Z, bootstrap, perfect_auroc, wilson
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference, first minus second, with its 95 % interval, and how likely one so large is where there is none."""
+
+    interval: Interval
+    p: float
+    method: str
+
+    def __str__(self) -> str:
+        told = f"p = {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
+        i = self.interval
+        bounds = f"{i.low:+.3f} to {i.high:+.3f}" if i.known else NOT_KNOWN
+        return f"{i.value:+.3f} (95 % CI {bounds}, {told}, n = {i.n})"
+
+
+def paired_share(first: np.ndarray, second: np.ndarray, patients: Sequence[str]) -> Difference:
+    """How much more often the first of two classifiers is right on the same images.
+
+    The p-value is McNemar's (1947) exact one: where only one of the two is right, each is so with probability 1/2.
+    The interval is bootstrapped over patients. Where each is right on the same images as the other, no resample tells
+    them apart, and it is the score interval of Tango (1998): +- z^2 / (n + z^2) for n patients.
+
+    Parameters
+    ----------
+    first, second : bool [N], whether each is right.
+    patients : N names.
+
+    Raises
+    ------
+    ValueError
+        there is no image.
+    """
+    from scipy.stats import binomtest
+
+    first, second = np.asarray(first, bool), np.asarray(second, bool)
+    if not len(first):
+        raise ValueError("There is no image to compare on.")
+    interval = bootstrap(_mean_difference, first, np.stack([first, second], axis=1), patients)
+    assert interval  # a mean is defined on any set
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    apart = only_first + only_second
+    if not apart:
+        half = Z**2 / (len(set(patients)) + Z**2)
+        return Difference(Interval(0.0, -half, half, len(first)), 1.0, "McNemar, exact; Tango's interval")
+    p = float(binomtest(only_first, apart).pvalue)
+    return Difference(interval, p, "McNemar, exact; interval bootstrapped over patients")
+
+
+def paired_metric(
+    metric: Metric, labels: np.ndarray, first: np.ndarray, second: np.ndarray, patients: Sequence[str]
+) -> Interval | None:
+    """The difference of a metric between two classifiers on the same images, bootstrapped over patients.
+
+    Parameters
+    ----------
+    metric, labels, patients : as for `statistics.bootstrap`.
+    first, second : [N], what the metric takes of each.
+    """
+
+    def difference(y: np.ndarray, both: np.ndarray) -> float:
+        return metric(y, both[:, 0]) - metric(y, both[:, 1])
+
+    return bootstrap(difference, labels, np.stack([first, second], axis=1), patients)
+
+
+def paired_auroc(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Difference | None:
+    """The difference of two AUROCs on the same images (DeLong et al. 1988, computed as in Sun and Xu 2014).
+
+    With V the structural components of both over the m positives and the n negatives, the covariance of the AUROCs is
+    S = cov(V10) / m + cov(V01) / n, and the difference has the variance S11 + S22 - 2 S12.
+
+    Parameters
+    ----------
+    labels : bool [N].
+    first, second : float [N], the higher the more positive.
+
+    Returns
+    -------
+    The difference; None where there are fewer than two positives or two negatives.
+    """
+    found = _delong(labels, np.stack([first, second]))
+    if found is None:
+        return None
+    aurocs, covariance = found
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    told = _normal(aurocs[0] - aurocs[1], variance, len(labels), "DeLong, paired")
+    of = [_alone(one, own, labels) for one, own in zip(aurocs, np.diag(covariance), strict=True)]
+    return _at_bound(told, *of)
+
+
+def unpaired_auroc(
+    first_labels: np.ndarray, first: np.ndarray, second_labels: np.ndarray, second: np.ndarray
+) -> Difference | None:
+    """The difference of the AUROCs on two sets of images without a common patient; variances by DeLong, added.
+
+    None where a set has fewer than two positives or two negatives.
+    """
+    one, other = _delong(first_labels, np.asarray(first)[None]), _delong(second_labels, np.asarray(second)[None])
+    if one is None or other is None:
+        return None
+    variance = one[1][0, 0] + other[1][0, 0]
+    told = _normal(one[0][0] - other[0][0], variance, len(first_labels) + len(second_labels), "DeLong, unpaired")
+    of = [
+        _alone(found[0][0], found[1][0, 0], labels) for found, labels in ((one, first_labels), (other, second_labels))
+    ]
+    return _at_bound(told, *of)
+
+
+def unpaired_share(first: tuple[int, int], second: tuple[int, int]) -> Difference:
+    """The difference of two proportions of independent sets, each as (successes, n).
+
+    The interval is Newcombe's (1998, method 10) from two Wilson intervals, the p-value Fisher's exact one.
+
+    Raises
+    ------
+    ValueError
+        one is no proportion.
+    """
+    from scipy.stats import fisher_exact
+
+    interval = _apart(wilson(*first), wilson(*second))
+    p = fisher_exact([[first[0], first[1] - first[0]], [second[0], second[1] - second[0]]]).pvalue
+    return Difference(interval, float(p), "Newcombe's interval, Fisher's exact test")
+
+
+def _apart(a: Interval, b: Interval) -> Interval:
+    """The difference of two, from their own intervals (Newcombe 1998; Zou and Donner 2008)."""
+    difference = a.value - b.value
+    low = difference - math.hypot(a.value - a.low, b.high - b.value)
+    high = difference + math.hypot(a.high - a.value, b.value - b.low)
+    return Interval(difference, max(low, -1.0), min(high, 1.0), a.n + b.n)
+
+
+def _alone(value: float, variance: float, labels: np.ndarray) -> Interval:
+    """One AUROC with its interval; DeLong's variance is 0 where it is 0 or 1, and tells nothing."""
+    m, n = int(np.sum(labels)), int(len(labels) - np.sum(labels))
+    error = Z * math.sqrt(max(float(variance), 0.0))
+    width = 1 - perfect_auroc(m, n) if value in (0, 1) else error
+    return Interval(float(value), max(0.0, float(value) - width), min(1.0, float(value) + width), m + n)
+
+
+def _at_bound(told: Difference, first: Interval, second: Interval) -> Difference:
+    """The difference of two AUROCs; where one is 0 or 1, with the interval that follows from those of the two."""
+    if first.value not in (0, 1) and second.value not in (0, 1):
+        return told
+    interval = replace(_apart(first, second), n=told.interval.n)
+    return Difference(interval, told.p, f"{told.method}; interval of Zou and Donner from Newcombe's")
+
+
+def _mean_difference(labels: np.ndarray, right: np.ndarray) -> float:
+    return float(right[:, 0].mean() - right[:, 1].mean())
+
+
+def _delong(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The AUROCs [R] of R classifiers from their scores [R, N], and their covariance [R, R]."""
+    from scipy.stats import rankdata
+
+    labels = np.asarray(labels, bool)
+    m, n = int(labels.sum()), int((~labels).sum())
+    if m < 2 or n < 2:
+        return None
+    ranks = rankdata(scores, axis=1)
+    of_positives = (ranks[:, labels] - rankdata(scores[:, labels], axis=1)) / n
+    of_negatives = 1 - (ranks[:, ~labels] - rankdata(scores[:, ~labels], axis=1)) / m
+    covariance = np.atleast_2d(np.cov(of_positives)) / m + np.atleast_2d(np.cov(of_negatives)) / n
+    return of_positives.mean(axis=1), covariance
+
+
+def _normal(difference: float, variance: float, n: int, method: str) -> Difference:
+    """A difference that is normal about the true one."""
+    from scipy.stats import norm
+
+    error = math.sqrt(max(float(variance), 0.0))
+    # Scores that order all images alike differ by nothing, with certainty.
+    p = float(2 * norm.sf(abs(difference) / error)) if error > 1e-12 else float(abs(difference) < 1e-12)
+    low, high = max(difference - Z * error, -1.0), min(difference + Z * error, 1.0)
+    return Difference(Interval(float(difference), float(low), float(high), n), p, method)

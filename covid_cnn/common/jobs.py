@@ -1,0 +1,98 @@
+"""Work in order and ahead of its consumer, and work in the background that tells its progress and can be stopped."""
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from covid_cnn.common.errors import CovidCnnError
+
+T = TypeVar("T")
+Progress = Callable[[float, str], None]
+Work = Callable[[Progress], T]
+
+
+class Stopped(CovidCnnError):
+    """Somebody asked the work to stop."""
+
+
+class Job(Generic[T]):
+    """Work that begins at once.
+
+    Parameters
+    ----------
+    work : called in a thread with a function to tell the part done (0..1) and a line about it; that function raises
+        `Stopped` once somebody asked the work to stop.
+
+    Attributes
+    ----------
+    part, message : what the work told last.
+    result : what it returned; None until then.
+    problem : why it ended without a result, in a sentence; empty where it did not.
+    """
+
+    def __init__(self, work: Work[T]) -> None:
+        self.part, self.message, self.problem = 0.0, "Starting", ""
+        self.result: T | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Ask it to stop; it does when it next tells how far it is."""
+        self._stop.set()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until it ends, or so long."""
+        self._thread.join(seconds)
+
+    def _run(self, work: Work[T]) -> None:
+        try:
+            self.result = work(self._tell)
+        except CovidCnnError as error:
+            self.problem = str(error)
+        except Exception:
+            logging.getLogger(__name__).exception("A job failed")
+            self.problem = "Something went wrong inside the program; the log of the server tells what."
+
+    def _tell(self, part: float, message: str) -> None:
+        self.part, self.message = part, message
+        if self._stop.is_set():
+            raise Stopped("Stopped. What was done so far is kept.")
+
+
+S = TypeVar("S")
+
+
+def map_ahead(items: Iterable[S], work: Callable[[S], T], most: int | None = None) -> Generator[T, None, None]:
+    """``work(item)`` for each item, in order, a few of them ahead in other threads, whatever their number.
+
+    When the iterator is closed, what has not begun is dropped.
+
+    Parameters
+    ----------
+    items : taken in order, in the thread that iterates
+    work : done in the other threads
+    most : how many are ahead, by default twice the cores
+    """
+    workers = os.cpu_count() or 1
+    most = most or 2 * workers
+    pending: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(min(workers, most)) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > most:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,222 @@
+"""Intervals and the AUROC: what a figure found on some patients tells of others.
+
+It knows arrays and names of patients. scipy is imported where it is used, since it takes longer to load than a
+prediction takes.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+NOT_KNOWN = "not known"
+FEW = 10  # patients of a class, below which an interval says little
+Z = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
+Metric = Callable[[np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A metric's value and its 95 % confidence interval, found on `n` cases.
+
+    An interval without width tells that no resample differed, as where there is no error: that the sample is easy or
+    small, and not that the value is certain. It counts as not known, and is null in JSON.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.low is None or self.high is None:  # as it was in JSON
+            object.__setattr__(self, "low", self.value)
+            object.__setattr__(self, "high", self.value)
+
+    @property
+    def known(self) -> bool:
+        """Whether it has a width."""
+        return self.low < self.high
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words."""
+        return f"{self.low:.3f} to {self.high:.3f}" if self.known else NOT_KNOWN
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} (95 % CI {self.bounds}, n = {self.n})"
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """The fields by name, for JSON; `Interval(**fields)` reads them back."""
+        return asdict(self) | ({} if self.known else {"low": None, "high": None})
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """A proportion with its score interval (Wilson 1927), which stays inside 0..1 and is honest at 0 and at 1.
+
+    Raises
+    ------
+    ValueError
+        n is not positive, or successes is not in 0..n.
+    """
+    from scipy.stats import binomtest
+
+    if not 0 <= successes <= n or n == 0:
+        raise ValueError(f"{successes} of {n} is not a proportion.")
+    interval = binomtest(int(successes), int(n)).proportion_ci(0.95, method="wilson")
+    return Interval(successes / n, float(interval.low), float(interval.high), int(n))
+
+
+def bootstrap(
+    metric: Metric,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    patients: Sequence[str],
+    seed: int = 0,
+    repeats: int = 1000,
+) -> Interval | None:
+    """A metric with its percentile bootstrap interval (Efron 1979), whole patients resampled with replacement.
+
+    Images of one patient resemble each other, so that resampling images would give too narrow an interval (Field and
+    Welsh 2007). A metric without a single error gets an interval without width, because no resample holds an error
+    either: it is not known then (see `Interval`). `auroc_interval` knows what to do about it.
+
+    Parameters
+    ----------
+    metric : takes labels and scores; NaN where it is undefined (a resample with one class). Those are skipped.
+    labels : int [N].
+    scores : [N] or [N, K], whatever `metric` takes.
+    patients : N names; equal names are one patient.
+
+    Returns
+    -------
+    The interval, n being the number of images; None where the metric is undefined on the whole set.
+    """
+    value = metric(labels, scores)
+    if math.isnan(value):
+        return None
+    _, owner = np.unique(list(patients), return_inverse=True)
+    images_of = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
+    generator = np.random.default_rng(seed)
+    values = []
+    for _ in range(repeats):
+        drawn = generator.integers(len(images_of), size=len(images_of))
+        images = np.concatenate([images_of[patient] for patient in drawn])
+        values.append(metric(labels[images], scores[images]))
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    # Repeated cases make a calibration error look larger, so that all resamples may lie above the value itself.
+    return Interval(float(value), float(min(low, value)), float(max(high, value)), len(labels))
+
+
+def auroc_interval(labels: np.ndarray, scores: np.ndarray, patients: Sequence[str], seed: int = 0) -> Interval | None:
+    """The AUROC with its `bootstrap` interval over patients, or `perfect_auroc`'s where it is 0 or 1.
+
+    Parameters
+    ----------
+    labels : bool [N].
+    scores : float [N], the higher the more positive.
+    patients : N names.
+
+    Returns
+    -------
+    The interval; None where all are positive or none is.
+    """
+    found = bootstrap(auroc, labels, scores, patients, seed)
+    if found is None or found.known or 0 < found.value < 1:
+        return found
+    side = np.asarray(labels, bool)
+    of = [
+        len({patient for patient, one in zip(patients, side, strict=True) if one == which}) for which in (True, False)
+    ]
+    low = perfect_auroc(*of)
+    return Interval(1.0, low, 1.0, len(side)) if found.value == 1 else Interval(0.0, 0.0, 1 - low, len(side))
+
+
+def perfect_auroc(positives: int, negatives: int) -> float:
+    """The lower 95 % bound of an AUROC of 1 (Newcombe 2006, method 5), where no resample would tell one.
+
+    It is the t with 1 - t = z sqrt(V), V = t (1 - t) (1 + r (1 - t) / (2 - t) + r t / (1 + t)) / (m n): the variance
+    of Hanley and McNeil (1982) at t itself, with r = (m + n) / 2 - 1 in place of m - 1 and of n - 1.
+
+    Parameters
+    ----------
+    positives, negatives : m and n, how many of each there are that are independent: the patients.
+    """
+    from scipy.optimize import brentq
+
+    r = (positives + negatives) / 2 - 1
+
+    def excess(t: float) -> float:
+        variance = t * (1 - t) * (1 + r * (1 - t) / (2 - t) + r * t / (1 + t)) / (positives * negatives)
+        return (1 - t) - Z * math.sqrt(variance)
+
+    # Divided by sqrt(1 - t), which is 0 at 1 too, so that the other root is the only one.
+    return float(brentq(lambda t: excess(t) / math.sqrt(1 - t), 1e-12, 1 - 1e-12))
+
+
+def clustered_proportion(right: np.ndarray, patients: Sequence[str]) -> Interval | None:
+    """A proportion with Wilson's interval for as many independent images as these are worth (Rao and Scott 1992).
+
+    Images of one patient are alike. With p the share, k patients of m_i images, x_i of them right, and n images, the
+    share has the variance V = k / (k - 1) sum (x_i - p m_i)^2 / n^2, and the images are worth n_e = p (1 - p) / V
+    independent ones, n at most. Where all are right or none is, V is 0 and tells nothing: then they are worth as many
+    as there are patients.
+
+    Parameters
+    ----------
+    right : bool [N].
+    patients : N names.
+
+    Returns
+    -------
+    The interval, n being the number of images; None where there is no image.
+    """
+    right = np.asarray(right, float)
+    n = len(right)
+    if n == 0:
+        return None
+    _, owner = np.unique(list(patients), return_inverse=True)
+    images, hits = np.bincount(owner), np.bincount(owner, weights=right)
+    k, p = len(images), float(right.mean())
+    variance = ((hits - p * images) ** 2).sum() * k / (k - 1) / n**2 if k > 1 else 0.0
+    worth = min(p * (1 - p) / variance, n) if variance > 0 else k
+    centre = (p + Z**2 / (2 * worth)) / (1 + Z**2 / worth)
+    half = Z / (1 + Z**2 / worth) * math.sqrt(p * (1 - p) / worth + Z**2 / (4 * worth**2))
+    return Interval(p, max(0.0, min(centre - half, p)), min(1.0, max(centre + half, p)), n)
+
+
+def warn_of_few_patients(counts: Mapping[str, tuple[int, int]]) -> list[str]:
+    """A sentence for each class, with its images and patients, that has too few patients to tell much of."""
+    return [
+        f"{name}: {images} images of only {patients} {'patient' if patients == 1 else 'patients'}, as far as names and "
+        "metadata tell them apart (all figures of one paper count as one): too few to tell much of."
+        for name, (images, patients) in counts.items()
+        if 0 < patients < FEW
+    ]
+
+
+def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The probability that a positive scores above a negative, from their ranks (Mann and Whitney 1947).
+
+    Parameters
+    ----------
+    labels : bool [N].
+    scores : float [N], the higher the more positive; ties count half.
+
+    Returns
+    -------
+    0..1, NaN where all are positive or none is.
+    """
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return math.nan
+    # A thousand resamples ask for this: scipy's rankdata takes ten times as long for a few hundred scores.
+    others, own = np.sort(scores[~labels]), scores[labels]
+    below = np.searchsorted(others, own, "left").sum() + np.searchsorted(others, own, "right").sum()
+    return float(below / (2 * positives * negatives))
+
+
+def proportion(successes: int, n: int) -> dict | None:
+    return wilson(successes, n).to_dict() if n else None

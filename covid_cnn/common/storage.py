@@ -1,0 +1,138 @@
+"""What is kept on disk: files written whole or not at all, and a cache of what was computed from files."""
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from covid_cnn.common import paths
+from covid_cnn.common.jobs import map_ahead
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, have reached the disk."""
+    if path.is_dir() and os.name == "nt":  # Windows writes the names by itself, and opens no folder
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Give a file this content: written beside it, synced, and renamed in its place."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+        sync(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+T = TypeVar("T")
+NAME = "worked_out.sqlite"
+SCHEMA = "CREATE TABLE IF NOT EXISTS blobs (kind TEXT, key TEXT, blob BLOB, PRIMARY KEY (kind, key))"
+AT_ONCE = 500  # keys a query; SQLite allows 999 at least
+PATIENCE = 10  # seconds to wait for another process that writes
+
+
+class Cache:
+    """Blobs by kind and key. Safe to share between threads and processes.
+
+    Parameters
+    ----------
+    file : the SQLite file; one in `paths.cache_dir()` by default. It is made when something is first put.
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.file = file or paths.cache_dir() / NAME
+
+    def get(self, kind: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """The blobs of those keys that are there, by key."""
+        return dict(self._select("key, blob", kind, keys))
+
+    def known(self, kind: str, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that are there; their blobs are not read."""
+        return {key for (key,) in self._select("key", kind, keys)}
+
+    def _select(self, columns: str, kind: str, keys: Sequence[str]) -> list[tuple]:
+        if not self.file.is_file():
+            return []
+
+        def read(connection: sqlite3.Connection) -> list[tuple]:
+            found: list[tuple] = []
+            for first in range(0, len(keys), AT_ONCE):
+                some = keys[first : first + AT_ONCE]
+                marks = ",".join("?" * len(some))
+                query = f"SELECT {columns} FROM blobs WHERE kind = ? AND key IN ({marks})"
+                found += connection.execute(query, (kind, *some))
+            return found
+
+        return self._with_connection(read) or []
+
+    def put(self, kind: str, blobs: Mapping[str, bytes]) -> None:
+        """Keep blobs; what is there under the same keys is replaced."""
+        rows = [(kind, key, blob) for key, blob in blobs.items()]
+        if rows:
+            with contextlib.suppress(OSError):
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+            self._with_connection(lambda c: c.executemany("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", rows))
+
+    def trim(self, most: int) -> None:
+        """Throw away what was put first, until the blobs take at most ``most`` bytes."""
+        kept = "SELECT rowid, SUM(LENGTH(blob)) OVER (ORDER BY rowid DESC) AS taken FROM blobs"
+        surplus = f"DELETE FROM blobs WHERE rowid IN (SELECT rowid FROM ({kept}) WHERE taken > ?)"
+        if self.file.is_file():
+            self._with_connection(lambda c: c.execute(surplus, (most,)))
+
+    def file_digests(self, files: Sequence[Path]) -> dict[Path, str]:
+        """The SHA-256 of each file's content; those that cannot be read are left out.
+
+        A file whose name, size and time of change are those of an earlier call is not read again.
+        """
+        states = {file: state for file in files if (state := _state(file))}
+        known = self.get("file", list(states.values()))
+        unknown = [file for file, state in states.items() if state not in known]
+        digests = {file: known[state].decode() for file, state in states.items() if state in known}
+        fresh = {file: digest for file, digest in zip(unknown, map_ahead(unknown, _digest), strict=True) if digest}
+        self.put("file", {states[file]: digest.encode() for file, digest in fresh.items()})
+        return digests | fresh
+
+    def _with_connection(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """What `work` returns, None where the file cannot be used; a damaged one is thrown away."""
+        try:
+            with contextlib.closing(sqlite3.connect(self.file, timeout=PATIENCE)) as connection, connection:
+                connection.execute("PRAGMA journal_mode = WAL")  # reading need not wait for writing
+                connection.execute("PRAGMA synchronous = OFF")
+                connection.execute(SCHEMA)
+                return work(connection)
+        except sqlite3.OperationalError:
+            return None  # locked, full or read-only
+        except sqlite3.DatabaseError:
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(OSError):
+                    self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)
+            return None
+
+
+def _state(file: Path) -> str:
+    try:
+        facts = file.stat()
+    except (OSError, ValueError):
+        return ""
+    told = os.fsencode(file.absolute()) + f"|{facts.st_size}|{facts.st_mtime_ns}".encode()
+    return hashlib.sha256(told).hexdigest()
+
+
+def _digest(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError:
+        return ""

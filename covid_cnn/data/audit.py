@@ -1,0 +1,293 @@
+"""What is wrong with a dataset: unreadable images, duplicates, leaks between splits, doubtful labels, shortcuts.
+
+It looks once at every image (`looks`), and besides at file names, metadata, splits and patients. What it finds are
+reasons to look, not verdicts.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
+from typing import Any
+
+from covid_cnn.common.errors import ImageError
+from covid_cnn.data import index, metadata, shortcuts
+from covid_cnn.data.classes import DISEASES, HEALTHY
+from covid_cnn.data.dataset import LATERAL_VIEWS, SYNTHETIC, Dataset, Item
+from covid_cnn.data.index import PerceptualHash, find_near_duplicates
+from covid_cnn.data.shortcuts import Shortcut
+
+SEVERITIES = ("serious", "warning", "note")
+SMALL_SIDE_OF_NETWORKS = 200  # pixels; networks here see at least 224, so that smaller images are blown up
+IMBALANCE = 3  # images of the largest class for one of the smallest
+READING = 0.5  # the part of the time that reading takes, the rest being the shortcuts
+LATERAL = re.compile(r"[-_. ](?:lat|lateral)(?:[-_. ]|$)|[-_]l$", re.IGNORECASE)  # in a file's name
+UNLIKE = re.compile(r"not an X-ray|frontal views")  # in what reading an image warned of
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    kind : what it is, for programs: unreadable, small, not_frontal, duplicate, near_duplicate, patient_in_splits,
+        several_images, label, imbalance, source_shortcut, and NAME_shortcut for each of `shortcuts`.
+    severity : "serious" (figures from this dataset mislead), "warning" or "note".
+    sentence : what it is, for people.
+    paths : the images it is about, relative to the dataset's root.
+    pairs : the pairs of images it is about.
+    """
+
+    kind: str
+    severity: str
+    sentence: str
+    paths: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """All findings about a dataset, the serious ones first, and all shortcuts that were measured, telling or not."""
+
+    dataset: str
+    images: int
+    findings: tuple[Finding, ...]
+    shortcuts: tuple[Shortcut, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report for JSON."""
+        measured = [
+            {"name": one.name, "class": one.label, "auroc": one.auroc.to_dict(), "telling": one.telling}
+            | {"sentence": one.sentence}
+            for one in self.shortcuts
+        ]
+        return asdict(self) | {"shortcuts": measured}
+
+    def __str__(self) -> str:
+        lines = [f"{self.dataset}: {self.images} images, {len(self.findings) or 'no'} findings"]
+        for finding in self.findings:
+            lines.append(f"[{finding.severity}] {finding.sentence}")
+            shown = [*finding.paths, *(f"{a}  =  {b}" for a, b in finding.pairs)]
+            lines += [f"    {line}" for line in shown[:5]]
+            lines += [f"    and {len(shown) - 5} more"] if len(shown) > 5 else []
+        if self.shortcuts:
+            lines.append("What should not tell the class, and how well it does:")
+            lines += [f"    {one.sentence}" for one in self.shortcuts]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Examined:
+    """An image that can be read."""
+
+    item: Item
+    path: str  # relative to the dataset's root
+    look: index.ImageRecord
+
+    @property
+    def print(self) -> PerceptualHash:
+        return self.look.print
+
+
+def audit_dataset(dataset: Dataset, progress: Callable[[float, str], None] | None = None) -> AuditReport:
+    """Look for what is wrong with a dataset.
+
+    Parameters
+    ----------
+    dataset : an index of images.
+    progress : called with the part done (0..1) and a line about it.
+
+    Returns
+    -------
+    The findings; an image that cannot be read is one.
+    """
+    progress = progress or (lambda part, line: None)
+    paths = [item.path.relative_to(dataset.root).as_posix() for item in dataset.items]
+    seen = index.index_images(
+        [item.path for item in dataset.items], lambda part, line: progress(READING * part, line), thumbnails=False
+    )
+    readable = [
+        _Examined(item, path, look)
+        for item, path, look in zip(dataset.items, paths, seen, strict=True)
+        if not isinstance(look, ImageError)
+    ]
+    measured = _shortcuts(readable, lambda part, line: progress(READING + (1 - READING) * part, line))
+    findings = [
+        *_unreadable([path for path, look in zip(paths, seen, strict=True) if isinstance(look, ImageError)]),
+        *_small(readable),
+        *_not_frontal(readable),
+        *_duplicates(readable),
+        *_near_duplicates(readable),
+        *_patients_in_splits(dataset),
+        *_several_images(dataset),
+        *_contradicted_labels(dataset),
+        *_imbalance(dataset),
+        *_source_shortcut(dataset),
+        *(
+            Finding(f"{one.name}_shortcut", "serious", one.sentence, tuple(readable[i].path for i in one.typical))
+            for one in measured
+            if one.telling
+        ),
+    ]
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    progress(1.0, f"Audited {len(dataset.items)} images")
+    return AuditReport(dataset.name, len(dataset.items), tuple(findings), tuple(measured))
+
+
+def _shortcuts(readable: list[_Examined], progress: Callable[[float, str], None]) -> list[Shortcut]:
+    """Measured on a sample where there are many images; `typical` counts among all of them."""
+    drawn = shortcuts.sample([one.item for one in readable])
+    seen = index.index_images([readable[i].item.path for i in drawn])
+    still = [(i, look) for i, look in zip(drawn, seen, strict=True) if not isinstance(look, ImageError)]
+    measured = shortcuts.measure_shortcuts([readable[i].item for i, _ in still], [look for _, look in still], progress)
+    return [replace(one, typical=tuple(still[n][0] for n in one.typical)) for one in measured]
+
+
+def _unreadable(paths: list[str]) -> Iterator[Finding]:
+    if paths:
+        sentence = f"{_count(len(paths), 'image')} cannot be read; training and evaluation skip what they cannot read."
+        yield Finding("unreadable", "warning", sentence, tuple(paths))
+
+
+def _small(seen: list[_Examined]) -> Iterator[Finding]:
+    small = tuple(one.path for one in seen if min(one.look.size) < SMALL_SIDE_OF_NETWORKS)
+    if small:
+        sentence = f"{_count(len(small), 'image')} of less than {SMALL_SIDE_OF_NETWORKS} px on a side: too coarse for fine findings."
+        yield Finding("small", "note", sentence, small)
+
+
+def _not_frontal(seen: list[_Examined]) -> Iterator[Finding]:
+    """What metadata, name and colours say; what an image shows only a model could tell."""
+    other = tuple(
+        one.path
+        for one in seen
+        if one.item.facts.get("view", "").lower() in LATERAL_VIEWS
+        or LATERAL.search(one.item.path.stem)
+        or any(UNLIKE.search(warning) for warning in one.look.warnings)
+    )
+    if other:
+        sentence = f"{_count(len(other), 'image')} may be no frontal chest X-ray, as name, metadata or colours tell."
+        yield Finding("not_frontal", "warning", sentence, other)
+
+
+def _duplicates(seen: list[_Examined]) -> Iterator[Finding]:
+    same = defaultdict(list)
+    for one in seen:
+        same[one.print.digest].append(one)
+    exact = [pair for group in same.values() for pair in combinations(group, 2)]
+    yield from _pairs("duplicate", "the same, pixel for pixel", exact)
+
+
+def _near_duplicates(seen: list[_Examined]) -> Iterator[Finding]:
+    """Pairs that differ in pixels, but look the same."""
+    found = find_near_duplicates([one.print for one in seen], [_drawn(one) for one in seen])
+    near = [(seen[i], seen[j]) for i, j in found if seen[i].print.digest != seen[j].print.digest]
+    yield from _pairs("near_duplicate", "nearly the same", near)
+
+
+def _drawn(one: _Examined) -> bool:
+    """Whether the program drew an image, as its file or its name tells; a copy of it may have lost both."""
+    return one.look.synthetic or one.item.path.name.startswith(SYNTHETIC)
+
+
+def _pairs(kind: str, what: str, pairs: list[tuple[_Examined, _Examined]]) -> Iterator[Finding]:
+    """One finding for each way in which the two of a pair may lie apart, the worst counting."""
+    left = pairs
+    for severity, where, apart in (
+        ("serious", "in two classes: one label must be wrong", lambda a, b: a.label != b.label),
+        ("serious", "in two splits: the test knows images of the training", lambda a, b: a.split != b.split),
+        ("warning", "that count as two patients, who may be one", lambda a, b: a.patient != b.patient),
+        ("note", "of one patient in one split", lambda a, b: True),
+    ):
+        found = [(a, b) for a, b in left if apart(a.item, b.item)]
+        left = [(a, b) for a, b in left if not apart(a.item, b.item)]
+        if found:
+            sentence = f"{_count(len(found), 'pair')} of images {what}, {where}."
+            yield Finding(kind, severity, sentence, pairs=tuple((a.path, b.path) for a, b in found))
+
+
+def _patients_in_splits(dataset: Dataset) -> Iterator[Finding]:
+    splits = defaultdict(set)
+    for item in dataset.items:
+        splits[item.patient].add(item.split)
+    leaked = {patient for patient, where in splits.items() if len(where) > 1}
+    if leaked:
+        paths = [item.path.relative_to(dataset.root).as_posix() for item in dataset.items if item.patient in leaked]
+        sentence = f"{_count(len(leaked), 'patient')} in two splits: the test knows patients of the training."
+        yield Finding("patient_in_splits", "serious", sentence, tuple(paths))
+
+
+def _several_images(dataset: Dataset) -> Iterator[Finding]:
+    images = defaultdict(list)
+    for item in dataset.items:
+        images[item.patient].append(item.path.relative_to(dataset.root).as_posix())
+    several = [paths for paths in images.values() if len(paths) > 1]
+    if several:
+        count = sum(map(len, several))
+        sentence = (
+            f"{_count(len(several), 'patient')} with several images, {count} in all, as names or metadata tell: "
+            "splits and intervals must go by patient."
+        )
+        yield Finding("several_images", "note", sentence, tuple(path for paths in several for path in paths))
+
+
+def _contradicted_labels(dataset: Dataset) -> Iterator[Finding]:
+    for split in dataset.splits:
+        for label in dataset.classes:
+            items = [item for item in dataset.subset(split) if item.label == label]
+            named = {item: disease for item in items if (disease := _contradiction(item))}
+            if named:
+                diseases = ", ".join(f"{n} {disease}" for disease, n in Counter(named.values()).most_common())
+                sentence = (
+                    f"The file names or metadata of {len(named)} of {_count(len(items), 'image')} "
+                    f"in {f'{split}/' if split else ''}{label} name something else: {diseases}."
+                )
+                paths = tuple(item.path.relative_to(dataset.root).as_posix() for item in named)
+                yield Finding("label", "warning", sentence, paths)
+
+
+def _contradiction(item: Item) -> str | None:
+    """A disease that the file name or the metadata tell and that does not fit the class.
+
+    Complications count for their cause (ARDS in COVID-19), and a class of pneumonias may hold COVID-19.
+    """
+    told = f"{item.path.stem} {item.facts.get('finding', '')}"
+    named = [disease for disease, pattern in DISEASES.items() if pattern.search(told)]
+    healthy = HEALTHY.match(item.label)
+    fits = any(DISEASES[disease].search(item.label) for disease in named)
+    if not named or fits or ("COVID-19" in named and not healthy):
+        return None
+    return named[0]
+
+
+def _imbalance(dataset: Dataset) -> Iterator[Finding]:
+    ranked = Counter(item.label for item in dataset.items).most_common()
+    (large, most), (rare, fewest) = ranked[0], ranked[-1]
+    if most >= IMBALANCE * fewest:
+        sentence = f"The classes are uneven: {most} images of {large}, but {fewest} of {rare}; accuracy alone misleads."
+        yield Finding("imbalance", "warning", sentence)
+
+
+def _source_shortcut(dataset: Dataset) -> Iterator[Finding]:
+    labels_of = defaultdict(set)
+    for item in dataset.items:
+        labels_of[item.source].add(item.label)
+    if len(dataset.classes) > 1 and all(len(labels) == 1 for labels in labels_of.values()):
+        told = "; ".join(
+            f"{label} from {', '.join(sorted(_about(one, dataset) for one, own in labels_of.items() if label in own))}"
+            for label in dataset.classes
+        )
+        sentence = f"No source holds two classes ({told}): a network can tell the sources apart instead of the disease."
+        yield Finding("source_shortcut", "serious", sentence)
+
+
+def _about(source: str, dataset: Dataset) -> str:
+    if source == dataset.name:
+        return "unknown source"
+    return f"{source}: {metadata.WHO[source]}" if source in metadata.WHO else source
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,0 +1,133 @@
+"""A dataset as a whole: what its classes look like on average, and how they differ where no disease is."""
+
+import io
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from covid_cnn.common.errors import ImageError
+from covid_cnn.data import index
+from covid_cnn.data.dataset import Dataset
+
+MEAN_SIZE = 160  # pixels
+FEW = 30  # images of a mean below which single images still show in it
+BINS = 24  # of a distribution
+AT_ONCE = 64  # images
+RED, BLUE = np.array((213, 94, 0)), np.array((0, 114, 178))  # Okabe and Ito's, which colour-blind eyes tell apart
+
+
+class Mean(NamedTuple):
+    """The mean of some images, float32 ``[H, W]``, 0..1, and of how many."""
+
+    pixels: np.ndarray
+    images: int
+
+
+def mean_images(
+    dataset: Dataset, progress: Callable[[float, str], None] | None = None, size: int = MEAN_SIZE
+) -> dict[str, Mean]:
+    """The mean of the images of each class, each image stretched to a square first, as a network is given it.
+
+    What is sharp in a mean is at one place in most of its images, as letters and frames are: anatomy blurs.
+
+    Parameters
+    ----------
+    dataset : images that cannot be read are left out, and so is a class of which none can.
+    progress : called with the part done (0..1) and a line about it; what it raises stops the work.
+    size : width and height in pixels.
+
+    Returns
+    -------
+    By class, in the order of `dataset.classes`: the mean, ``[size, size]``, and the number of images behind it.
+    """
+    sums = {label: np.zeros((size, size)) for label in dataset.classes}
+    counts = dict.fromkeys(dataset.classes, 0)
+    for first in range(0, len(dataset.items), AT_ONCE):
+        items = dataset.items[first : first + AT_ONCE]
+        for item, small in zip(items, index.load_thumbnails([item.path for item in items]), strict=True):
+            if not isinstance(small, ImageError):
+                sums[item.label] += _square(small, size)
+                counts[item.label] += 1
+        if progress:
+            done = first + len(items)
+            progress(done / len(dataset.items), f"Read {done} of {len(dataset.items)} images")
+    return {
+        label: Mean((total / (255 * counts[label])).astype(np.float32), counts[label])
+        for label, total in sums.items()
+        if counts[label]
+    }
+
+
+def difference_image(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
+    """Two mean images, float ``[H, W]``, as a picture of where they differ, uint8 ``[H, W, 3]``, and its scale.
+
+    White where they are equal, red where `one` is brighter and blue where `other` is, full where they differ most: by
+    the scale, 0..1, where 1 is black against white.
+    """
+    most = float(np.abs(one - other).max())
+    share = (one - other) / max(most, 1e-6)
+    towards = np.where(share[..., None] > 0, RED, BLUE)
+    return np.rint(255 + (towards - 255) * np.abs(share[..., None])).astype(np.uint8), most
+
+
+def colour_scale(most: float) -> str:
+    """What the colours of a `difference` mean, in a sentence."""
+    return f"Full colour is a difference of {most:.2f}, where black against white is 1."
+
+
+def warn_of_few_images(means: Mapping[str, Mean]) -> str:
+    """A warning of the means that rest on too few images; empty where there are none."""
+    names = [f"{label} ({mean.images})" for label, mean in means.items() if mean.images < FEW]
+    if not names:
+        return ""
+    return (
+        f"Few images of {', '.join(names)}: a mean of fewer than {FEW} still shows single images, and so does a "
+        "difference from it."
+    )
+
+
+def distribution(values: Mapping[str, np.ndarray]) -> list[tuple[str, float, float]]:
+    """How a measure of the images of each class is distributed, in bins that all classes share.
+
+    Parameters
+    ----------
+    values : of N images, float ``[N]``, by class.
+
+    Returns
+    -------
+    For each class and bin: the class, the middle of the bin, and the share of the class's images in it. The bins reach
+    over all values, with an empty one on either side.
+    """
+    every = np.concatenate(list(values.values()))
+    low, high = float(every.min()), float(every.max())
+    width = max((high - low) / BINS, 1e-6 * max(1.0, abs(high)))
+    edges = low + width * np.arange(-1, BINS + 2)
+    middles = (edges[:-1] + edges[1:]) / 2
+    found = []
+    for label, own in values.items():
+        places = np.clip(((own - low) / width).astype(int), 0, BINS - 1) + 1
+        shares = np.bincount(places, minlength=len(middles)) / len(own)
+        found += [(label, float(x), float(share)) for x, share in zip(middles, shares, strict=True)]
+    return found
+
+
+def sources_tell_class(dataset: Dataset) -> float:
+    """How much of the class the source of an image gives away: 0, nothing, to 1, all.
+
+    That is Goodman and Kruskal's lambda (1954): of the errors of who always says the commonest class, the share that
+    is gone once the source is known.
+    """
+    by_source: dict[str, Counter[str]] = defaultdict(Counter)
+    for item in dataset.items:
+        by_source[item.source][item.label] += 1
+    total, most = len(dataset.items), max(Counter(item.label for item in dataset.items).values())
+    right = sum(max(counts.values()) for counts in by_source.values())
+    return (right - most) / (total - most) if total > most else 0.0
+
+
+def _square(small: bytes, size: int) -> np.ndarray:
+    with Image.open(io.BytesIO(small)) as picture:
+        return np.asarray(picture.convert("L").resize((size, size), Image.Resampling.BILINEAR), np.float64)

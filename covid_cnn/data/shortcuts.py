@@ -1,0 +1,280 @@
+"""How well the class of an image can be told from what should not tell it.
+
+Where image size, a corner or the picture without its lungs tells sick from healthy, so can a network, and a perfect
+score then says nothing of a disease (Zech et al. 2018; DeGrave et al. 2021). Blacking out the lungs is the test of
+Maguolo and Nanni (2021).
+"""
+
+import io
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+from PIL import Image
+
+from covid_cnn.common.errors import ImageError
+from covid_cnn.common.jobs import map_ahead
+from covid_cnn.common.statistics import Interval, auroc, auroc_interval
+from covid_cnn.common.storage import Cache
+from covid_cnn.data.dataset import Item
+from covid_cnn.data.index import AT_ONCE, COMPARED_SIDE, ImageRecord, load_thumbnails
+from covid_cnn.images import lungs
+from covid_cnn.images.lungs import black_out, lung_box
+
+SAMPLE = 2000  # images that are enough for a narrow interval: with more of them, so many are drawn
+FOLDS = 5
+PATIENTS = 10  # that a class and the rest must have each, for its AUROC to mean something
+TREES = 30
+EXAMPLES = 12  # images of each side that show what a shortcut tells
+CORNER, BORDER, THUMBNAIL_SIDE, DARKENED_SIDE = (
+    8,
+    2,
+    16,
+    32,
+)  # pixels: corner, border of the thumbnail; thumbnails to learn from
+# An AUROC whose whole interval lies above this is a shortcut that a network can take. Brightness and a thumbnail hold
+# a large opacity too, and may tell a disease fairly: only what is nearly perfect is told of them.
+LIMIT, LIMIT_WITH_LUNGS = 0.6, 0.9
+LUNGS = "lungs 1"  # the kind under which the boxes about the lungs are kept
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """What one thing that should not tell the class tells of it.
+
+    Attributes
+    ----------
+    name : for programs: size, format, brightness, borders, corners, thumbnail, without_lungs.
+    what : for people, as the beginning of a sentence.
+    label : the class that is told best from the rest.
+    auroc : how well, cross-validated with no patient on both sides; the interval by bootstrap over patients.
+    telling : whether the whole interval is above the limit, which depends on whether `what` holds the lungs.
+    typical : indices of the images that were told rightly and most surely, of the class and then of the rest.
+    """
+
+    name: str
+    what: str
+    label: str
+    auroc: Interval
+    telling: bool
+    typical: tuple[int, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """What it means, in a sentence or two."""
+        told = f"{self.what} alone tell {self.label} from the rest with a cross-validated AUROC of {self.auroc}"
+        if self.telling:
+            return f"{told}: a network can learn that instead of the disease."
+        if self.auroc.high < 0.5:
+            # The stratification bias of Parker et al. (2007).
+            return (
+                f"{told}, where 0.5 is chance. Below it there is nothing to learn: in few images, those that are held "
+                "out are of the class that the others have less of, and cross-validation errs to that side."
+            )
+        return f"{told}, where 0.5 is chance."
+
+
+@dataclass(frozen=True)
+class _Cue:
+    name: str
+    what: str
+    limit: float
+    features: Callable[[Sequence[ImageRecord], np.ndarray], np.ndarray]
+
+
+def measure_shortcuts(
+    items: Sequence[Item],
+    found: Sequence[ImageRecord],
+    progress: Callable[[float, str], None] | None = None,
+    store: Cache | None = None,
+) -> list[Shortcut]:
+    """Each shortcut, as an AUROC of the class that it tells best.
+
+    Extremely randomised trees (Geurts et al. 2006) learn every class from one cue and are tested on patients whom
+    they never saw, in five folds. With more than two classes, each is told from the rest, and the one that stands out
+    most for its number of images is reported: that choice makes it look a little better than it is.
+
+    Parameters
+    ----------
+    items, found : N images, and the look at each.
+    progress : called with the part done (0..1) and a line about it; what it raises stops the work.
+    store : where the places of the lungs are kept; the program's own by default.
+
+    Returns
+    -------
+    Empty where no class and the rest have `PATIENTS` patients each.
+    """
+    progress = progress or (lambda part, line: None)
+    labels = np.array([item.label for item in items])
+    patients = [item.patient for item in items]
+    classes = [name for name in np.unique(labels) if _enough(labels == name, patients)]
+    if not classes or not CUES:
+        return []
+    boxes = _lung_boxes(items, found, lambda part, line: progress(0.5 * part, line), store or Cache())
+    folds = _folds(labels, classes, patients)
+    measured = []
+    for n, cue in enumerate(CUES):
+        progress(0.5 + 0.5 * n / len(CUES), f"Learning the class from {cue.what[0].lower()}{cue.what[1:]}")
+        measured.append(_measure(cue, cue.features(found, boxes), labels, classes, patients, folds))
+    progress(1.0, "Measured the shortcuts")
+    return measured
+
+
+def sample(items: Sequence[Item], most: int = SAMPLE) -> list[int]:
+    """The indices of about `most` of the items at random, whole patients, of each class as many as of another.
+
+    All of them where there are no more.
+    """
+    if len(items) <= most:
+        return list(range(len(items)))
+    images_of: dict[str, list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        images_of[item.patient].append(index)
+    patients = sorted(images_of)
+    np.random.default_rng(0).shuffle(patients)
+    waiting: dict[str, list[str]] = defaultdict(list)
+    for patient in patients:
+        waiting[items[images_of[patient][0]].label].append(patient)
+    drawn: list[int] = []
+    for turn in zip_longest(*waiting.values()):  # a patient of each class in every turn
+        if len(drawn) >= most:
+            break
+        for patient in filter(None, turn):
+            drawn += images_of[patient]
+    return sorted(drawn)
+
+
+def _enough(own: np.ndarray, patients: Sequence[str]) -> bool:
+    sides = [{patient for patient, side in zip(patients, own, strict=True) if side == one} for one in (True, False)]
+    return min(map(len, sides)) >= PATIENTS
+
+
+def _measure(
+    cue: _Cue,
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: list[str],
+    patients: Sequence[str],
+    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> Shortcut:
+    scores = _cross_validated(features, labels, classes, folds)
+    values = [auroc(labels == name, scores[:, k]) for k, name in enumerate(classes)]
+    # The value less a rough error, lest a class of few images wins by chance.
+    few = [min((labels == name).sum(), (labels != name).sum()) for name in classes]
+    sure = [value - 2 * np.sqrt(max(value * (1 - value), 0) / n) for value, n in zip(values, few, strict=True)]
+    best = int(np.argmax(sure))
+    own = labels == classes[best]
+    interval = auroc_interval(own, scores[:, best], patients)
+    assert interval  # both sides have images
+    order = np.argsort(scores[:, best], kind="stable")
+    typical = [*order[own[order]][::-1][:EXAMPLES].tolist(), *order[~own[order]][:EXAMPLES].tolist()]
+    return Shortcut(cue.name, cue.what, str(classes[best]), interval, interval.low > cue.limit, tuple(typical))
+
+
+def _folds(labels: np.ndarray, classes: list[str], patients: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What to learn from and what to test on, `FOLDS` times: each patient is tested once, the classes in all folds."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    told = np.where(np.isin(labels, classes), labels, "")  # it refuses classes that are too small for all folds
+    return list(folds.split(np.zeros(len(labels)), told, patients))
+
+
+def _cross_validated(
+    features: np.ndarray, labels: np.ndarray, classes: list[str], folds: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """The probability of each of the classes, float ``[N, K]``, by a model that did not see the patient."""
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    scores = np.zeros((len(labels), len(classes)))
+    for learned, tested in folds:
+        trees = ExtraTreesClassifier(TREES, min_samples_leaf=3, class_weight="balanced", random_state=0)
+        trees.fit(features[learned], labels[learned])
+        told = trees.predict_proba(features[tested])
+        columns = {name: k for k, name in enumerate(trees.classes_)}
+        for k, name in enumerate(classes):
+            if name in columns:
+                scores[tested, k] = told[:, columns[name]]
+    return scores
+
+
+# The cues
+
+
+def _size(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+    return np.array([(width, height, width / height) for width, height in (look.size for look in found)])
+
+
+def _format(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+    formats = sorted({look.format for look in found})
+    return np.array([[look.format == name for name in formats] for look in found], np.float32)
+
+
+def _brightness(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+    return np.array([[look.brightness] for look in found])
+
+
+def _borders(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+    columns = np.r_[:BORDER, COMPARED_SIDE - BORDER : COMPARED_SIDE]
+    return np.stack([look.print.thumbnail[:, columns].ravel() for look in found])
+
+
+def _corners(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+    edge = np.r_[:CORNER, COMPARED_SIDE - CORNER : COMPARED_SIDE]
+    return np.stack([look.print.thumbnail[np.ix_(edge, edge)].ravel() for look in found])
+
+
+def _thumbnail(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+    return np.stack([_shrunk(look.print.thumbnail, THUMBNAIL_SIDE) for look in found])
+
+
+def _without_lungs(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+    return np.stack(
+        [_shrunk(black_out(look.print.thumbnail, box), DARKENED_SIDE) for look, box in zip(found, boxes, strict=True)]
+    )
+
+
+def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
+    step = len(image) // side
+    return image.reshape(side, step, side, step).mean(axis=(1, 3)).astype(np.float32).ravel()
+
+
+CUES = (
+    _Cue("size", "Image size and aspect ratio", LIMIT, _size),
+    _Cue("format", "The formats of the files", LIMIT, _format),
+    _Cue("brightness", "Mean brightness values", LIMIT_WITH_LUNGS, _brightness),
+    _Cue("borders", "The columns at the left and right border", LIMIT, _borders),
+    _Cue("corners", "The four corners", LIMIT, _corners),
+    _Cue("thumbnail", "Thumbnails of 16 x 16 pixels", LIMIT_WITH_LUNGS, _thumbnail),
+    _Cue("without_lungs", "Images with their lungs blacked out", LIMIT, _without_lungs),
+)
+
+
+def _lung_boxes(
+    items: Sequence[Item], found: Sequence[ImageRecord], progress: Callable[[float, str], None], store: Cache
+) -> np.ndarray:
+    """The box about the lungs in each image, float32 ``[N, 4]``."""
+    boxes = np.zeros((len(found), 4), np.float32)
+    for first in range(0, len(found), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        keys = [look.file for look in found[some]]
+        kept = store.get(LUNGS, keys)
+        lacking = {
+            look.file: item.path for item, look in zip(items[some], found[some], strict=True) if look.file not in kept
+        }
+        fresh = map_ahead(load_thumbnails(list(lacking.values()), store), _box_of)
+        made = {key: box.tobytes() for key, box in zip(lacking, fresh, strict=True)}
+        store.put(LUNGS, made)
+        boxes[some] = [np.frombuffer((kept | made)[key], np.float32) for key in keys]
+        progress(min(1.0, some.stop / len(found)), f"Looked for the lungs in {min(some.stop, len(found))} images")
+    return boxes
+
+
+def _box_of(small: bytes | ImageError) -> np.ndarray:
+    if isinstance(small, ImageError):  # gone since it was looked at
+        return np.array((0.1, 0.9, 0.1, 0.9), np.float32)
+    with Image.open(io.BytesIO(small)) as picture:
+        pixels = np.asarray(picture, np.float32) / 255
+    return np.array(lung_box(lungs.lung_probability(pixels)), np.float32)

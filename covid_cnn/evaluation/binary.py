@@ -1,0 +1,168 @@
+"""Yes-or-no questions put to a model's answers, so that models of different classes can be held against each other.
+
+A model may be asked for the class that it looks for, against all others, or whether a person is ill at all: then what
+it gives to the healthy class speaks for no, and every image of another class, known to the model or not, is a yes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any
+
+import numpy as np
+
+from covid_cnn.common import statistics
+from covid_cnn.common.errors import DatasetError
+from covid_cnn.data import classes
+from covid_cnn.data.dataset import Item
+from covid_cnn.evaluation import metrics, predictions
+from covid_cnn.evaluation.predictions import DatasetPredictions
+from covid_cnn.models.bundle import Bundle
+
+POSITIVE, DISEASED = "positive", "ill"
+
+
+@dataclass(frozen=True)
+class BinaryPredictions:
+    """What a model says to a yes-or-no question about N images.
+
+    Attributes
+    ----------
+    yes, no : what the two answers mean
+    items : the N images
+    labels : bool ``[N]``, the truth
+    scores : float ``[N]``, 0..1, the probability of yes
+    threshold : the answer is yes from this score on
+    flagged : bool ``[N]``, whether the image is unlike those the model learned from
+    notes : a sentence for each group of images that was left out
+    """
+
+    yes: str
+    no: str
+    items: list[Item]
+    labels: np.ndarray
+    scores: np.ndarray
+    threshold: float
+    flagged: np.ndarray
+    notes: list[str]
+
+    @property
+    def patients(self) -> list[str]:
+        return [item.patient for item in self.items]
+
+    @property
+    def predicted(self) -> np.ndarray:
+        return self.scores >= self.threshold
+
+    @property
+    def right(self) -> np.ndarray:
+        return self.predicted == self.labels
+
+    def worst(self) -> np.ndarray:
+        """The images that got a wrong answer, by their indices, the one that the model was surest of first."""
+        wrong = np.flatnonzero(~self.right)
+        doubt = np.where(self.labels, self.scores, 1 - self.scores)[wrong]
+        return wrong[np.argsort(doubt, kind="stable")]
+
+    def of(self, chosen: Sequence[bool] | np.ndarray) -> "BinaryPredictions":
+        """The verdicts on the images that a mask ``[N]`` chooses."""
+        mask = np.asarray(chosen, bool)
+        items = list(compress(self.items, mask))
+        labels, scores, flagged = self.labels[mask], self.scores[mask], self.flagged[mask]
+        return BinaryPredictions(self.yes, self.no, items, labels, scores, self.threshold, flagged, [])
+
+
+def binary_tasks(bundle: Bundle) -> dict[str, str]:
+    """The questions that can be put to a bundle, in words by their key; the first is what it was made for."""
+    asked = {POSITIVE: f"{bundle.positive} or not"} if bundle.positive is not None else {}
+    if classes.matching_class("normal", bundle.classes):
+        asked[DISEASED] = "Ill or healthy"
+    return asked
+
+
+def binarize(
+    bundle: Bundle, answers: DatasetPredictions, question: str, threshold: float | None = None
+) -> BinaryPredictions:
+    """What a bundle's answers say to a question.
+
+    Parameters
+    ----------
+    answers : as ``predictions.predict_dataset`` gives them
+    question : a key of ``questions(bundle)``
+    threshold : in place of the bundle's own, which for ``DISEASED`` in more than two classes is 0.5
+
+    Raises
+    ------
+    DatasetError
+        The bundle cannot be asked this, or no image is of a class that it knows.
+    """
+    if question not in binary_tasks(bundle):
+        raise DatasetError(f"Model {bundle.name} cannot be asked this: it knows {', '.join(bundle.classes)}.")
+    if question == DISEASED:
+        healthy = bundle.classes.index(str(classes.matching_class("normal", bundle.classes)))
+        labels = np.array([not classes.matching_class(item.label, ["normal"]) for item in answers.items])
+        scores = 1 - answers.probabilities[:, healthy]
+        yes, no = "ill", "healthy"
+        own = len(bundle.classes) == 2 and bundle.positive not in (None, bundle.classes[healthy])
+    else:
+        answers = predictions.drop_unknown(answers)
+        if not answers.items:
+            raise DatasetError(f"No image is of a class that model {bundle.name} knows ({', '.join(bundle.classes)}).")
+        positive = bundle.classes.index(str(bundle.positive))
+        labels, scores = answers.labels == positive, answers.probabilities[:, positive]
+        yes, no, own = str(bundle.positive), f"not {bundle.positive}", True
+    if threshold is None:
+        threshold = bundle.threshold if own and bundle.threshold is not None else 0.5
+    return BinaryPredictions(yes, no, answers.items, labels, scores, threshold, answers.flagged, answers.notes)
+
+
+def has_both_answers(bundle: Bundle, answers: DatasetPredictions, question: str) -> bool:
+    """Whether the images hold both answers to a question, so that it has a curve."""
+    try:
+        labels = binarize(bundle, answers, question).labels
+    except DatasetError:
+        return False
+    return bool(labels.any() and not labels.all())
+
+
+def report_binary(asked: BinaryPredictions) -> dict[str, Any]:
+    """The report of ``metrics.evaluate_classifier`` on verdicts, with ``out_of_distribution``, ``threshold`` and ``notes``."""
+    probabilities = np.stack([1 - asked.scores, asked.scores], axis=1)
+    told = metrics.evaluate_classifier(
+        asked.labels.astype(int),
+        asked.predicted.astype(int),
+        probabilities,
+        (asked.no, asked.yes),
+        asked.yes,
+        asked.patients,
+    )
+    flagged = statistics.wilson(int(asked.flagged.sum()), len(asked.items))
+    return told | {"threshold": asked.threshold, "out_of_distribution": flagged.to_dict(), "notes": asked.notes}
+
+
+def count_outcomes(asked: BinaryPredictions) -> dict[str, int]:
+    """``hits``, ``misses``, ``false_alarms`` and ``rejections`` at the threshold."""
+    yes = asked.predicted
+    return {
+        "hits": int((yes & asked.labels).sum()),
+        "misses": int((~yes & asked.labels).sum()),
+        "false_alarms": int((yes & ~asked.labels).sum()),
+        "rejections": int((~yes & ~asked.labels).sum()),
+    }
+
+
+def at_prevalence(asked: BinaryPredictions, prevalence: float) -> dict[str, Any]:
+    """``prevalence``, ``ppv`` and ``npv`` where this share of people is a yes (``metrics.predictive_values``).
+
+    Raises
+    ------
+    DatasetError
+        The images hold no yes, or no no, so that sensitivity or specificity is unknown.
+    """
+    of = count_outcomes(asked)
+    positives, negatives = of["hits"] + of["misses"], of["rejections"] + of["false_alarms"]
+    if not positives or not negatives:
+        raise DatasetError(f"Predictive values need images of both kinds, {asked.yes} and {asked.no}.")
+    values = metrics.predictive_values(of["hits"], positives, of["rejections"], negatives, prevalence)
+    ppv, npv = (value.to_dict() if value else None for value in values)
+    return {"prevalence": prevalence, "ppv": ppv, "npv": npv}

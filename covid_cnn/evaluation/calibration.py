@@ -1,0 +1,246 @@
+"""Whether probabilities mean what they say: calibration, temperature, the decision threshold, conformal prediction sets."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from covid_cnn.common.statistics import bootstrap, proportion, wilson
+
+
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
+    """The mean gap between confidence and accuracy over equal bins of confidence (Guo et al. 2017).
+
+    Parameters
+    ----------
+    labels : int [N].
+    probabilities : float [N, K]; the largest of a row is its confidence.
+
+    Returns
+    -------
+    0..1; 0 is perfect.
+    """
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    bin_of = bins_of(confidence, bins)
+    # |accuracy - confidence| of a bin times its share of the images is |sum of the differences| over all images.
+    return float(np.abs(np.bincount(bin_of, weights=correct - confidence)).sum() / len(labels))
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[dict]:
+    """How often the most probable class is right, against how probable it was (DeGroot and Fienberg 1983).
+
+    Parameters
+    ----------
+    labels : int [N].
+    probabilities : float [N, K]; the largest of a row is its confidence.
+    bins : equal parts of 0..1, into which the images fall by their confidence.
+
+    Returns
+    -------
+    For each part that holds an image, in order: `confidence` (their mean), `accuracy` (the share whose most probable
+    class is right, as `Interval.to_dict()`) and `n` images.
+    """
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    bin_of = bins_of(confidence, bins)
+    return [
+        {
+            "confidence": float(confidence[bin_of == i].mean()),
+            "accuracy": wilson(int(correct[bin_of == i].sum()), int((bin_of == i).sum())).to_dict(),
+            "n": int((bin_of == i).sum()),
+        }
+        for i in np.unique(bin_of)
+    ]
+
+
+def assess_calibration(
+    labels: np.ndarray, log_probabilities: np.ndarray, temperature: float, patients: Sequence[str], split: str = "val"
+) -> dict:
+    """What a temperature does to the calibration: the `calibration` of `model.json`, for the card and its diagram.
+
+    Parameters
+    ----------
+    labels : int [N].
+    log_probabilities : float [N, K], before the division by the temperature; logits do as well.
+    temperature : as `fit_temperature` found it.
+    patients : N names.
+    split : "val" or "test", whose images these are. On those that the temperature was fitted on, the error after it
+        looks smaller than it is.
+
+    Returns
+    -------
+    `temperature`, `n`, `split`, and `before` and `after`, each with `ece`, an `Interval.to_dict()`, and `reliability`.
+    """
+    from scipy.special import softmax
+
+    def told(probabilities: np.ndarray) -> dict:
+        error = bootstrap(expected_calibration_error, labels, probabilities, patients)
+        return {"ece": error.to_dict() if error else None, "reliability": reliability(labels, probabilities)}
+
+    labels, log_probabilities = np.asarray(labels), np.asarray(log_probabilities, float)
+    return {
+        "temperature": temperature,
+        "n": len(labels),
+        "split": split,
+        "before": told(softmax(log_probabilities, axis=1)),
+        "after": told(softmax(log_probabilities / temperature, axis=1)),
+    }
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature T for which softmax(logits / T) is best calibrated, by its likelihood (Guo et al. 2017).
+
+    Where a small validation set is classified without error, the likelihood grows for ever as T goes to 0, and the fit
+    would answer with certainties. So the targets are not 0 and 1 but the posterior means under a uniform prior, as in
+    Platt (1999): (n_c + 1) / (n_c + K) for the true class c of n_c images, the rest shared by the others.
+
+    Parameters
+    ----------
+    logits : float [N, K], or log-probabilities: softmax takes both alike.
+    labels : int [N].
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    logits, labels = np.asarray(logits, float), np.asarray(labels)
+    k = logits.shape[1]
+    counts = np.bincount(labels, minlength=k)
+    targets = np.repeat(1 / (counts[labels] + k), k).reshape(-1, k)
+    targets[np.arange(len(labels)), labels] = (counts[labels] + 1) / (counts[labels] + k)
+
+    def loss(log_temperature: float) -> float:
+        return -(targets * log_softmax(logits / math.exp(log_temperature), axis=1)).sum(axis=1).mean()
+
+    return math.exp(minimize_scalar(loss, bounds=(math.log(0.05), math.log(20)), method="bounded").x)
+
+
+def choose_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The threshold with the best balanced accuracy, `score >= threshold` being the positive answer (Youden 1950).
+
+    The candidates are 0.5 and the midpoints between neighbouring scores; of equally good ones the nearest to 0.5 wins,
+    so that classes which 0.5 separates keep 0.5. With one class alone nothing can be chosen, and it is 0.5.
+
+    Parameters
+    ----------
+    labels : bool or 0/1 [N], 1 being positive.
+    scores : float [N], 0..1.
+    """
+    labels, scores = np.asarray(labels, bool), np.asarray(scores, float)
+    positives, negatives = np.sort(scores[labels]), np.sort(scores[~labels])
+    distinct = np.unique(scores)
+    candidates = np.append((distinct[1:] + distinct[:-1]) / 2, 0.5)
+    true_positives = len(positives) - np.searchsorted(positives, candidates)
+    true_negatives = np.searchsorted(negatives, candidates)
+    # Balanced accuracy times 2 x positives x negatives: whole numbers, so that ties are exact.
+    merit = true_positives * len(negatives) + true_negatives * len(positives)
+    best = candidates[merit == merit.max()] if len(positives) and len(negatives) else np.array([0.5])
+    return float(best[np.abs(best - 0.5).argmin()])
+
+
+def choose_threshold_at_specificity(labels: np.ndarray, scores: np.ndarray, specificity: float = 0.95) -> float:
+    """The smallest threshold at which enough negatives stay below it, `score >= threshold` being the positive answer.
+
+    Smallest, so that of all thresholds with this specificity it misses the fewest positives. Every value from the
+    highest negative that must stay below up to the next score gives the same answers here; of those it is the
+    midpoint, so that a rounding error changes no answer. Negatives of one score stand or fall together, so that ties
+    can only raise the specificity. Where a negative that must stay below has the score 1, the threshold lies above 1,
+    and nothing is positive. Without a negative nothing can be chosen, and it is 0.5.
+
+    Parameters
+    ----------
+    labels : bool or 0/1 [N], 1 being positive.
+    scores : float [N], 0..1.
+    specificity : above 0, at most 1: the share of these negatives that must stay below the threshold.
+
+    Raises
+    ------
+    ValueError
+        the specificity is out of its range.
+    """
+    if not 0 < specificity <= 1:
+        raise ValueError(f"A specificity of {specificity} cannot be asked for.")
+    labels, scores = np.asarray(labels, bool), np.asarray(scores, float)
+    negatives = np.sort(scores[~labels])
+    if not len(negatives):
+        return 0.5
+    # Less a hair, for 0.95 x 20 is a little more than 19 in floating point.
+    highest = negatives[math.ceil(specificity * len(negatives) - 1e-9) - 1]
+    above = np.append(scores[scores > highest], 1.0 if highest < 1 else 2.0)
+    return float((highest + above.min()) / 2)
+
+
+def conformal_thresholds(labels: np.ndarray, probabilities: np.ndarray, level: float = 0.9) -> np.ndarray:
+    """The probability from which on each class belongs into a prediction set: class-conditional split conformal.
+
+    Of the images of each class, at least the share `level` will have that class in their set, on average over
+    calibration sets, whatever the classifier is worth and whatever the classes' shares: if the new images and those
+    here are exchangeable, so not at another hospital, and less surely where patients have several images. (Vovk 2012,
+    there called Mondrian or label-conditional; Angelopoulos and Bates 2021.) Of n images of a class, the threshold is
+    the m-th smallest probability given to it, m being the whole part of (n + 1) (1 - level): of n + 1 exchangeable
+    images, that many at most are left out.
+
+    Parameters
+    ----------
+    labels : int [N], of images that neither the weights nor the choice of the network have seen.
+    probabilities : float [N, K], as they will be compared: calibrated.
+    level : above 0, below 1.
+
+    Returns
+    -------
+    float64 [K]; 0, which takes every image in, for a class with too few images for the level (fewer than 9 for 0.9).
+
+    Raises
+    ------
+    ValueError
+        the level is out of its range.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"A level of {level} cannot be asked for.")
+    labels, probabilities = np.asarray(labels), np.asarray(probabilities, float)
+    thresholds = np.zeros(probabilities.shape[1])
+    for k in range(len(thresholds)):
+        given = np.sort(probabilities[labels == k, k])
+        # More by a hair, for 10 x (1 - 0.9) is a little less than 1 in floating point.
+        left_out = min(math.floor((len(given) + 1) * (1 - level) + 1e-9), len(given))
+        if left_out:
+            thresholds[k] = given[left_out - 1]
+    return thresholds
+
+
+def measure_coverage(labels: np.ndarray, sets: np.ndarray, patients: Sequence[str] | None = None) -> dict:
+    """How often the true class is in the prediction set, and how much the sets say.
+
+    Parameters
+    ----------
+    labels : int [N].
+    sets : bool [N, K], from `prediction_sets`.
+    patients : N names, whom the interval of the mean size is bootstrapped over; None makes each image one of its own.
+
+    Returns
+    -------
+    `coverage`, `coverage_by_class` (a list of K; None for a class without images), `single` (the share of sets that
+    hold one class), all with Wilson intervals, and `mean_size` with a bootstrap interval, as `Interval.to_dict()`.
+    """
+    labels = np.asarray(labels)
+    covered = sets[np.arange(len(labels)), labels]
+    sizes = sets.sum(axis=1)
+    names = [str(i) for i in range(len(labels))] if patients is None else patients
+    mean_size = bootstrap(lambda y, chosen: float(chosen.mean()), labels, sizes, names)
+    return {
+        "coverage": proportion(covered.sum(), len(labels)),
+        "coverage_by_class": [
+            proportion(covered[labels == k].sum(), (labels == k).sum()) for k in range(sets.shape[1])
+        ],
+        "mean_size": mean_size.to_dict() if mean_size else None,
+        "single": proportion((sizes == 1).sum(), len(labels)),
+    }
+
+
+# The metrics below run thousands of times in a bootstrap, where scikit-learn's checks of its input would take most of
+# the time; the tests hold each to scikit-learn's value.
+
+
+def bins_of(confidence: np.ndarray, bins: int) -> np.ndarray:
+    """The equal part of 0..1, by its number, that each confidence falls into; each part has its upper end."""
+    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)

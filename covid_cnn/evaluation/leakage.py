@@ -1,0 +1,183 @@
+"""Which images a model has learned from, in whatever size, format and name they lie here: there its score says nothing.
+
+A bundle brings along by what its training images are known again (`FINGERPRINT_FILE`): a perceptual hash of each (see `likeness`),
+and digests of their patients' names. A bundle without it is asked by its dataset, where that is here.
+"""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from covid_cnn.common.errors import BundleError, CovidCnnError, DatasetError, ImageError
+from covid_cnn.common.storage import Cache
+from covid_cnn.data import index
+from covid_cnn.data.dataset import SYNTHETIC, Dataset, Item, fingerprint
+from covid_cnn.data.splits import training_splits
+from covid_cnn.models.bundle import Bundle
+
+FINGERPRINT_FILE = "training_images.npz"
+FINGERPRINT_KEY = "training_images"  # of model.json, which tells the number of images and the digest of the file
+
+
+@dataclass(frozen=True)
+class TrainingFingerprint:
+    """By what the images are known again that a bundle was fitted on or chosen by.
+
+    Attributes
+    ----------
+    hashes : uint8 ``[N, likeness.FINE_BYTES]``, the fine hash of each image
+    patients : digests of what their patients are called
+    drawn : whether the program drew them
+    """
+
+    hashes: np.ndarray
+    patients: frozenset[int]
+    drawn: bool
+
+    @classmethod
+    def of(cls, items: Iterable[Item], hashes: Sequence[bytes], drawn: bool) -> "TrainingFingerprint":
+        """The memory of training images, from their fine hashes."""
+        return cls(index.stack_hashes(hashes), frozenset(key for item in items for key in _keys(item)), drawn)
+
+    def encoded(self) -> bytes:
+        """As the content of `FINGERPRINT_FILE`."""
+        file = io.BytesIO()
+        patients = np.array(sorted(self.patients), np.uint64)
+        np.savez_compressed(file, hashes=self.hashes, patients=patients, drawn=np.array(self.drawn))
+        return file.getvalue()
+
+    def told(self) -> dict[str, Any]:
+        """What `FINGERPRINT_KEY` of model.json holds."""
+        return {"images": len(self.hashes), "sha256": hashlib.sha256(self.encoded()).hexdigest()}
+
+
+def training_fingerprint(bundle: Bundle, own: Dataset | None, store: Cache) -> TrainingFingerprint | None:
+    """What a bundle's training images are known again by; None where that cannot be told.
+
+    Parameters
+    ----------
+    own : the dataset that it learned from (`find_training_dataset`), which only a bundle without `FINGERPRINT_FILE` is asked by.
+
+    Raises
+    ------
+    BundleError
+        Its `FINGERPRINT_FILE` is damaged, or another bundle's.
+    """
+    told = bundle.info.get(FINGERPRINT_KEY)
+    if told and (bundle.folder / FINGERPRINT_FILE).is_file():
+        return _read(bundle, str(told.get("sha256")))
+    items = training_images(bundle, own) if own else None
+    if items is None:
+        return None
+    seen = index.index_images([item.path for item in items], store=store, thumbnails=False)
+    hashes = [look.print.fine for look in seen if not isinstance(look, ImageError)]
+    return TrainingFingerprint.of(items, hashes, bool(bundle.info["training_data"].get("synthetic")))
+
+
+def _read(bundle: Bundle, digest: str) -> TrainingFingerprint:
+    content = (bundle.folder / FINGERPRINT_FILE).read_bytes()
+    try:
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError("another file")
+        with np.load(io.BytesIO(content), allow_pickle=False) as told:
+            hashes = told["hashes"].reshape(-1, index.FINE_BYTES)
+            return TrainingFingerprint(hashes, frozenset(told["patients"].tolist()), bool(told["drawn"]))
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(
+            f"The {FINGERPRINT_FILE} of model {bundle.name} is not the one its model.json describes: train it again, or remove it."
+        ) from error
+
+
+def find_training_dataset(info: Mapping[str, Any], found: Iterable[Dataset], store: Cache) -> Dataset | None:
+    """The dataset that a bundle learned from, whatever it is called here: by its content, or else by its name.
+
+    Parameters
+    ----------
+    info : the content of the bundle's model.json.
+    found : the datasets that are here.
+    store : where the digests of files are kept, so that each is read once.
+    """
+    learned = info["training_data"]
+    named = sorted(found, key=lambda one: one.name != learned["name"])  # the likeliest first
+    same = (one for one in named if list(one.classes) == info["classes"] and _fingerprint(one, store) == _wanted(info))
+    return next(same, next((one for one in named if one.name == learned["name"]), None))
+
+
+def _wanted(info: Mapping[str, Any]) -> str:
+    return str(info["training_data"].get("fingerprint"))
+
+
+def _fingerprint(dataset: Dataset, store: Cache) -> str:
+    try:
+        return fingerprint(dataset.items, store.file_digests([item.path for item in dataset.items]))
+    except DatasetError:
+        return ""  # a file is gone
+
+
+def training_images(bundle: Bundle, own: Dataset) -> list[Item] | None:
+    """The images of its dataset that a bundle was fitted on or chosen by; None where that has changed since."""
+    try:
+        splits = training_splits(own, int((bundle.info.get("recipe") or {}).get("seed", 0)))
+    except CovidCnnError:
+        return None
+    return splits.train + splits.val
+
+
+def find_leaked(items: Sequence[Item], learned: TrainingFingerprint, store: Cache) -> frozenset[Path]:
+    """Those of the items that show a patient who was learned from.
+
+    That is who has an image among them that looks the same as a training image, or is called as the patient of one, in
+    the metadata or by the file names.
+    """
+    seen = index.index_images([item.path for item in items], store=store, thumbnails=False)
+    readable = [(item, look) for item, look in zip(items, seen, strict=True) if not isinstance(look, ImageError)]
+    copied = index.find_copies(
+        [look.print.fine for _, look in readable],
+        learned.hashes,
+        [learned.drawn or look.synthetic or item.path.name.startswith(SYNTHETIC) for item, look in readable],
+    )
+    known = {item.patient for (item, _), copy in zip(readable, copied, strict=True) if copy}
+    known |= {item.patient for item in items if not learned.patients.isdisjoint(_keys(item))}
+    return frozenset(item.path for item in items if item.patient in known)
+
+
+def _keys(item: Item) -> list[int]:
+    """Digests of what the patient of an image is called, wherever it may lie: none where nothing tells who it is.
+
+    A dataset that was made of others puts its own name before the patients' that these gave.
+    """
+    names = {item.patient, item.patient.partition(":")[2]}
+    return [int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) for name in names if ":" in name]
+
+
+def leakage_unknown(bundle: Bundle) -> str:
+    """What is said of a bundle without a memory."""
+    return (
+        f"Which of these images {bundle.name} has learned from cannot be told, and on those it looks better than it "
+        f"is. It brings no {FINGERPRINT_FILE}, and {bundle.info['training_data']['name']}, its dataset, is not under data/."
+    )
+
+
+def drop_leaked(bundle: Bundle, items: Sequence[Item], known: Set[Path] | None) -> tuple[Item, ...]:
+    """The items that a bundle has not learned from.
+
+    Parameters
+    ----------
+    known : those of the items that it has learned from (`find_leaked`); None where that cannot be told.
+
+    Raises
+    ------
+    DatasetError
+        That cannot be told, or it has learned from all of the items.
+    """
+    if known is None:
+        raise DatasetError(f"{leakage_unknown(bundle)} Add that first, or train the model again.")
+    if len(known) == len({item.path for item in items}):
+        raise DatasetError(f"Model {bundle.name} has learned from all of these images: choose another split.")
+    return tuple(item for item in items if item.path not in known)

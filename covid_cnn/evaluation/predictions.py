@@ -1,0 +1,234 @@
+"""Put a model bundle through a dataset's images, and evaluate its answers.
+
+Answers are kept by the digests of the model and of each image, so that a second evaluation asks nothing again, and one
+that was stopped goes on where it was. Only numbers are kept, and no image.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import compress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from covid_cnn.common import statistics
+from covid_cnn.common.errors import CovidCnnError, DatasetError
+from covid_cnn.common.storage import Cache
+from covid_cnn.data.classes import matching_class
+from covid_cnn.data.dataset import Item
+from covid_cnn.evaluation import calibration, metrics
+from covid_cnn.images import reader
+from covid_cnn.images.radiograph import Radiograph
+from covid_cnn.models import batch
+from covid_cnn.models.bundle import Bundle, Prediction, decide, prediction_sets
+
+AT_ONCE = 64  # images after which the answers are kept, so that a crash loses no more
+UNKNOWN_CLASS = -1  # the label of an image whose class the bundle does not know
+
+
+@dataclass(frozen=True)
+class DatasetPredictions:
+    """What a bundle answers to N images whose class it knows.
+
+    Attributes
+    ----------
+    items : the N images
+    labels, predicted : int ``[N]``, the true and the answered class, as indices into the bundle's classes; a true one
+        that the bundle does not know is ``UNKNOWN_CLASS``
+    probabilities : float32 ``[N, K]``, calibrated
+    embeddings : float32 ``[N, D]``, the image as the last layer but one sees it; ``[N, 0]`` where nobody wanted them
+    flagged : bool ``[N]``, whether the image is unlike those the model learned from
+    notes : a sentence for each group of images that was left out
+    """
+
+    items: list[Item]
+    labels: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray
+    embeddings: np.ndarray
+    flagged: np.ndarray
+    notes: list[str]
+
+    @property
+    def patients(self) -> list[str]:
+        return [item.patient for item in self.items]
+
+    def with_probabilities(self, probabilities: np.ndarray, bundle: Bundle) -> "DatasetPredictions":
+        """The same images with other probabilities ``[N, K]``, by the rule that the bundle decides by."""
+        named = [decide(bundle.classes, row, bundle.positive, bundle.threshold) for row in probabilities]
+        predicted = np.array([bundle.classes.index(name) for name in named])
+        return replace(self, probabilities=probabilities, predicted=predicted)
+
+    def of(self, chosen: Sequence[bool] | np.ndarray) -> "DatasetPredictions":
+        """The answers to the images that a mask ``[N]`` chooses."""
+        mask = np.asarray(chosen, bool)
+        return DatasetPredictions(
+            items=list(compress(self.items, mask)),
+            labels=self.labels[mask],
+            predicted=self.predicted[mask],
+            probabilities=self.probabilities[mask],
+            embeddings=self.embeddings[mask],
+            flagged=self.flagged[mask],
+            notes=[],
+        )
+
+
+def predict_known(
+    bundle: Bundle,
+    items: Sequence[Item],
+    store: Cache | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> DatasetPredictions:
+    """Put ``items`` to a bundle. Images of unknown classes and unreadable ones are left out, and counted in ``notes``.
+
+    Parameters
+    ----------
+    store : where answers are kept and looked for; None asks anew and keeps nothing.
+    progress : called with the part done (0..1) and a line about it; what it raises stops the work, and what was
+        answered until then is kept.
+
+    Raises
+    ------
+    DatasetError
+        No image is left.
+    """
+    known = [item for item in items if matching_class(item.label, bundle.classes)]
+    if not known:
+        raise DatasetError(f"No image is of a class that model {bundle.name} knows ({', '.join(bundle.classes)}).")
+    return drop_unknown(predict_dataset(bundle, known, store, progress), len(items) - len(known))
+
+
+def drop_unknown(answers: DatasetPredictions, more: int = 0) -> DatasetPredictions:
+    """The answers to images of classes that the bundle knows; a note counts the others, ``more`` among them."""
+    kept = answers.of(answers.labels != UNKNOWN_CLASS)
+    notes = answers.notes
+    if foreign := len(answers.items) - len(kept.items) + more:
+        notes = [f"{foreign} images are of classes that the model does not know, and were left out.", *notes]
+    return replace(kept, notes=notes)
+
+
+def predict_dataset(
+    bundle: Bundle,
+    items: Sequence[Item],
+    store: Cache | None = None,
+    progress: Callable[[float, str], None] | None = None,
+    embeddings: bool = False,
+) -> DatasetPredictions:
+    """Put ``items`` to a bundle, those of classes that it does not know too; as ``predict_known`` otherwise.
+
+    Parameters
+    ----------
+    embeddings : whether the answers hold them. They take most of the room: some kilobytes an image.
+    """
+    k = len(bundle.classes)
+    read: list[Item] = []
+    told = []
+    with closing(_numbers_of(bundle, [item.path for item in items], store)) as answers:
+        for n, (item, answer) in enumerate(zip(items, answers, strict=True), 1):
+            if answer is not None:
+                read.append(item)
+                told.append(answer if embeddings else answer[: k + 1].copy())
+            if progress:
+                progress(n / len(items), f"Asked about {n} of {len(items)} images")
+    if not read:
+        raise DatasetError("There is no image here that can be read: choose another dataset or split.")
+    unreadable = len(items) - len(read)
+    table = np.stack(told)
+    probabilities = table[:, :k]
+    named = [decide(bundle.classes, row, bundle.positive, bundle.threshold) for row in probabilities]
+    matched = [matching_class(item.label, bundle.classes) for item in read]
+    return DatasetPredictions(
+        items=read,
+        labels=np.array([bundle.classes.index(name) if name else UNKNOWN_CLASS for name in matched]),
+        predicted=np.array([bundle.classes.index(name) for name in named]),
+        probabilities=probabilities,
+        embeddings=table[:, k + 1 :],
+        flagged=table[:, k] > np.float32(bundle.info["in_distribution"]["limit"]),
+        notes=[f"{unreadable} images could not be read, and were left out."] if unreadable else [],
+    )
+
+
+def count_cached(bundle: Bundle, items: Sequence[Item], store: Cache) -> int:
+    """How many of the items have their answer in the store."""
+    digests = store.file_digests([item.path for item in items])
+    found = store.known(_cache_kind(bundle), sorted(set(digests.values())))
+    return sum(digests.get(item.path, "") in found for item in items)
+
+
+def _numbers_of(bundle: Bundle, files: Sequence[Path], store: Cache | None) -> Generator[np.ndarray | None, None, None]:
+    """Probabilities, distance and embedding of each image, float32 ``[K + 1 + D]``; None for one that is unreadable.
+
+    Few are held at a time, whatever their number.
+    """
+    digests = store.file_digests(files) if store else {}
+    for first in range(0, len(files), AT_ONCE):
+        yield from _numbers_of_some(bundle, files[first : first + AT_ONCE], digests, store)
+
+
+def _numbers_of_some(
+    bundle: Bundle, files: Sequence[Path], digests: Mapping[Path, str], store: Cache | None
+) -> Generator[np.ndarray | None, None, None]:
+    found = (
+        store.get(_cache_kind(bundle), sorted({digests[file] for file in files if file in digests})) if store else {}
+    )
+    unknown = [file for file in files if digests.get(file) not in found]
+    fresh: dict[str, bytes] = {}
+    with closing(batch.predict_images(bundle, unknown, _numbers, reader.read)) as answers:
+        try:
+            for file in files:
+                digest = digests.get(file, "")
+                if digest in found:
+                    yield np.frombuffer(found[digest], np.float32)
+                    continue
+                _, told = next(answers)
+                if isinstance(told, CovidCnnError):
+                    yield None
+                    continue
+                if digest:
+                    fresh[digest] = told.tobytes()
+                yield told
+        finally:
+            if store:
+                store.put(_cache_kind(bundle), fresh)
+
+
+def _numbers(radiograph: Radiograph, prediction: Prediction) -> np.ndarray:
+    return np.concatenate(
+        [prediction.probabilities, [prediction.distance], prediction.embedding], dtype=np.float32, casting="same_kind"
+    )
+
+
+def _cache_kind(bundle: Bundle) -> str:
+    """What makes answers to one image the same: the graph, what its distance is measured with, and how images are read.
+
+    The latter is told by the code that reads them, so that no old answer outlives a change of it.
+    """
+    code = b"".join(path.read_bytes() for path in sorted(Path(reader.__file__).parent.glob("*.py")))
+    measured = json.dumps([bundle.info["sha256"], bundle.info["in_distribution"]], sort_keys=True)
+    return "answer " + hashlib.sha256(measured.encode() + code).hexdigest()
+
+
+def evaluate_dataset(bundle: Bundle, items: Sequence[Item], store: Cache | None = None) -> dict[str, Any]:
+    """The ``report_predictions`` of a bundle's answers to ``items``; parameters and errors as for ``predict_known``."""
+    return report_predictions(bundle, predict_known(bundle, items, store))
+
+
+def report_predictions(bundle: Bundle, answers: DatasetPredictions) -> dict[str, Any]:
+    """The report of ``metrics.evaluate_classifier``, with ``out_of_distribution`` and ``notes`` added.
+
+    Where the bundle has prediction sets, ``prediction_sets`` holds their ``level`` and their ``calibration.measure_coverage``:
+    of the sets that the thresholds make. That flagged images are given all classes would flatter it.
+    """
+    told = metrics.evaluate_classifier(
+        answers.labels, answers.predicted, answers.probabilities, bundle.classes, bundle.positive, answers.patients
+    )
+    if bundle.set_thresholds is not None:
+        sets = prediction_sets(answers.probabilities, np.array(bundle.set_thresholds))
+        told["prediction_sets"] = {"level": bundle.set_level}
+        told["prediction_sets"] |= calibration.measure_coverage(answers.labels, sets, answers.patients)
+    flagged = statistics.wilson(int(answers.flagged.sum()), len(answers.labels))
+    return told | {"out_of_distribution": flagged.to_dict(), "notes": answers.notes}

@@ -1,0 +1,117 @@
+"""What a DICOM file says of itself, without repeating anything that could tell who the patient is.
+
+Free text in a file may hold a name wherever it stands, so of what a file says only numbers and the words listed here
+are shown.
+"""
+
+import contextlib
+import re
+from pathlib import Path
+
+import pydicom
+from pydicom.multival import MultiValue
+
+from covid_cnn.images.reader import IMAGE_SUFFIXES
+
+_NOT_XRAY = {"CT", "MR", "US", "PT", "NM"}
+_CHEST_LIKE = ("CHEST", "THORA", "TORA", "LUNG", "PULM", "RIB")
+# After PS3.16, annex L.
+_OTHER_PART = re.compile(
+    r"(ABDOMEN|ANKLE|ARM|BLADDER|BRAIN|BREAST|CALCANEUS|CALF|CLAVICLE|COCCYX|COLON|CSPINE|CTSPINE|EAR|ELBOW|"
+    r"ESOPHAGUS|EXTREMITY|EYE|FACE|FEET|FEMUR|FINGER|FOOT|FOREARM|HAND|HEAD|HEART|HIP|HUMERUS|JAW|KIDNEY|KNEE|"
+    r"LEG|LIVER|LSPINE|LSSPINE|MANDIBLE|NECK|NOSE|ORBIT|PANCREAS|PATELLA|PELVIS|RADIUS|SACRUM|SCAPULA|SHOULDER|"
+    r"SINUS|SKULL|SPINE|SPLEEN|SSPINE|STERNUM|STOMACH|TEETH|THIGH|THUMB|TIBIA|TLSPINE|TMJ|TOE|TSPINE|ULNA|"
+    r"WHOLEBODY|WRIST|ZYGOMA)S?"
+)
+_FRONTAL = {"AP", "PA", "FRONTAL", "ANTEROPOSTERIOR", "POSTEROANTERIOR", "ANTERO", "POSTERO"}
+_OTHER_VIEWS = {
+    "a decubitus": {"LLD", "RLD", "DECUBITUS"},
+    "an oblique": {"LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "OBL", "OBLIQUE"},
+    "a lateral": {"LL", "RL", "LAT", "LATERAL"},
+}
+# What may stand in a file's name, because archives make it of these.
+_NAME_TAGS = ("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName")
+_NUMBER_TAGS = ("PatientID", "OtherPatientIDs", "AccessionNumber")
+_DATE_TAGS = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
+
+
+# ---- what the file says of itself
+
+
+def numbers(dataset: pydicom.Dataset, tag: str) -> list[float]:
+    """The tag's values, or none where they are no numbers."""
+    with contextlib.suppress(ValueError, TypeError):
+        value = dataset.get(tag)
+        values = value if isinstance(value, MultiValue) else [value]
+        return [float(number) for number in values if number is not None and number != ""]
+    return []
+
+
+def plain_words(value: object) -> str:
+    """Upper-case words with single spaces between them; never to be shown as it is."""
+    return " ".join(re.findall(r"[^\W_]+", str(value or "").upper()))
+
+
+def words_of(dataset: pydicom.Dataset, *tags: str) -> str:
+    return " ".join(filter(None, (plain_words(dataset.get(tag)) for tag in tags)))
+
+
+def meanings(dataset: pydicom.Dataset, tag: str) -> str:
+    return " ".join(words_of(item, "CodeMeaning") for item in dataset.get(tag) or [])
+
+
+def tag_warnings(dataset: pydicom.Dataset) -> list[str]:
+    warnings = []
+    modality = words_of(dataset, "Modality")
+    if modality in _NOT_XRAY:
+        warnings.append(f"The file says that this is {modality}, not an X-ray.")
+    warnings += _body_part_warning(dataset)
+    if view := _other_view(dataset):
+        warnings.append(f"The file says this is {view} view; the models are trained on frontal views.")
+    if words_of(dataset, "PresentationIntentType") == "FOR PROCESSING":
+        warnings.append("The file holds a detector's raw values, which look unlike the images the models learned from.")
+    if words_of(dataset, "BurnedInAnnotation") == "YES":
+        warnings.append("The file says that writing is burned into the image; look whether it names the patient.")
+    return warnings
+
+
+def _body_part_warning(dataset: pydicom.Dataset) -> list[str]:
+    stated = f"{words_of(dataset, 'BodyPartExamined')} {meanings(dataset, 'AnatomicRegionSequence')}".strip()
+    text = stated or words_of(dataset, "StudyDescription", "SeriesDescription", "ProtocolName")
+    if any(word in text for word in _CHEST_LIKE) and "SPINE" not in text:
+        return []
+    for word in (text.replace(" ", ""), *text.split()):
+        if part := _OTHER_PART.fullmatch(word):
+            return [f"The file says the body part is {part[1]}, not chest."]
+    return ["The file names a body part that is not known to be the chest."] if stated else []
+
+
+def _other_view(dataset: pydicom.Dataset) -> str:
+    """What the view is called if it is not frontal, article included; the first source that tells decides."""
+    described = words_of(dataset, "SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
+    for text in (words_of(dataset, "ViewPosition"), meanings(dataset, "ViewCodeSequence"), described):
+        words = set(text.split())
+        if words & _FRONTAL:
+            return ""
+        for view, names in _OTHER_VIEWS.items():
+            if words & names:
+                return view
+    along_rows = words_of(dataset, "PatientOrientation")[:1]  # across a frontal view they run from left to right
+    return "a lateral" if along_rows in ("A", "P") else ""
+
+
+def depersonalize(name: str, dataset: pydicom.Dataset) -> str:
+    """The file's name with the patient's names, numbers and dates struck out."""
+    suffix = Path(name).suffix if Path(name).suffix.lower() in IMAGE_SUFFIXES else ""  # else it may be a name, too
+    stem = name.removesuffix(suffix)
+    for word in words_of(dataset, *_NAME_TAGS, *_NUMBER_TAGS).split():
+        if len(word) >= 4:
+            stem = re.sub(word, "***", stem, flags=re.IGNORECASE)
+        elif len(word) > 1 and word.isalpha():
+            stem = re.sub(rf"(?<![^\W_]){word}(?![^\W_])", "***", stem, flags=re.IGNORECASE)
+    for date in words_of(dataset, *_DATE_TAGS).split():
+        if match := re.fullmatch(r"(\d{4})(\d\d)(\d\d)", date):
+            year, month, day = match.groups()
+            for parts in ((year, month, day), (day, month, year), (month, day, year)):
+                stem = re.sub(r"[\W_]?".join(parts), "***", stem)
+    return stem + suffix

@@ -1,0 +1,120 @@
+"""Where the lungs of an X-ray lie, told in milliseconds without TensorFlow.
+
+The U-Net of ``covid_cnn.training.lung_network`` as a graph of its own, for whoever wants to hide the lungs or look at nothing else.
+"""
+
+import functools
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from covid_cnn.images import ops
+
+SEGMENTER = Path(__file__).with_name("lungs.tflite")  # ``lung_network.convert_segmenter`` makes it
+SEGMENTER_SIZE = (128, 128)  # height and width of what the network sees
+_LOCK = threading.Lock()
+# What two lungs look like in a mask; ``is_plausible`` says what this was measured on.
+_LEAST, _MOST = 0.04, 0.6  # shares of the image: of the smaller lung, of both with all scraps
+_SCRAPS = 0.1  # share of the mask that may lie outside its two largest parts
+_SURENESS = 0.91  # mean probability within the mask
+
+
+def segment_lungs(pixels: np.ndarray) -> np.ndarray:
+    """The lungs of a radiograph, as a U-Net (Ronneberger et al. 2015) finds them.
+
+    It learned on frontal chest X-rays; on others it marks whatever looks most like lungs, or nothing.
+
+    Parameters
+    ----------
+    pixels : float32 ``[H, W]`` of any size, 0..1, white is dense
+
+    Returns
+    -------
+    bool ``[H, W]``, True where there is lung
+    """
+    return ops.upsample(lung_probability(pixels), pixels.shape) > 0.5
+
+
+def segment_both_lungs(pixels: np.ndarray) -> np.ndarray | None:
+    """The lungs as ``segment_lungs`` gives them, or None where what is found does not look like two lungs."""
+    lung = lung_probability(pixels)
+    return ops.upsample(lung, pixels.shape) > 0.5 if is_plausible(lung) else None
+
+
+def is_plausible(lung: np.ndarray) -> bool:
+    """Whether a probability of lung, float32 ``[h, w]``, is that of two lungs rather than of what looks like some.
+
+    Two parts must hold nine tenths of the mask, each 4 % of the image or more and all together 60 % or less, and the
+    network must be sure: 0.91 in the mean. Measured: of frontal X-rays this takes 431 of 433 (covid-chestxray-dataset),
+    990 of 1000 (ChestX-ray8) and 186 of 188 (the notebook's); of 44 lateral ones, a leg, and 65 images of noise, plain
+    or blurred, none. Of 63 axial CT slices, most of which do show two lungs, it takes 14.
+    """
+    mask = lung > 0.5
+    if not mask.any() or mask.mean() > _MOST or lung[mask].mean() < _SURENESS:
+        return False
+    from scipy import ndimage
+
+    parts, count = ndimage.label(mask)
+    sizes = np.sort(np.bincount(parts.ravel(), minlength=count + 1)[1:])[::-1]
+    return count > 1 and sizes[1] >= _LEAST * mask.size and sizes[2:].sum() <= _SCRAPS * mask.sum()
+
+
+def lung_probability(pixels: np.ndarray) -> np.ndarray:
+    """The probability of lung, float32 ``[128, 128]``, of a radiograph as ``segment_lungs`` takes it."""
+    image = ops.prepare(pixels, SEGMENTER_SIZE)
+    # An interpreter has one set of tensors: one call at a time. A call takes milliseconds.
+    with _LOCK:
+        return _network()(image[None])
+
+
+@functools.cache
+def _network() -> Callable[[np.ndarray], np.ndarray]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter: Any = Interpreter(str(SEGMENTER), num_threads=min(4, os.cpu_count() or 1))
+    interpreter.allocate_tensors()
+    (image,), (lung,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(image["index"], batch)
+        interpreter.invoke()
+        return interpreter.get_tensor(lung["index"])[0, ..., 0]
+
+    return run
+
+
+BOX_MARGIN = 0.04  # about the lungs, as a share of the image
+
+
+# The lungs
+
+
+def black_out(image: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """A copy of an image ``[H, W]`` that is black inside a box (top, bottom, left, right, each 0..1)."""
+    height, width = image.shape
+    top, bottom, left, right = np.rint(np.asarray(box) * (height, height, width, width)).astype(int)
+    dark = image.copy()
+    dark[top:bottom, left:right] = 0
+    return dark
+
+
+def lung_box(probability: np.ndarray) -> tuple[float, float, float, float]:
+    """The box (top, bottom, left, right, each 0..1) about the lungs, with a margin, from a map of them ``[h, w]`` 0..1.
+
+    A box, as the outline of what is found of a lung tells how much of it is opaque. Each edge leaves one hundredth of
+    the lungs outside, so that a stray speck moves nothing. Where there is hardly any lung it is the middle of the
+    image, as in Maguolo and Nanni (2021).
+    """
+    mask = probability > 0.5
+    if mask.mean() < 0.03:
+        return 0.1, 0.9, 0.1, 0.9
+    edges: list[float] = []
+    for profile in (mask.sum(axis=1), mask.sum(axis=0)):
+        share = np.cumsum(profile) / profile.sum()
+        edges.append(max(0.0, float((share < 0.01).sum() / len(share)) - BOX_MARGIN))
+        edges.append(min(1.0, float(((share < 0.99).sum() + 1) / len(share)) + BOX_MARGIN))
+    return edges[0], edges[1], edges[2], edges[3]

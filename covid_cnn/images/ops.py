@@ -1,0 +1,169 @@
+"""What is done to pixels: preparing them for a network, resizing, warping, blurring, letters, the heatmap over an X-ray."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import (
+    Image,
+    ImageDraw,
+    ImageFilter,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def prepare(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a radiograph to what a network sees; training, evaluation and prediction all pass through here.
+
+    The image is stretched to the size, whatever its aspect ratio: letterbox bars would show that ratio, which in
+    public collections tells the source of an image and so its class. Shrinking is anti-aliased.
+
+    Parameters
+    ----------
+    pixels : float [height, width], 0..1.
+    size : (height, width) to resize to, in pixels.
+
+    Returns
+    -------
+    float32 [size[0], size[1], 1], 0..1.
+    """
+    height, width = size
+    picture = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
+    resized = np.array(picture.resize((width, height), Image.Resampling.BILINEAR))
+    return np.clip(resized, 0, 1, out=resized)[..., np.newaxis]
+
+
+def to_png(pixels: np.ndarray) -> bytes:
+    """Encode float [H, W] of 0..1 (grayscale) or uint8 [H, W, 3] (RGB) as the bytes of a PNG file."""
+    if pixels.dtype != np.uint8:
+        pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)  # a sixth of the time, a sixth larger
+    return buffer.getvalue()
+
+
+# What Pillow's affine transform takes: output (x, y) comes from (a x + b y + c, d x + e y + f).
+Affine = tuple[float, float, float, float, float, float]
+
+
+def about_centre(shape: tuple[int, ...], matrix: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> Affine:
+    """The movement by a matrix ``[2, 2]`` of (x, y) that leaves the centre of an image in place, but for a shift."""
+    height, width = shape
+    centre = np.array([width / 2, height / 2])
+    offset = centre + shift - matrix @ centre
+    return (matrix[0, 0], matrix[0, 1], offset[0], matrix[1, 0], matrix[1, 1], offset[1])
+
+
+def warp(pixels: np.ndarray, movement: Affine, repeat: bool = True) -> np.ndarray:
+    """``pixels``, float32 ``[H, W]``, moved; the border is repeated, so that no black frame tells a moved image.
+
+    Without ``repeat``, what comes from outside is 0.
+    """
+    height, width = pixels.shape
+    pad = max(height, width) // 2
+    a, b, c, d, e, f = movement
+    padded = Image.fromarray(np.pad(pixels, pad, mode="edge" if repeat else "constant"))
+    moved = padded.transform(
+        (width, height), Image.Transform.AFFINE, (a, b, c + pad, d, e, f + pad), Image.Resampling.BILINEAR
+    )
+    return np.asarray(moved, np.float32)
+
+
+def blur(pixels: np.ndarray, sigma: float) -> np.ndarray:
+    """``pixels``, float32 ``[H, W]`` 0..1, under a Gaussian of ``sigma`` pixels, in 256 greys."""
+    return from_bytes(to_bytes(pixels).filter(ImageFilter.GaussianBlur(sigma)))
+
+
+def draw_text(pixels: np.ndarray, text: str, place: tuple[float, float], size: float, grey: float) -> np.ndarray:
+    """``pixels``, float32 ``[H, W]`` 0..1, with letters on them.
+
+    Parameters
+    ----------
+    place : left and upper edge of the text, in pixels
+    size : of the font, in pixels
+    grey : of the letters, 0..1
+    """
+    height, width = pixels.shape
+    stencil = Image.new("L", (width, height))
+    ImageDraw.Draw(stencil).text(place, text, fill=255, font_size=size)
+    cover = from_bytes(stencil)
+    return pixels + cover * (np.float32(grey) - pixels)
+
+
+def to_bytes(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
+
+
+def from_bytes(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, np.float32) / 255
+
+
+def stamp(pixels: np.ndarray, left: float, top: float, size: float, text: str = "R") -> np.ndarray:
+    """A white letter on it, as the side marker of a radiograph; place and size in shares of the image, 0..1."""
+    height, width = pixels.shape
+    return draw_text(pixels, text, (left * width, top * height), max(1.0, size * height), 1.0)
+
+
+# 256 RGB bytes of each of matplotlib's maps, so that a prediction need not wait for matplotlib. All but Jet are
+# perceptually uniform and read alike by colour-blind eyes; Jet is there because many papers use it.
+with np.load(Path(__file__).with_name("colour_maps.npz")) as _tables:
+    COLOUR_MAPS: dict[str, np.ndarray] = dict(_tables)
+DEFAULT_COLOUR_MAP = next(iter(COLOUR_MAPS))
+
+
+def fit_within(pixels: np.ndarray, longest: int = 1024) -> np.ndarray:
+    """An image [H, W] 0..1 scaled down, in proportion, until neither side exceeds `longest` pixels; never enlarged."""
+    height, width = pixels.shape
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return pixels
+    return _resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale))), Image.Resampling.LANCZOS)
+
+
+def upsample(heatmap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A coarse heatmap [h, w] 0..1 as a smooth float32 one of `size` (height, width), interpolated bicubically."""
+    return _resize(heatmap, size, Image.Resampling.BICUBIC)
+
+
+def overlay(
+    pixels: np.ndarray,
+    heatmap: np.ndarray,
+    opacity: float = 0.5,
+    colour_map: str = DEFAULT_COLOUR_MAP,
+) -> np.ndarray:
+    """An X-ray with a heatmap over it.
+
+    The colour covers each pixel by `opacity` times the heat there: nothing where the heat is 0, so that cold regions
+    show the X-ray as it is, and `opacity` where the heat is 1.
+
+    Parameters
+    ----------
+    pixels : float [H, W], 0..1.
+    heatmap : float [h, w], 0..1, of any size; it is stretched over the whole of `pixels`.
+    opacity : 0 (the X-ray alone) to 1 (the hottest spot hides it).
+    colour_map : a key of `COLOUR_MAPS`.
+
+    Returns
+    -------
+    uint8 [H, W, 3].
+    """
+    heat = upsample(heatmap, pixels.shape).clip(0, 1)
+    cover = np.float32(opacity) * heat
+    ground = (1 - cover) * pixels.clip(0, 1)
+    table = COLOUR_MAPS[colour_map] / np.float32(255)
+    index = np.rint(255 * heat).astype(np.uint8)
+    # Channel by channel, for a third of the memory.
+    channels = [np.rint(255 * (ground + cover * table[index, channel])).astype(np.uint8) for channel in range(3)]
+    return np.stack(channels, axis=-1)
+
+
+def _resize(image: np.ndarray, size: tuple[int, int], method: Image.Resampling) -> np.ndarray:
+    """float32 of `size` (height, width); clipped, because the smooth filters swing beyond the values they are given."""
+    height, width = size
+    resized = Image.fromarray(np.asarray(image, np.float32)).resize((width, height), method)
+    return np.asarray(resized).clip(0, 1)

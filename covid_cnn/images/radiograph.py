@@ -1,0 +1,149 @@
+"""One grayscale image with the numbers behind it, and the limits and sentences that every reader shares."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from covid_cnn.common.errors import ImageError
+from covid_cnn.images import limits
+
+FULL_RANGE = "from the darkest to the brightest value"
+
+
+class Window(NamedTuple):
+    """A way in which values become greys: about a centre, through a table, or, with neither, over their whole range.
+
+    Attributes
+    ----------
+    label : what it is called.
+    center, width, function : as DICOM has them (PS3.3, C.11.2.1.2 and C.11.2.1.3).
+    table : makes float32 0..1 of values.
+    """
+
+    label: str
+    center: float | None = None
+    width: float | None = None
+    function: str = "LINEAR"
+    table: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Values:
+    """The numbers behind a radiograph's greys, for those who look closely; no network sees them.
+
+    Attributes
+    ----------
+    stored : number [height, width], as the file has them.
+    measured : makes of stored numbers what they mean, such as Hounsfield units (DICOM's modality LUT).
+    unit : of what is measured.
+    windows : the ways to look at it, in the order of the radiograph's `windows` where it has any.
+    window : the index of the one that made the pixels.
+    inverted : whether high values are black.
+    padding : the lowest and the highest stored number that mean no image, if any do.
+    """
+
+    stored: np.ndarray
+    measured: Callable[[np.ndarray], np.ndarray] = np.asarray
+    unit: str = "stored value"
+    windows: tuple[Window, ...] = (Window(FULL_RANGE),)
+    window: int = 0
+    inverted: bool = False
+    padding: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One grayscale image, ready to be shown or prepared.
+
+    Attributes
+    ----------
+    pixels : float32 [height, width], 0..1, where 1 is white (dense, such as bone).
+    name : the file's own name, for display; what a DICOM file says of its patient is struck out of it.
+    origin : what the file was, such as "JPEG, 1024 x 890 px"; never says who the patient is.
+    warnings : what to know before trusting a prediction, one sentence each.
+    synthetic : whether `covid_cnn.data.synthetic` drew it.
+    frames : how many frames or pages the file has; one of them was read.
+    windows : what `read` takes as its window, a label each, by index; empty where there is nothing to choose.
+    frame, window : which of these were read, the frame counted from 0.
+    digest : SHA-256 of the file in hexadecimal, as `sha256sum` prints it; empty where there was no file.
+    values : the numbers behind the pixels; None where these are 0..255, scaled.
+    """
+
+    pixels: np.ndarray
+    name: str
+    origin: str
+    warnings: tuple[str, ...] = ()
+    synthetic: bool = False
+    frames: int = 1
+    windows: tuple[str, ...] = ()
+    frame: int = 0
+    window: str = ""
+    digest: str = ""
+    values: Values | None = None
+
+
+# ---- shared with covid_cnn.dicom
+
+
+def check_size(width: int, height: int, name: str, values: float = 1, frames: int = 1) -> None:
+    """Hold a declared size against the limits.
+
+    Parameters
+    ----------
+    width, height : of the frame that is to be read, in pixels.
+    name : of the file.
+    values : how many values of 16 bits a pixel takes, where it takes more than one.
+    frames : how many there are.
+
+    Raises
+    ------
+    ImageError
+        if the image is too large to decode or too small to be one.
+    """
+    if min(width, height) < limits.MIN_SIDE:
+        raise ImageError(
+            f"{name} is only {width} x {height} px; choose an image of at least {limits.MIN_SIDE} px a side."
+        )
+    if width * height * values > limits.MAX_PIXELS:
+        of = f" of {values:g} values" if values > 1 else ""
+        million = limits.MAX_PIXELS // 10**6
+        raise ImageError(f"{name} has {width} x {height} px{of}, more than {million} million; scale it down first.")
+    if frames > limits.MAX_FRAMES:
+        raise ImageError(f"{name} has {frames} frames, more than {limits.MAX_FRAMES}; save the one you need by itself.")
+
+
+def check_index(index: int, count: int, name: str, kind: str) -> None:
+    """Hold a choice, counted from 0, of one of `count` frames, pages or windows against how many there are.
+
+    Raises
+    ------
+    ImageError
+        if there is none of that number.
+    """
+    if not 0 <= index < count:
+        raise ImageError(f"{name} has no {kind} {index + 1}; the number of its {kind}s is {count}.")
+
+
+def warn_of_others(index: int, count: int, kind: str) -> str:
+    """The warning that only this frame or page, counted from 0, of so many was read."""
+    which = "the first" if index == 0 else f"{kind} {index + 1}"
+    return f"The file has {count} {kind}s; only {which} is read."
+
+
+@contextlib.contextmanager
+def one_sentence_errors(name: str) -> Iterator[None]:
+    """Turn whatever is raised inside into an ImageError that names the file and quotes nothing of it."""
+    try:
+        yield
+    except ImageError as error:
+        error.name = error.name or name
+        raise
+    except MemoryError:
+        raise ImageError(f"{name} does not fit into memory; scale it down and try again.", name) from None
+    except Exception:  # decoders raise whatever they like at a damaged file, and may quote a patient's data in it
+        raise ImageError(
+            f"{name} cannot be decoded: it is damaged, incomplete or of a rare kind; save it again as PNG.", name
+        ) from None

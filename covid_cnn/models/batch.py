@@ -1,0 +1,99 @@
+"""Many images at once: answers in the order of the images, and the table that they make.
+
+The command line and the page share both. Reading, resizing and the network leave Python's lock, so a thread a core
+takes each image from its file to its answer; while one waits for the disk, the others compute.
+"""
+
+import csv
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, TextIO, TypeVar
+
+from covid_cnn.common.errors import ArchiveError, CovidCnnError, ImageError
+from covid_cnn.common.jobs import map_ahead
+from covid_cnn.images.radiograph import Radiograph
+from covid_cnn.models.bundle import Bundle, Prediction
+
+# What a spreadsheet takes for the beginning of a formula, also as East Asian keyboards type it; and the mark of text.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
+S = TypeVar("S")
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+def predict_images(
+    model: Bundle,
+    sources: Iterable[S],
+    then: Callable[[Radiograph, Prediction], T],
+    read: Callable[[S], Radiograph],
+    crowd: bool = True,
+) -> Generator[tuple[S, T | CovidCnnError], None, None]:
+    """Each source with ``then(radiograph, prediction)``, in order; one that cannot be read with its error.
+
+    Few images are held at a time, whatever their number. When the iterator is closed, what has not begun is dropped.
+
+    Parameters
+    ----------
+    model : who is asked
+    sources : what to read
+    then : makes of the answer what is kept of it; called in the background, several at a time
+    read : reads one source; raises ImageError or ArchiveError for one that cannot be read
+    crowd : see ``Bundle.predict``; False where there is but one source
+    """
+
+    def answer(source: S) -> tuple[S, T | CovidCnnError]:
+        try:
+            radiograph = read(source)
+        except (ImageError, ArchiveError) as error:
+            return source, error
+        return source, then(radiograph, model.predict(radiograph.pixels, crowd))
+
+    return map_ahead(sources, answer)
+
+
+def to_row(model: Bundle, name: str, answer: tuple[Radiograph, Prediction] | CovidCnnError) -> Row:
+    """What the table tells of one image: what ``csv_columns`` names, empty where there is nothing to tell.
+
+    The label is what the decision rule says, also of an image that is unlike the training images, for which the page
+    says "not sure": a table is for programs, which can leave out what is not ``in_distribution`` but could not bring
+    back a label; and every row that has probabilities has the label that they make.
+    """
+    empty: Row = {"path": name, "label": "", "in_distribution": "", "warning": "", "error": "", "prediction_set": None}
+    empty |= {f"p_{label}": "" for label in model.classes}
+    if isinstance(answer, CovidCnnError):
+        return empty | {"error": str(answer)}
+    radiograph, prediction = answer
+    return empty | {
+        "label": prediction.label,
+        "in_distribution": prediction.in_distribution,
+        "warning": " ".join(warning for warning in (prediction.warning, *radiograph.warnings) if warning),
+        "prediction_set": prediction.prediction_set,
+        **{f"p_{label}": round(p, 6) for label, p in prediction.by_class().items()},
+    }
+
+
+def csv_columns(model: Bundle) -> list[str]:
+    """The columns of the table, in order."""
+    fixed = ["path", "label", "in_distribution", "warning", "error", "prediction_set"]
+    return fixed + [f"p_{label}" for label in model.classes]
+
+
+def write_csv(file: TextIO, model: Bundle, rows: Iterable[Row]) -> None:
+    """Write the table as CSV, each row as soon as there is one.
+
+    Whoever named a file must not have a say in a spreadsheet, which takes a cell that begins with such as "=" for a
+    formula. Such a text gets an apostrophe in front, by which spreadsheets mark text, and so does one that has an
+    apostrophe there: without its first apostrophe each is what it was. A path instead gets "./" in front, for it must
+    stay one that other programs can open: it is the same file, and no formula.
+    """
+    writer = csv.DictWriter(file, csv_columns(model), extrasaction="ignore")
+    writer.writeheader()
+    for one in rows:
+        text = {key: _no_formula(one[key], "'") for key in ("label", "warning", "error")}
+        text["path"] = _no_formula(one["path"], "./")
+        text["in_distribution"] = str(one["in_distribution"]).lower()  # true, false, or empty
+        text["prediction_set"] = _no_formula(" | ".join(one["prediction_set"] or ()), "'")
+        writer.writerow(one | text)
+
+
+def _no_formula(text: str, mark: str) -> str:
+    return mark + text if text.startswith(_FORMULA) else text

@@ -1,0 +1,345 @@
+"""How good is a classifier: metrics with 95 % intervals, calibration, the decision threshold, and prediction sets.
+
+It knows arrays of labels and probabilities, and neither images nor models. A metric that a test set cannot tell
+(specificity where nobody is healthy) is None, never NaN. scipy is imported where it is used, since it takes longer to
+load than a prediction takes, and a prediction needs its set of classes alone.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from queue import LifoQueue
+from typing import Any
+
+import numpy as np
+
+from covid_cnn.common import paths
+from covid_cnn.common.errors import BundleError, CovidCnnError
+from covid_cnn.images import ops
+from covid_cnn.models.info import find_flaw, is_too_deep
+
+
+def prediction_sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Which classes each image could be of: those whose probability reaches their threshold.
+
+    A set is never empty. Where no class reaches its threshold, the most probable one is taken: "could be nothing"
+    helps nobody, an image that is of no known kind is flagged by its distance and not here, and a class more can only
+    raise the coverage.
+
+    Parameters
+    ----------
+    probabilities : float [N, K].
+    thresholds : float [K], from `conformal_thresholds`.
+
+    Returns
+    -------
+    bool [N, K].
+    """
+    sets = probabilities >= np.asarray(thresholds)
+    empty = np.flatnonzero(~sets.any(axis=1))
+    sets[empty, probabilities[empty].argmax(axis=1)] = True
+    return sets
+
+
+SCHEMA = 1
+GRAPH_FILE = "model.tflite"
+INFO_FILE = "model.json"
+CARD_FILE = "MODEL_CARD.md"
+DEFAULT_MODEL = "lung_zones"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a bundle says of one image.
+
+    Attributes
+    ----------
+    classes : names of the K classes
+    probabilities : float32 ``[K]``, calibrated, sums to 1
+    heatmaps : float32 ``[h, w, K]``, 0..1, Grad-CAM of each class (all zero where nothing speaks for it)
+    embedding : float32 ``[D]``
+    label : the class that the decision names
+    positive, threshold : ``label`` is ``positive`` when its probability reaches ``threshold``, else the most probable
+        of the other classes; None where the bundle looks for no class, and ``label`` is the most probable one
+    distance, distance_limit : how far the image lies from the training images, and the limit up to which it is
+        taken for one of their kind (see ``ppca_distance``)
+    in_distribution : whether the image is within that limit
+    seen : float32 ``[H, W]``, 0..1, the image as the network saw it
+    prediction_set : the classes that the image could be of, the most probable first; all of them where the image is
+        not in distribution, for then the model knows nothing of it; None where the bundle has no prediction sets
+    set_level : of the images of each class, at least this share have it in their set (see
+        ``calibration.conformal_thresholds``); None where the bundle has no prediction sets
+    """
+
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    heatmaps: np.ndarray
+    embedding: np.ndarray
+    label: str
+    positive: str | None
+    threshold: float | None
+    distance: float
+    distance_limit: float
+    in_distribution: bool
+    seen: np.ndarray
+    prediction_set: tuple[str, ...] | None
+    set_level: float | None
+
+    def by_class(self) -> dict[str, float]:
+        """The probability of each class by its name."""
+        return {name: float(p) for name, p in zip(self.classes, self.probabilities, strict=True)}
+
+    @property
+    def warning(self) -> str:
+        """One sentence when the image is unlike the training images, otherwise empty."""
+        if self.in_distribution:
+            return ""
+        return (
+            "This image is unlike those the model learned from "
+            f"(distance {self.distance:.3g}, limit {self.distance_limit:.3g}), so its answer means little."
+        )
+
+
+class Bundle:
+    """A checked model bundle, ready to predict. Safe to share between threads.
+
+    Raises
+    ------
+    BundleError
+        A file is missing or damaged, or digest, schema or tensor shapes do not fit.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.info = read_info(folder)
+        self.name: str = folder.name
+        self.classes: tuple[str, ...] = tuple(self.info["classes"])
+        self.input_size: tuple[int, int] = (self.info["input_size"][0], self.info["input_size"][1])
+        self.positive: str | None = self.info["decision"]["positive"]
+        self.threshold: float | None = self.info["decision"]["threshold"]
+        sets = self.info.get("prediction_sets") or {}
+        self.set_thresholds: list[float] | None = sets.get("thresholds")
+        self.set_level: float | None = sets.get("level")
+        self._mean, self._components, self._variances = _statistics(folder, self.info["in_distribution"])
+        # An interpreter has one set of tensors: one call at a time. A call takes milliseconds.
+        self._lock = threading.Lock()
+        self._run = self._load_graph()
+        # For a crowd, one interpreter a core; None is one that nobody has needed yet.
+        self._crowd: LifoQueue[Any] = LifoQueue()
+        for _ in range(_cores()):
+            self._crowd.put(None)
+
+    def predict(self, pixels: np.ndarray, crowd: bool = False) -> Prediction:
+        """Predict and explain one radiograph. The answer is the same, to rounding, with a crowd and without.
+
+        Parameters
+        ----------
+        pixels : float32 ``[height, width]`` of any size, 0..1, white is dense
+        crowd : whether other threads predict at the same time, as over a folder. Then each call takes one core, so
+            that more images are answered in a second; without, it takes all cores, so that one is answered sooner.
+            The interpreters of the crowd cost memory: one a core, however many threads there are.
+        """
+        image = ops.prepare(pixels, self.input_size)
+        outputs = self._in_crowd(image) if crowd else self._alone(image)
+        probabilities, embedding = outputs["probabilities"][0], outputs["embedding"][0]
+        distance = self._distance(embedding)
+        limit = self.info["in_distribution"]["limit"]
+        in_distribution = distance <= limit
+        return Prediction(
+            classes=self.classes,
+            probabilities=probabilities,
+            heatmaps=outputs["heatmaps"][0],
+            embedding=embedding,
+            label=decide(self.classes, probabilities, self.positive, self.threshold),
+            positive=self.positive,
+            threshold=self.threshold,
+            distance=distance,
+            distance_limit=limit,
+            in_distribution=in_distribution,
+            seen=image[..., 0],
+            prediction_set=self._prediction_set(probabilities, in_distribution),
+            set_level=self.set_level,
+        )
+
+    def _alone(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        with self._lock:
+            return self._run(image=image[None])
+
+    def _in_crowd(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        run = self._crowd.get()
+        try:
+            run = run or self._load_graph(threads=1)
+            return run(image=image[None])
+        finally:
+            self._crowd.put(run)
+
+    def _prediction_set(self, probabilities: np.ndarray, in_distribution: bool) -> tuple[str, ...] | None:
+        if self.set_thresholds is None:
+            return None
+        chosen = prediction_sets(probabilities[None], np.array(self.set_thresholds))[0]
+        return tuple(
+            self.classes[k] for k in np.argsort(-probabilities, kind="stable") if chosen[k] or not in_distribution
+        )
+
+    def _distance(self, embedding: np.ndarray) -> float:
+        statistics = self.info["in_distribution"]
+        return float(
+            ppca_distance(embedding[None], self._mean, self._components, self._variances, statistics["noise_variance"])[
+                0
+            ]
+        )
+
+    def _load_graph(self, threads: int | None = None) -> Any:
+        from ai_edge_litert.interpreter import Interpreter
+
+        digest = hashlib.sha256((self.folder / GRAPH_FILE).read_bytes()).hexdigest()
+        if digest != self.info["sha256"]:
+            raise BundleError(
+                f"The graph of model {self.name} is not the one its model.json describes: export it again."
+            )
+        try:
+            interpreter = Interpreter(str(self.folder / GRAPH_FILE), num_threads=threads or min(4, _cores()))
+            interpreter.allocate_tensors()
+            runner = interpreter.get_signature_runner()
+            inputs, outputs = runner.get_input_details(), runner.get_output_details()
+            shapes = {name: tuple(tensor["shape"]) for name, tensor in (inputs | outputs).items()}
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(f"The graph of model {self.name} cannot be loaded: export it again.") from error
+        self._check_shapes(shapes)
+        return runner
+
+    def _check_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        classes = len(self.classes)
+        heatmaps = shapes.get("heatmaps", ())
+        expected = {
+            "image": (1, *self.input_size, 1),
+            "probabilities": (1, classes),
+            "heatmaps": (1, *heatmaps[1:3], classes),
+            "embedding": (1, self._mean.size),
+        }
+        if len(heatmaps) != 4 or shapes != expected:
+            raise BundleError(f"The tensors of model {self.name} do not have the shapes its model.json describes.")
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """The content of ``model.json`` of the bundle in ``folder``, checked; raises BundleError.
+
+    All that anything reads of it is there and of its kind, see ``model_info``.
+    """
+    try:
+        info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
+        json.dumps(info, ensure_ascii=False).encode()  # JSON may spell what is no character
+    except OSError as error:
+        raise BundleError(f"There is no model called {folder.name}: python -m covid_cnn models lists them.") from error
+    except (ValueError, RecursionError):
+        raise BundleError(f"The {INFO_FILE} of model {folder.name} is damaged: export the model again.") from None
+    if not isinstance(info, dict) or info.get("schema") != SCHEMA:
+        raise BundleError(f"Model {folder.name} is of another version of the format: train it again with this one.")
+    if is_too_deep(info):
+        raise BundleError(f"The {INFO_FILE} of model {folder.name} is damaged: export the model again.")
+    if flaw := find_flaw(info):
+        raise BundleError(f"The {INFO_FILE} of model {folder.name} lacks a usable {flaw}: export the model again.")
+    if not _makes_sense(info):
+        raise BundleError(f"The {INFO_FILE} of model {folder.name} contradicts itself: export the model again.")
+    if not (folder / GRAPH_FILE).is_file():
+        raise BundleError(f"Model {folder.name} has no {GRAPH_FILE}: export the model again.")
+    return info
+
+
+def _makes_sense(info: dict[str, Any]) -> bool:
+    """Whether what a prediction rests on fits together: at least two classes, a size, and a decision among them."""
+    classes, decision, sets = info["classes"], info["decision"], info.get("prediction_sets")
+    positive, threshold = decision["positive"], decision["threshold"]
+    decides = threshold is None if positive is None else positive in classes and threshold is not None
+    named = len(set(classes)) == len(classes) >= 2
+    fit = sets is None or (len(sets["thresholds"]) == len(classes) and 0 < sets["level"] < 1)
+    return decides and named and len(info["input_size"]) == 2 and fit
+
+
+def load_bundle(name: str = DEFAULT_MODEL) -> Bundle:
+    """The bundle ``models/NAME``, or the one in the folder that ``name`` is a path to; raises BundleError."""
+    return Bundle(folder_of(name))
+
+
+def folder_of(name: str) -> Path:
+    """The folder ``models/NAME``, or the bundle's folder that ``name`` is a path to."""
+    folder = Path(name)
+    return folder if (folder / INFO_FILE).is_file() else paths.models_dir() / folder.name
+
+
+def discover_bundles() -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The ``model.json`` of every bundle under ``models/`` by name, the default first, and a sentence a damaged one."""
+    found, problems = {}, []
+    folders = [path for path in paths.models_dir().glob("*") if path.is_dir() and not path.name.startswith(".")]
+    for folder in sorted(folders, key=lambda path: (path.name != DEFAULT_MODEL, path.name)):
+        try:
+            found[folder.name] = read_info(folder)
+        except CovidCnnError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def decide(classes: tuple[str, ...], probabilities: np.ndarray, positive: str | None, threshold: float | None) -> str:
+    """The class that ``[K]`` probabilities decide for.
+
+    With a positive class it is that one when its probability reaches the threshold, else the most probable of the
+    others; without, it is the most probable class.
+    """
+    if positive is None or threshold is None:
+        return classes[int(np.argmax(probabilities))]
+    probability = dict(zip(classes, probabilities, strict=True))
+    if probability.pop(positive) >= threshold:
+        return positive
+    return max(probability, key=lambda name: probability[name])
+
+
+def ppca_distance(
+    embeddings: np.ndarray, mean: np.ndarray, components: np.ndarray, variances: np.ndarray, noise_variance: float
+) -> np.ndarray:
+    """Squared Mahalanobis distance an embedding dimension under probabilistic PCA (Tipping and Bishop 1999).
+
+    Few images in many dimensions leave most of a covariance unknown; this model keeps the largest components and
+    one variance for all the rest. About 1 on the images it was fitted on, larger on what looks different.
+
+    Parameters
+    ----------
+    embeddings : float32 ``[N, D]``
+    mean : float32 ``[D]``
+    components : float32 ``[Q, D]``, orthonormal rows
+    variances : float32 ``[Q]``
+    noise_variance : variance in each remaining direction
+
+    Returns
+    -------
+    float32 ``[N]``
+    """
+    centred = embeddings - mean
+    projected = centred @ components.T
+    residual = np.maximum((centred**2).sum(axis=1) - (projected**2).sum(axis=1), 0)
+    return ((projected**2 / variances).sum(axis=1) + residual / noise_variance) / mean.size
+
+
+def encode_array(array: np.ndarray) -> str:
+    """An array for JSON: base64 of its little-endian float32 values."""
+    return base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode("ascii")
+
+
+def decode_array(text: str) -> np.ndarray:
+    """The flat float32 array that ``encode_array`` wrote."""
+    return np.frombuffer(base64.b64decode(text), "<f4")
+
+
+def _statistics(folder: Path, statistics: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    try:
+        mean, variances = decode_array(statistics["mean"]), decode_array(statistics["variances"])
+        return mean, decode_array(statistics["components"]).reshape(variances.size, mean.size), variances
+    except ValueError as error:
+        raise BundleError(f"The in-distribution statistics of model {folder.name} are damaged.") from error

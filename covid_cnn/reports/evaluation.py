@@ -1,0 +1,278 @@
+"""The reports of an evaluation that a person takes away: HTML files that need nothing else.
+
+They hold no patient's key and no file name: a file's name may tell who it is of.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from csv import writer
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.evaluation import calibration, cohorts, curves, predictions
+from covid_cnn.evaluation import metrics as evaluation_metrics
+from covid_cnn.evaluation.binary import BinaryPredictions
+from covid_cnn.evaluation.cohorts import Shares
+from covid_cnn.evaluation.predictions import DatasetPredictions
+from covid_cnn.images import ops, reader
+from covid_cnn.models.bundle import Bundle
+from covid_cnn.reports import figures
+from covid_cnn.reports.wording import NOTICE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+ERRORS = 12  # that a report shows, the worst
+ERROR_SIZE = 320  # pixels, longest side of an error's picture
+# The figures of an evaluation and their titles. Not every evaluation has each: see `drawn`.
+TITLES = {
+    "confusion": "Confusion matrix",
+    "classes": "Confusion of all classes",
+    "roc": "ROC",
+    "precision_recall": "Precision and recall",
+    "calibration": "Calibration",
+    "subgroups": "Subgroups",
+}
+PROPORTIONS = (
+    "Proportions carry Wilson's 95 % interval, which takes the images for independent, and, where patients have "
+    "several, another that does not; all else is bootstrapped over patients. Without an error no resample tells an "
+    "interval: that of an AUROC of 1 is then Newcombe's."
+)
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #12262b }
+.notice { background: #fff4e0; border-left: 4px solid #8a4b00; padding: .6rem 1rem; font-weight: 600 }
+table { border-collapse: collapse; margin: 1rem 0 }
+td, th { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid #d0d4d9 }
+caption { text-align: left; font-weight: 600 }
+.figures { display: flex; flex-wrap: wrap; gap: 1rem }
+.figures img { max-width: 30rem; width: 100% }
+.error { border-top: 1px solid #d0d4d9; padding: .6rem 0; break-inside: avoid }
+.error p { margin: 0 0 .4rem }
+.error img { width: 20rem; max-width: 48% }
+"""
+
+
+class Confusion(NamedTuple):
+    """Counts of images by true class (rows) and answer, int ``[K, K]``, and the K classes."""
+
+    counts: np.ndarray
+    classes: list[str]
+
+
+def confusion(bundle: Bundle, answers: DatasetPredictions) -> Confusion | None:
+    """The images of known classes by the model's own decision; None where a question tells as much, or of no image."""
+    known = answers.of(answers.labels != predictions.UNKNOWN_CLASS)
+    if len(bundle.classes) < 3 or not known.items:
+        return None
+    counts = np.zeros((len(bundle.classes),) * 2, int)
+    np.add.at(counts, (known.labels, known.predicted), 1)
+    return Confusion(counts, list(bundle.classes))
+
+
+def drawn(asked: BinaryPredictions, classes: Confusion | None = None) -> list[str]:
+    """Which of the figures an evaluation has, by their names.
+
+    Curves need images of both kinds, and subgroups metadata that part the images.
+    """
+    both = bool(asked.labels.any() and not asked.labels.all())
+    there = {
+        "classes": classes is not None,
+        "roc": both,
+        "precision_recall": both,
+        "subgroups": bool(cohorts.find_cohorts(asked)),
+    }
+    return [name for name in TITLES if there.get(name, True)]
+
+
+def drawing(name: str, asked: BinaryPredictions, report: dict, classes: Confusion | None = None) -> "Figure":
+    """One of the figures that an evaluation has."""
+    labels, scores, patients = asked.labels, asked.scores, asked.patients
+    if name == "confusion":
+        return figures.draw_confusion_matrix(report["confusion"], report["classes"])
+    if name == "classes":
+        assert classes
+        return figures.draw_confusion_matrix(*classes)
+    if name == "subgroups":
+        return figures.draw_shares(cohorts.find_cohorts(asked))
+    if name == "calibration":
+        bins = calibration.reliability(labels.astype(int), np.stack([1 - scores, scores], axis=1))
+        return figures.draw_calibration(bins)
+    curve = (curves.roc_curve if name == "roc" else curves.precision_recall_curve)(labels, scores, patients)
+    assert curve  # there are images of both kinds
+    return figures.draw_curve(curve, name, asked.threshold, TITLES[name])
+
+
+def metrics(report: dict) -> list[Sequence[str]]:
+    """The table of all metrics as a person reads it, its head first."""
+    return [*evaluation_metrics.cells(report)]
+
+
+def numbers(report: dict) -> Iterator[Sequence[object]]:
+    """The same in full precision, for other programs."""
+    yield "metric", "value", "low", "high", "n", "low by patient", "high by patient"
+    for title, interval in evaluation_metrics.metric_rows(report):
+        clustered = report.get("by_patient", {}).get(title, {})
+        told = interval.to_dict().values() if interval else ("",) * 4
+        yield title, *told, clustered.get("low", ""), clustered.get("high", "")
+
+
+def groups(asked: BinaryPredictions) -> list[Sequence[object]]:
+    """The table of the subgroups, its head first."""
+    return [("Group", *cohorts.COLUMNS), *(line.cells() for line in cohorts.find_cohorts(asked))]
+
+
+def answers(asked: BinaryPredictions, root: Path) -> Iterator[Sequence[object]]:
+    """A line for each image, by its path below ``root``."""
+    yield "image", "class", f"is {asked.yes}", f"p {asked.yes}", "called", "flagged"
+    answered = asked.items, asked.labels, asked.scores, asked.predicted, asked.flagged
+    for item, label, score, said, flagged in zip(*answered, strict=True):
+        path = item.path.relative_to(root).as_posix()
+        yield path, item.label, bool(label), round(float(score), 6), bool(said), bool(flagged)
+
+
+def markdown(rows: Sequence[Sequence[object]]) -> str:
+    """A table, its head first, in Markdown that also reads well in a terminal."""
+    cells = [[str(cell) for cell in line] for line in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells)
+
+
+def csv(rows: Iterable[Sequence[object]]) -> bytes:
+    """A table as the bytes of a CSV file."""
+    file = io.StringIO()
+    writer(file).writerows(rows)
+    return file.getvalue().encode("utf-8", "surrogateescape")
+
+
+def render_evaluation(
+    bundle: Bundle,
+    place: str,
+    asked: BinaryPredictions,
+    report: dict,
+    version: str,
+    classes: Confusion | None = None,
+) -> bytes:
+    """The report as the bytes of an HTML file, with its worst errors and where the model looked at them.
+
+    Parameters
+    ----------
+    place : the dataset and its split, in words.
+    asked, report : verdicts and what `binary.report_binary` tells of them.
+    version : of this package.
+    classes : the confusion of all classes, where there are more than two.
+    """
+    facts = [
+        f"Model {bundle.name} (SHA-256 {bundle.info['sha256']}) on {place}.",
+        f"{evaluation_metrics.patients_of(report)} {int(asked.labels.sum())} images of {asked.yes}, "
+        f"{int((~asked.labels).sum())} of {asked.no}.",
+        f"Called {asked.yes} from a probability of {asked.threshold:.3f} on.",
+        PROPORTIONS,
+        *evaluation_metrics.cautions(report),
+        *report["notes"],
+    ]
+    pictures = {TITLES[name]: drawing(name, asked, report, classes) for name in drawn(asked, classes)}
+    tables: dict[str, list[Sequence[object]]] = {"Metrics": [*metrics(report)], "Subgroups": groups(asked)}
+    return _document(f"Evaluation of {bundle.name}", facts, pictures, tables, version, _errors(bundle, asked))
+
+
+def render_comparison(
+    models: Mapping[str, str],
+    lines: Sequence[Shares],
+    tables: Mapping[str, Sequence[Sequence[object]]],
+    notes: Sequence[str],
+    version: str,
+) -> bytes:
+    """The report of several models or several places, as the bytes of an HTML file.
+
+    Parameters
+    ----------
+    models : the SHA-256 of each by its name.
+    lines : what each model does on each place.
+    tables : by their titles, the head of each first.
+    notes : what else a reader must know, a sentence each.
+    """
+    facts = [f"Model {name} (SHA-256 {digest})." for name, digest in models.items()]
+    pictures = {"Sensitivity and specificity, at home and away": figures.draw_shares(lines)}
+    return _document("Home and away", [*facts, *notes], pictures, tables, version)
+
+
+def _document(
+    title: str,
+    facts: Sequence[str],
+    pictures: Mapping[str, "Figure"],
+    tables: Mapping[str, Sequence[Sequence[object]]],
+    version: str,
+    more: str = "",
+) -> bytes:
+    images = "".join(
+        f'<img alt="{html.escape(name)}" src="{_address(figures.encode_figure(figure, "svg"), "svg+xml")}">'
+        for name, figure in pictures.items()
+    )
+    told = "".join(_table(name, rows) for name, rows in tables.items() if len(rows) > 1)
+    words = "".join(f"<p>{html.escape(fact)}</p>" for fact in facts)
+    time = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
+        f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><p class=notice>{NOTICE}</p>{words}"
+        f"<div class=figures>{images}</div>{told}{more}<p>Covid CNN {html.escape(version)}, {time}</p></html>"
+    ).encode()
+
+
+def _errors(bundle: Bundle, asked: BinaryPredictions) -> str:
+    """The worst errors, each beside its heatmap."""
+    wrong = asked.worst()
+    if not len(wrong):
+        return ""
+    first = f"The {ERRORS} worst of {len(wrong)}" if len(wrong) > ERRORS else f"All {len(wrong)}, the worst first"
+    shown = "".join(_error(bundle, asked, int(i)) for i in wrong[:ERRORS])
+    return f"<h2>Errors</h2><p>{first}: the image, and on it what speaks for the model's answer (Grad-CAM).</p>{shown}"
+
+
+def _error(bundle: Bundle, asked: BinaryPredictions, i: int) -> str:
+    item = asked.items[i]
+    said = asked.no if asked.labels[i] else asked.yes
+    told = (
+        f"{item.label}, called {said}: probability of {asked.yes} {asked.scores[i]:.3f}"
+        + (", flagged as unlike the training images" if asked.flagged[i] else "")
+        + f". Source: {item.source}. Licence: {item.licence}."
+    )
+    try:
+        pixels = reader.read(item.path).pixels
+        answer = bundle.predict(pixels)
+    except CovidCnnError as error:
+        return f"<div class=error><p>{html.escape(told)} {html.escape(str(error))}</p></div>"
+    small = ops.fit_within(pixels, ERROR_SIZE)
+    overlay = ops.overlay(small, answer.heatmaps[..., answer.classes.index(answer.label)])
+    pictures = "".join(
+        f'<img alt="{name}" src="{_address(_jpeg(picture), "jpeg")}"> '
+        for name, picture in (("X-ray", np.rint(255 * small).astype(np.uint8)), ("Heatmap", overlay))
+    )
+    return f"<div class=error><p>{html.escape(told)}</p>{pictures}</div>"
+
+
+def _jpeg(picture: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def _address(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _table(title: str, rows: Sequence[Sequence[object]]) -> str:
+    def line(cells: Sequence[object], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+
+    head, *body = rows
+    lines = "".join([line(head, "th"), *(line(cells, "td") for cells in body)])
+    return f"<table><caption>{html.escape(title)}</caption>{lines}</table>"

@@ -1,0 +1,215 @@
+"""Figures of training and evaluation, and the heatmap laid over an X-ray.
+
+Figures are bare `matplotlib.figure.Figure`s on a white ground, readable on light and dark pages; pyplot keeps global
+state and is not for a web process with many threads. matplotlib is imported where it is used, since it takes longer to
+load than a prediction takes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from covid_cnn.evaluation.cohorts import Shares
+    from covid_cnn.evaluation.curves import Curve
+
+
+def draw_loss_curves(epochs: Sequence[dict], metric: str = "loss") -> Figure:
+    """A metric of training and, where it was measured, of validation against the epochs.
+
+    Parameters
+    ----------
+    epochs : one dict an epoch with `epoch`, the metric, and perhaps `val_` + the metric.
+    metric : "loss", "accuracy", or whatever else the epochs hold.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6.4, 4), facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    for key, label, marker in ((metric, "training", "o"), (f"val_{metric}", "validation", "s")):
+        points = [(entry["epoch"], entry[key]) for entry in epochs if key in entry]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=label)
+    axes.set(xlabel="Epoch", ylabel=metric.replace("_", " ").capitalize())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    if epochs:
+        axes.legend()
+    return figure
+
+
+def draw_confusion_matrix(matrix: np.ndarray | list[list[int]], classes: Sequence[str]) -> Figure:
+    """Counts of images by true class (rows) and answer (columns), each with its share of the row.
+
+    Parameters
+    ----------
+    matrix : int [K, K], as `metrics.evaluate_classifier` gives it.
+    classes : K names.
+    """
+    from matplotlib.figure import Figure
+
+    counts = np.asarray(matrix)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
+    side = 2.4 + 0.9 * len(classes)
+    figure = Figure(figsize=(side + 0.6, side), facecolor="white", layout="compressed")
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(counts.shape):
+        text = f"{counts[row, column]}\n{shares[row, column]:.0%}" if totals[row, 0] else "0"
+        colour = "white" if shares[row, column] > 0.6 else "black"
+        axes.text(column, row, text, ha="center", va="center", color=colour)
+    axes.set(xlabel="Answer", ylabel="Truth")
+    axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), classes)
+    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        label.set_parse_math(False)  # a folder's name may hold dollar signs
+    return figure
+
+
+def draw_curve(told: Curve, kind: str, threshold: float | None = None, title: str = "") -> Figure:
+    """A ROC or precision-recall curve with its 95 % band, and a mark at a threshold.
+
+    Parameters
+    ----------
+    told : from `curves.roc_curve` or `curves.precision_recall_curve`.
+    kind : "roc" or "precision_recall", for the names of the axes.
+    threshold : where the mark stands; None for no mark.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4.6), facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    axes.fill_between(told.grid, told.low, told.high, color="#0072B2", alpha=0.18, linewidth=0, label="95 % band")
+    axes.plot(told.x, told.y, color="#0072B2", linewidth=2)
+    if kind == "roc":
+        axes.plot((0, 1), (0, 1), color="gray", linestyle="--", linewidth=1, label="chance")
+    if threshold is not None and (told.thresholds >= threshold).any():
+        last = int(np.flatnonzero(told.thresholds >= threshold)[-1])
+        axes.plot(told.x[last], told.y[last], "o", color="#D55E00", markersize=8, label=f"threshold {threshold:.3f}")
+    names = {"roc": ("1 - specificity", "Sensitivity"), "precision_recall": ("Recall (sensitivity)", "Precision")}
+    axes.set(xlabel=names[kind][0], ylabel=names[kind][1], xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+    axes.set_title(title, parse_math=False)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right" if kind == "roc" else "lower left")
+    return figure
+
+
+def draw_calibration(bins: Sequence[dict]) -> Figure:
+    """How often the more probable answer is right, against how probable it was; bins of `calibration.reliability`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4.6), facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    values = [(one["confidence"], one["accuracy"]) for one in bins]
+    below = [accuracy["value"] - accuracy["low"] for _, accuracy in values]
+    above = [accuracy["high"] - accuracy["value"] for _, accuracy in values]
+    heights = [accuracy["value"] for _, accuracy in values]
+    axes.plot((0, 1), (0, 1), color="gray", linestyle="--", linewidth=1, label="calibrated")
+    axes.errorbar(
+        [x for x, _ in values],
+        heights,
+        (below, above),
+        fmt="o",
+        color="#0072B2",
+        capsize=3,
+        label="measured, on so many images",
+    )
+    for one in bins:
+        place = one["confidence"], one["accuracy"]["low"]
+        axes.annotate(str(one["n"]), place, (0, -4), textcoords="offset points", ha="center", va="top", fontsize=8)
+    axes.set(xlabel="Probability of the more probable answer", ylabel="Share that is right, with its 95 % interval")
+    axes.set(xlim=(0, 1.03), ylim=(-0.06, 1.03))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
+    return figure
+
+
+def draw_shares(lines: Sequence[Shares], title: str = "") -> Figure:
+    """Sensitivity and specificity as dots with their 95 % intervals, and how many images stand behind each.
+
+    Parameters
+    ----------
+    lines : a row each, from the top; where an interval is None, nobody could tell it, and there is no dot.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    figure = Figure(figsize=(9, 1.6 + 0.5 * len(lines)), facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    told = (
+        ("Sensitivity", "#0072B2", "o", -0.16, [line.sensitivity for line in lines]),
+        ("Specificity", "#D55E00", "s", 0.16, [line.specificity for line in lines]),
+    )
+    for name, colour, marker, apart, intervals in told:
+        known = [(row + apart, one) for row, one in enumerate(intervals) if one]
+        axes.errorbar(
+            [one.value for _, one in known],
+            [row for row, _ in known],
+            xerr=([one.value - one.low for _, one in known], [one.high - one.value for _, one in known]),
+            fmt=marker,
+            color=colour,
+            capsize=3,
+            label=name,
+        )
+        for row, one in known:
+            place = axes.get_yaxis_transform()  # beside the axes, at the height of the dot
+            axes.text(1.01, row, f"n = {one.n}", transform=place, va="center", fontsize=7, color=colour)
+    axes.set_yticks(range(len(lines)), [line.name for line in lines])
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)  # a folder's name may hold dollar signs
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(lines) - 0.5, -0.5), xlabel="Share that is called right")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.grid(alpha=0.3)
+    axes.set_title(title, parse_math=False)
+    figure.legend(loc="outside upper right", ncols=2, frameon=False)
+    return figure
+
+
+def encode_figure(figure: Figure, kind: str) -> bytes:
+    """A figure as the bytes of a file: "png" or "svg"."""
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, dpi=200)
+    return file.getvalue()
+
+
+def draw_reliability(before: Sequence[dict], after: Sequence[dict]) -> Figure:
+    """How often a classifier is right against how sure it is, before and after its temperature, with the counts.
+
+    A calibrated classifier is right in 7 of 10 images that it gives 0.7 to, and its points lie on the diagonal; below
+    it the classifier claims too much. The bars below show how many images stand behind each point.
+
+    Parameters
+    ----------
+    before, after : the bins of `calibration.reliability`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), facecolor="white", layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 1))
+    # Two of Okabe and Ito's colours, which colour-blind eyes tell apart; titles and markers tell them apart as well.
+    told = (("Before the temperature", before, "#D55E00", "o"), ("After the temperature", after, "#0072B2", "s"))
+    for (title, bins, colour, marker), (diagram, counts) in zip(told, axes.T, strict=True):
+        confidence = [one["confidence"] for one in bins]
+        accuracy = [one["accuracy"]["value"] for one in bins]
+        below = [one["accuracy"]["value"] - one["accuracy"]["low"] for one in bins]
+        above = [one["accuracy"]["high"] - one["accuracy"]["value"] for one in bins]
+        diagram.plot((0, 1), (0, 1), color="gray", linestyle="--", linewidth=1, label="calibrated")
+        diagram.errorbar(confidence, accuracy, (below, above), fmt=marker, color=colour, capsize=3, label="measured")
+        diagram.set(title=title, xlim=(0, 1.03), ylim=(-0.03, 1.03))
+        diagram.legend(loc="upper left")
+        diagram.grid(alpha=0.3)
+        bars = counts.bar(confidence, [one["n"] for one in bins], width=0.04, color=colour)
+        counts.bar_label(bars, fontsize=8)
+        counts.margins(y=0.35)
+        counts.set(xlabel="Probability of the most probable class")
+    axes[0, 0].set_ylabel("Share that is right,\nwith its 95 % interval")
+    axes[1, 0].set_ylabel("Images")
+    return figure

@@ -1,0 +1,253 @@
+"""How a network is trained: the recipe of each, and the settings of one run."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from covid_cnn.common.errors import RunError
+from covid_cnn.images.augment import AUGMENTATIONS
+
+# What learns of a network, and from what beginning.
+LEARNS = {
+    "last": "The last layer only",
+    "all": "The whole network",
+    "scratch": "The whole network, from scratch",
+}
+# Settings that need steps of gradient descent, and what only some of those who take them have.
+OF_STEPS = ("epochs", "batch_size", "learning_rate", "schedule", "warm_up", "patience", "label_smoothing", "mixup")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network and the settings it is trained with unless a person chooses others.
+
+    Attributes
+    ----------
+    title, description : for people
+    input_size : height and width in pixels
+    frozen_base : only the last layer is trained, on embeddings that are computed once
+    views : with a frozen base, how many variants of each training image (the plain one and augmented ones) are embedded
+    penalty : if above 0, the last layer is solved for by ``ridge`` with this penalty, in one epoch of no steps
+    balance : how classes of different numbers of images are made to count the same, a name in ``BALANCES``
+    schedule, warm_up : how the learning rate changes, see ``schedules``; warm-up in epochs
+    base_rate : where a pretrained network learns as a whole, the share of the learning rate that its base gets
+    patience, label_smoothing, mixup : see ``TrainConfig``
+    fetched : its pretrained weights come from the internet, once
+    """
+
+    title: str
+    description: str
+    input_size: tuple[int, int]
+    frozen_base: bool
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    augmentation: str
+    views: int = 1
+    penalty: float = 0.0
+    balance: str = "none"
+    schedule: str = "constant"
+    warm_up: int = 0
+    base_rate: float = 1.0
+    patience: int = 0
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    fetched: bool = False
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What can learn of the network, as keys of ``LEARNS``, the recipe's own first."""
+        if self.penalty:
+            return ("last",)
+        return ("last", "all", "scratch") if self.frozen_base else ("scratch",)
+
+    def learning(self, learns: str) -> "Recipe":
+        """The recipe with what learns chosen, one of ``choices``."""
+        if learns == self.choices[0]:
+            return self
+        whole = replace(self, frozen_base=False, views=1, batch_size=16, schedule="cosine", warm_up=1)
+        if learns == "all":
+            return replace(whole, epochs=10, learning_rate=1e-3, base_rate=0.1)
+        return replace(whole, epochs=30, learning_rate=1e-3)
+
+    def settings(self, learns: str) -> tuple[str, ...]:
+        """The fields of ``TrainConfig`` that mean something where ``learns`` is chosen, but for data and network."""
+        steps = () if self.penalty else OF_STEPS
+        base = ("base_rate",) if learns == "all" else ()
+        return ("learns", "augmentation", "seed", "balance", *steps, *base)
+
+
+def _of_keras(title: str, description: str, pixels: int = 224) -> Recipe:
+    return Recipe(
+        title=title,
+        description=f"Transfer learning, weights from the internet, once. {description}",
+        input_size=(pixels, pixels),
+        frozen_base=True,
+        epochs=40,
+        batch_size=16,
+        learning_rate=3e-3,
+        augmentation="radiograph",
+        views=4,
+        fetched=True,
+    )
+
+
+INSTALLED = "efficientnet_lite0"  # its pretrained weights come with the program
+RECIPES = {
+    "efficientnet_lite0": Recipe(
+        title="EfficientNet-Lite0",
+        description="Transfer learning: a network that knows ImageNet, whose last layer learns your classes. Quick.",
+        input_size=(224, 224),
+        frozen_base=True,
+        epochs=40,
+        batch_size=16,
+        learning_rate=3e-3,
+        augmentation="radiograph",
+        views=4,
+    ),
+    "notebook_cnn": Recipe(
+        title="The notebook's CNN",
+        description="Four convolutions trained from scratch, as the student notebook published it. Minutes.",
+        input_size=(256, 256),
+        frozen_base=False,
+        epochs=15,
+        batch_size=32,
+        learning_rate=1e-3,
+        augmentation="notebook",
+    ),
+    "lung_zones": Recipe(
+        title="Lung zones",
+        description="The base of the default model, for any classes. It is used to X-rays in this: it finds the lungs, "
+        "and looks at their zones in one tone. What it sees there it knows from photographs (ImageNet).",
+        input_size=(384, 384),
+        frozen_base=True,
+        epochs=1,
+        batch_size=32,
+        learning_rate=1e-3,
+        augmentation="mirror",
+        views=2,
+        penalty=0.2,
+        balance="weights",
+    ),
+    # Networks of keras.applications, under the names that they have there.
+    "MobileNetV2": _of_keras("MobileNetV2", "Small and quick (9 MB)."),
+    "EfficientNetV2B0": _of_keras("EfficientNetV2-B0", "Newer, slower than EfficientNet-Lite0 (24 MB)."),
+    "DenseNet121": _of_keras("DenseNet-121", "The one of CheXNet and most papers on chest X-rays (29 MB)."),
+    "ResNet50": _of_keras("ResNet-50", "The classic; large (95 MB)."),
+}
+# The other networks of keras.applications, with the height and width of the images that each was made for.
+OTHER_NETWORKS = {
+    **dict.fromkeys(("ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge"), 224),
+    **dict.fromkeys(("DenseNet169", "DenseNet201"), 224),
+    **{f"EfficientNetB{n}": pixels for n, pixels in enumerate((224, 240, 260, 300, 380, 456, 528, 600))},
+    **{f"EfficientNetV2B{n}": pixels for n, pixels in enumerate((240, 260, 300), start=1)},
+    **{"EfficientNetV2S": 384, "EfficientNetV2M": 480, "EfficientNetV2L": 480},
+    **dict.fromkeys(("InceptionV3", "InceptionResNetV2", "Xception"), 299),
+    **dict.fromkeys(("MobileNet", "MobileNetV3Small", "MobileNetV3Large"), 224),
+    **{"NASNetMobile": 224, "NASNetLarge": 331},
+    **dict.fromkeys(("ResNet101", "ResNet152", "ResNet50V2", "ResNet101V2", "ResNet152V2", "VGG16", "VGG19"), 224),
+}
+
+
+def recipe_of(network: str) -> Recipe | None:
+    """The recipe of a network; None if there is none."""
+    if network in OTHER_NETWORKS:
+        return _of_keras(network, "As Keras has it.", OTHER_NETWORKS[network])
+    return RECIPES.get(network)
+
+
+def find_recipe(network: str) -> Recipe:
+    """The recipe of a network; raises RunError if there is none."""
+    if recipe := recipe_of(network):
+        return recipe
+    raise RunError(
+        f"There is no network called {network}; choose one of {', '.join(RECIPES)}, or another of keras.applications "
+        "by its name there."
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training run. ``of`` makes one from the recipe of its network.
+
+    Attributes
+    ----------
+    data : name or path of the dataset
+    network : one that ``recipes`` knows
+    learns : what learns of it, one of its recipe's ``choices``
+    epochs, batch_size : at least 1
+    learning_rate : of Adam, above 0; the highest where it changes
+    augmentation : a key of ``augment.AUGMENTATIONS``
+    seed : of the weights, the order of the images, their augmentation and the splits that are made
+    patience : epochs without a lower validation loss after which the training ends early; 0 for never
+    schedule, warm_up : how the learning rate changes, one of ``SCHEDULES``; epochs in which it rises first
+    base_rate : the share of the learning rate that a pretrained base gets, above 0 and at most 1
+    balance : how classes of different numbers of images are made to count the same, one of ``BALANCES``
+    label_smoothing : the share of every target that is spread over all classes, 0 to below 1
+    mixup : the alpha of mixup (Zhang et al. 2018), 0 for none
+    """
+
+    data: str
+    network: str
+    learns: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    augmentation: str
+    seed: int
+    patience: int
+    schedule: str
+    warm_up: int
+    base_rate: float
+    balance: str
+    label_smoothing: float
+    mixup: float
+
+    def __post_init__(self) -> None:
+        recipe = find_recipe(self.network)
+        _check_choice("way to learn", self.learns, recipe.choices)
+        _check_choice("augmentation", self.augmentation, AUGMENTATIONS)
+        _check_choice("schedule", self.schedule, SCHEDULES)
+        _check_choice("balance", self.balance, BALANCES)
+        if self.patience < 0:
+            raise RunError("The patience must be 0, for none, or a number of epochs.")
+        if self.epochs < 1 or self.batch_size < 1 or not 0 < self.learning_rate < 10 or not 0 <= self.seed < 2**32:
+            raise RunError(
+                "Epochs and batch size must be at least 1, the learning rate above 0 and below 10, "
+                "the seed from 0 to 4294967295."
+            )
+        if not 0 <= self.warm_up <= self.epochs or not 0 < self.base_rate <= 1:
+            raise RunError("The warm-up must be no longer than the training, the base's rate above 0 and at most 1.")
+        if not 0 <= self.label_smoothing < 1 or not 0 <= self.mixup <= 10:
+            raise RunError("The label smoothing must be from 0 to below 1, the alpha of mixup from 0, for none, to 10.")
+
+    @classmethod
+    def of(cls, data: str, network: str, **chosen: Any) -> "TrainConfig":
+        """The recipe of ``network``, with what a person has ``chosen`` (None: not chosen) in place of its defaults."""
+        given = {key: value for key, value in chosen.items() if value is not None}
+        recipe = find_recipe(network)
+        learns = given.setdefault("learns", recipe.choices[0])
+        _check_choice("way to learn", learns, recipe.choices)
+        defaults = {"seed": 0} | asdict(recipe.learning(learns))
+        names = {field.name for field in fields(cls)}
+        return cls(data, network, **({key: value for key, value in defaults.items() if key in names} | given))
+
+    @property
+    def recipe(self) -> Recipe:
+        """That of the network with what learns of it."""
+        return find_recipe(self.network).learning(self.learns)
+
+    @property
+    def telling(self) -> dict[str, Any]:
+        """The settings that mean something for the network."""
+        names = ("data", "network", *find_recipe(self.network).settings(self.learns))
+        return {name: getattr(self, name) for name in names}
+
+
+def _check_choice(what: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise RunError(f"There is no {what} called {value}; choose one of {', '.join(choices)}.")
+
+
+BALANCES = ("none", "weights", "sampling")
+SCHEDULES = ("constant", "cosine")

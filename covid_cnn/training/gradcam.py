@@ -1,0 +1,139 @@
+"""Grad-CAM (Selvaraju et al. 2017): the reference by automatic differentiation, and the closed form that is exported.
+
+The heatmap of class c weights the channels k of a feature map A by the mean gradient of the class score y_c
+(the logit, before softmax), and keeps what speaks for the class::
+
+    alpha_kc = mean over positions ij of  d y_c / d A_ijk
+    heatmap_c = ReLU(sum over k of alpha_kc A_k)
+
+The heads of our networks are small enough that alpha can be written down, so that a graph without gradients
+returns the heatmap of every class together with the probabilities (see ``head_weights``).
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from covid_cnn.training import lung_network
+
+GRID = 24  # cells a side of the heatmap of a network that looks at image and lungs apart
+
+
+def class_scores(logits: tf.Tensor) -> tf.Tensor:
+    """The score of every class, ``[N, K]``: a single logit z means -z for the first class and z for the second."""
+    return tf.concat([-logits, logits], axis=-1) if logits.shape[-1] == 1 else logits
+
+
+def scale(heatmaps: tf.Tensor) -> tf.Tensor:
+    """Each heatmap of ``[N, h, w, K]`` divided by its own maximum, so 0..1; one without any heat stays 0."""
+    peak = tf.reduce_max(heatmaps, axis=(1, 2), keepdims=True)
+    # Not a small constant in the denominator: in a graph of float16 weights it would be rounded to 0.
+    return tf.math.divide_no_nan(heatmaps, peak)
+
+
+def reference(model: keras.Model, images: np.ndarray, layer: str = "feature_map") -> np.ndarray:
+    """Grad-CAM of every class at any layer, by ``tf.GradientTape``.
+
+    Parameters
+    ----------
+    model : a network of ``networks``
+    images : float32 ``[N, H, W, 1]``, 0..1
+    layer : name of the layer whose output is the feature map
+
+    Returns
+    -------
+    float32 ``[N, h, w, K]``, 0..1
+    """
+    network = keras.Model(model.inputs, [model.get_layer(layer).output, model.output])
+    with tf.GradientTape(persistent=True) as tape:
+        feature_map, logits = network([images], training=False)
+        scores = tf.unstack(class_scores(logits), axis=-1)
+    gradients = tf.stack([tape.gradient(score, feature_map) for score in scores], axis=-1)
+    if looks_at_zones(model):
+        heat = _on_the_image(gradients * feature_map[..., None], boxes(model, images))
+    else:
+        alpha = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
+        heat = tf.reduce_sum(alpha * feature_map[..., None], axis=-2)
+    return scale(tf.nn.relu(heat)).numpy()
+
+
+def looks_at_zones(model: keras.Model) -> bool:
+    """Whether the network looks at the image and at the zones of the lungs apart."""
+    return isinstance(model.get_layer("embedding"), lung_network.Zones)
+
+
+def boxes(model: keras.Model, images: np.ndarray) -> tf.Tensor:
+    """The box around the lungs of each image, float32 ``[N, 4]``: top, bottom, left, right, 0..1."""
+    return keras.Model(model.inputs, model.get_layer("box").output)([images], training=False)
+
+
+def _on_the_image(contributions: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+    """What image and lungs contribute ``[N, h, w, 2 C, K]`` -> ``[N, GRID, GRID, K]``, both on the image."""
+    whole, inside = tf.split(contributions, 2, axis=3)
+    everything = tf.constant([[0.0, 1.0, 0.0, 1.0]])
+    heat = lung_network.place_heat(tf.reduce_sum(whole, axis=3), everything, GRID)
+    return heat + lung_network.place_heat(tf.reduce_sum(inside, axis=3), box, GRID)
+
+
+def head_weights(model: keras.Model, embedding: tf.Tensor) -> tf.Tensor:
+    """The weights alpha of every channel for every class, ``[N, C, K]``, without a gradient.
+
+    ``pooling -> dense``: the score is linear in the feature map, d y_c / d A_ijk = W_kc / (h w), so alpha is the
+    kernel over h w (the CAM of Zhou et al. 2016).
+
+    ``max pooling -> flatten -> dense V, ReLU -> dense W``: each gradient at the pooled map reaches exactly one
+    position of the feature map, so their sum over positions is that over the pooled map, and V may be summed
+    over positions beforehand::
+
+        alpha_kc = 1 / (h w) sum over hidden units m of (sum over pooled ij of V_ijkm) [hidden_m > 0] W_mc
+    """
+    _, height, width, channels = model.get_layer("feature_map").output.shape
+    kernel = class_scores(tf.convert_to_tensor(model.get_layer("logits").kernel))  # [D, K]
+    head = model.get_layer("embedding")
+    if isinstance(head, keras.layers.GlobalAveragePooling2D):
+        return kernel[None] / (height * width)
+    hidden = tf.reduce_sum(tf.reshape(head.kernel, (-1, channels, head.units)), axis=0)  # [C, D]
+    active = tf.cast(embedding > 0, tf.float32)
+    # A graph of float16 weights stores the sums as what float16 holds of them and the rest, or maps would be 1e-3 off.
+    rounded = tf.cast(tf.cast(hidden, tf.float16), tf.float32)
+    hidden = tf.concat([rounded, hidden - rounded], axis=1)
+    active, kernel = tf.concat([active, active], axis=1), tf.concat([kernel, kernel], axis=0)
+    return tf.einsum("cd,nd,dk->nck", hidden, active, kernel) / (height * width)
+
+
+def zone_contributions(model: keras.Model, feature_map: tf.Tensor) -> tf.Tensor:
+    """Gradient times activation of a network with ``lung_network.Zones``: ``[N, h, w, 2, K]`` of the image and of the lungs.
+
+    With a weight of its own for every zone, the mean gradient of Grad-CAM would mix the zones. Its variant without
+    that mean, HiResCAM (Draelos and Carin 2020), shows exactly what each place contributes: all places together are
+    the logit, less its bias.
+    """
+    _, height, width, channels = feature_map.shape
+    channels, zones = channels // 2, lung_network.Zones.ZONES
+    kernel = class_scores(tf.convert_to_tensor(model.get_layer("logits").kernel))  # [(1 + zones) C, K]
+    classes = kernel.shape[-1]
+    whole = tf.reshape(feature_map[..., :channels], (-1, height * width, channels))
+    whole = tf.matmul(whole, kernel[None, :channels] / (height * width))
+    inside = tf.reshape(feature_map[..., channels:], (-1, zones, height // zones * width, channels))
+    inside = tf.matmul(inside, tf.reshape(kernel[channels:], (1, zones, channels, classes)) * zones / (height * width))
+    parts = [tf.reshape(part, (-1, height, width, classes)) for part in (whole, inside)]
+    return tf.stack(parts, axis=3)
+
+
+def explain(
+    model: keras.Model, feature_map: tf.Tensor, embedding: tf.Tensor, box: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Grad-CAM of every class at the layer ``feature_map``, in ops that LiteRT has: float32 ``[N, h, w, K]``, 0..1.
+
+    Parameters
+    ----------
+    model : a network of ``networks``
+    feature_map, embedding : the outputs of its layers of these names, ``[N, h, w, C]`` and ``[N, D]``
+    box : the output of that layer, ``[N, 4]``, of a network that has one
+    """
+    if box is not None:
+        return scale(tf.nn.relu(_on_the_image(zone_contributions(model, feature_map), box)))
+    _, height, width, channels = feature_map.shape
+    flat = tf.reshape(feature_map, (-1, height * width, channels))
+    heat = tf.nn.relu(tf.matmul(flat, head_weights(model, embedding)))
+    return scale(tf.reshape(heat, (-1, height, width, heat.shape[-1])))

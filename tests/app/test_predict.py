@@ -1,0 +1,628 @@
+"""The Predict page with the shipped models, without a browser."""
+
+import base64
+import hashlib
+import importlib.resources
+import io
+import json
+import re
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pydicom
+import pytest
+import streamlit as st
+from pages import settled
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+from uploads import DEEP, dicom
+
+from covid_cnn.app.predict import viewer as predict_viewer
+from covid_cnn.app.predict import what_if
+from covid_cnn.app.shared import elements
+from covid_cnn.common import paths
+from covid_cnn.data import synthetic
+from covid_cnn.data.samples import SAMPLES
+from covid_cnn.evaluation import calibration
+from covid_cnn.images import ops, reader
+from covid_cnn.images.radiograph import Radiograph, Values
+from covid_cnn.models import bundle
+from covid_cnn.models.bundle import Bundle
+from covid_cnn.reports import card, pdf, wording
+
+TEXT = ("notes.png", b"Not an image, whatever its name says.\n", "image/png")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch, shipped_models) -> Path:
+    """A home folder with the shipped models in it."""
+    monkeypatch.setenv("COVID_CNN_HOME", str(tmp_path))
+    for folder in shipped_models:
+        shutil.copytree(folder, paths.models_dir() / folder.name)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple[str, bytes, str]:
+    return "drawn.png", ops.to_png(synthetic.draw_radiograph(1, opacities=True, size=256)), "image/png"
+
+
+@pytest.fixture(scope="module")
+def leg() -> bytes:
+    """The DICOM file of a leg that the package pydicom-data carries."""
+    return (importlib.resources.files("data_store") / "data" / "RG3_UNCR.dcm").read_bytes()
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[str]:
+    """The names of the models that are asked, a name for each time."""
+    asked = []
+    predict_one = Bundle.predict
+
+    def counted(self, pixels, *crowd):
+        asked.append(self.name)
+        return predict_one(self, pixels, *crowd)
+
+    monkeypatch.setattr(Bundle, "predict", counted)
+    return asked
+
+
+CLASSES = ("normal", "other pneumonia", "COVID-19")
+OPENS = "efficientnet_lite0"  # without the default among them, the page opens with the first by name
+
+
+@pytest.fixture
+def three(home, monkeypatch) -> Callable[..., Path]:
+    """A model of three classes as the only one. Its graph is a stand-in that gives every image these probabilities."""
+
+    def make(probabilities: tuple[float, ...] = (0.1, 0.5, 0.4), known: bool = True, **info: object) -> Path:
+        def graph(self: Bundle, threads: int | None = None) -> Callable[..., dict[str, np.ndarray]]:
+            # Each class has its heat in a place of its own.
+            answers = {
+                "probabilities": np.array([probabilities], np.float32),
+                "heatmaps": np.eye(3, dtype=np.float32)[None, None],
+                "embedding": np.zeros((1, self._mean.size), np.float32),
+            }
+            return lambda image: answers
+
+        monkeypatch.setattr(Bundle, "_load_graph", graph)
+        shutil.rmtree(home / "models" / "notebook_cnn")
+        folder = home / "models" / OPENS
+        old = bundle.read_info(folder)
+        info = {
+            "classes": CLASSES,
+            "decision": {"positive": "COVID-19", "threshold": 0.3, "chosen": "by hand"},
+            "prediction_sets": {"method": "", "level": 0.9, "thresholds": [0.2, 0.2, 0.2], "chosen": "9 images"},
+            "in_distribution": old["in_distribution"] | {"limit": 1e9 if known else 0.0},
+            "sha256": hashlib.sha256((folder / bundle.GRAPH_FILE).read_bytes()).hexdigest(),
+            **info,
+        }
+        card.write_card(folder, old | info)
+        return folder
+
+    return make
+
+
+def bars(app: AppTest) -> list[dict[str, float]]:
+    """What each chart of probabilities shows: a bar for each class, and the thresholds that are marked in it."""
+    shown = []
+    for chart in app.get("vega_lite_chart"):
+        tables = [pa.ipc.open_stream(dataset.data.data).read_all().to_pylist() for dataset in chart.proto.datasets]
+        rows = [row for table in tables for row in table]
+        shown.append(
+            {row["class"]: row["probability"] for row in rows if "probability" in row}
+            | {f"threshold of {row['class']}": row["threshold"] for row in rows if "threshold" in row}
+        )
+    return shown
+
+
+def show(**state) -> AppTest:
+    """The page, with ``state`` in its session."""
+
+    def page():
+        from covid_cnn.app.predict import page as predict_page
+
+        predict_page.draw_page()
+
+    app = AppTest.from_function(page, default_timeout=120)
+    for key, value in state.items():
+        app.session_state[key] = value
+    return settled(app.run())
+
+
+def upload(app: AppTest, *files: tuple[str, bytes, str]) -> AppTest:
+    return settled(app.file_uploader[0].set_value(files).run())
+
+
+def pictures(app: AppTest) -> list[str]:
+    """The addresses of the pictures, which are made of their content; of one image, what the network sees."""
+    return [address for image in app.image for address in image.value]
+
+
+def viewers(app: AppTest) -> list[dict]:
+    """What each viewer is handed."""
+    return [json.loads(component.proto.json) for component in app.get("bidi_component")]
+
+
+def unpacked(text: str, dtype: str) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype)
+
+
+def values(viewer: dict) -> np.ndarray:
+    """What the viewer says of each pixel."""
+    steps = unpacked(viewer["pixels"], {1: "u1", 2: "<u2"}[viewer["bytes"]])
+    return unpacked(viewer["measured"], "<f8")[steps].reshape(viewer["height"], viewer["width"])
+
+
+def greys(viewer: dict) -> np.ndarray:
+    """What the viewer shows at first, 0..1, worked out as viewer.js does."""
+    preset = viewer["presets"][viewer["preset"]]
+    if preset["greys"]:
+        steps = unpacked(viewer["pixels"], {1: "u1", 2: "<u2"}[viewer["bytes"]])
+        shown = unpacked(preset["greys"], "u1")[steps].reshape(viewer["height"], viewer["width"]) / 255
+    elif preset["function"] == "SIGMOID":
+        shown = 0.5 + 0.5 * np.tanh(2 * (values(viewer) - preset["center"]) / preset["width"])
+    else:
+        half = 0.5 if preset["function"] == "LINEAR" else 0
+        shown = (values(viewer) - preset["center"] + half) / (preset["width"] - 2 * half) + 0.5
+    return 1 - shown.clip(0, 1) if viewer["inverted"] else shown.clip(0, 1)
+
+
+def shown_class(viewer: dict) -> str:
+    return viewer["maps"][viewer["first"]]["name"]
+
+
+def captions(app: AppTest) -> str:
+    """All captions, without the backslashes that keep Markdown from reading them."""
+    texts = [caption.value for caption in app.caption] + [text for image in app.image for text in image.captions]
+    return re.sub(r"\\(.)", r"\1", "\n".join(texts))
+
+
+def texts(app: AppTest) -> str:
+    return re.sub(r"\\(.)", r"\1", "\n".join(text.value for text in app.markdown))
+
+
+def told(app: AppTest) -> str:
+    return re.sub(r"\\(.)", r"\1", "\n".join(box.value for box in (*app.error, *app.warning)))
+
+
+def types(app: AppTest) -> list[str]:
+    return [element.type for element in app.main]
+
+
+# Images
+
+
+def test_without_an_image_it_asks_for_one():
+    app = show()
+    assert "Upload an X-ray" in app.info[0].value
+    assert len(app.image) == len(SAMPLES) and not app.metric and not viewers(app)
+
+
+@pytest.mark.parametrize("key", SAMPLES)
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "notebook_cnn"])
+def test_every_sample_is_answered_by_every_model(key, name):
+    app = show(predict_sample=key, predict_model=name)
+    model = bundle.load_bundle(name)
+    answer = model.predict(SAMPLES[key].read().pixels)
+    assert app.metric[0].value == (answer.label if answer.in_distribution else "Not sure")
+    assert (wording.decision_sentence(answer) in texts(app)) == answer.in_distribution
+    (viewer,) = viewers(app)
+    assert shown_class(viewer) == answer.label and [each["name"] for each in viewer["maps"]] == list(answer.classes)
+    assert viewer["show"] == ("colours" if answer.in_distribution else "off")
+    assert wording.NOTICE in app.warning[0].value
+
+
+def test_a_leg_is_met_with_a_warning_before_anything_else_and_no_label():
+    app = show(predict_sample="leg")
+    assert app.metric[0].value == "Not sure"
+    assert "unlike those the model learned from" in app.error[0].value
+    assert "not chest" in told(app)
+    order = types(app)
+    assert order.index("error") < order.index("metric") < order.index("bidi_component")
+
+
+def test_a_drawn_image_is_called_drawn():
+    assert elements.SYNTHETIC in [text.value for text in show(predict_sample="clear").markdown]
+    assert elements.SYNTHETIC not in [text.value for text in show(predict_sample="chest").markdown]
+
+
+def test_uploads_are_answered_beside_one_that_cannot_be_read(drawn):
+    app = upload(show(predict_model="notebook_cnn"), drawn, TEXT)
+    assert "notes.png is damaged or not an image" in told(app)
+    assert len(viewers(app)) == len(app.metric) == 1
+    table = app.dataframe[0].value
+    assert list(table["Image"]) == ["drawn.png", "notes.png"]
+    assert table["Label"][1] == "unreadable" and "not an image" in table["Note"][1]
+    model = bundle.load_bundle("notebook_cnn")
+    answer = model.predict(reader.read(drawn[1]).pixels)
+    assert answer.in_distribution and table["Label"][0] == answer.label
+    assert np.allclose(table.loc[0, list(model.classes)].astype(float), answer.probabilities, atol=1e-6)
+
+    app = upload(app, drawn)  # the page goes on
+    assert not [error for error in app.error if "notes" in error.value]
+    assert len(viewers(app)) == 1 and not app.dataframe
+
+
+def test_two_uploads_of_one_name_are_both_answered(drawn):
+    app = upload(show(), drawn, drawn)
+    assert len(app.metric) == 1 and len(app.dataframe[0].value) == 2
+
+
+def test_a_file_name_is_shown_as_text(drawn):
+    name = "**b**_i_<img src=x>[a](b)$x$ :red[c] `d`.png"
+    app = upload(show(), (name, drawn[1], "image/png"), (name, *TEXT[1:]))
+    heading = next(text.value for text in app.markdown if text.value.startswith("##### "))
+    assert re.sub(r"\\(.)", r"\1", heading) == f"##### {name}"
+    assert f"{name} is damaged" in told(app)
+    warning = next(box.value for box in app.warning if "could not be read" in box.value)
+    for shown in (heading.removeprefix("##### "), warning.partition("\n- ")[2]):
+        assert not re.search(r"(?<!\\)[*_<\[$:`]", shown)
+
+
+def test_an_upload_comes_before_a_sample(drawn):
+    app = upload(show(predict_sample="chest"), drawn)
+    assert "##### drawn\\.png" in [text.value for text in app.markdown]
+    assert len(app.metric) == 1
+
+
+def test_an_image_of_the_dataset_page_can_be_cleared(home, drawn):
+    path = home / "a.png"
+    path.write_bytes(drawn[1])
+    app = show(predict_path=str(path))
+    assert "##### a\\.png" in [text.value for text in app.markdown]
+    clear = next(button for button in app.button if button.label == "Clear the image from the dataset")
+    assert not viewers(settled(clear.click().run()))
+
+
+def test_an_image_of_the_dataset_page_that_is_gone_is_a_sentence(home):
+    app = show(predict_path=str(home / "gone.png"))
+    assert "gone.png" in told(app) and not viewers(app)
+
+
+def test_no_image_is_written_to_the_disk(home, drawn, leg, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(home / "temporary"))
+    (home / "temporary").mkdir()
+    app = show()
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+    upload(app, drawn, ("leg.dcm", leg, "application/dicom"), TEXT)
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+
+
+# Settings
+
+
+def test_the_viewer_is_handed_the_image_and_its_heat(drawn):
+    app = upload(show(), drawn)
+    (viewer,) = viewers(app)
+    radiograph = reader.read(drawn[1])
+    assert np.allclose(greys(viewer), radiograph.pixels, atol=1e-6)
+    assert (viewer["full_width"], viewer["full_height"], viewer["every"]) == (256, 256, 1)
+    assert (viewer["unit"], viewer["presets"][0]["center"], viewer["presets"][0]["width"]) == ("of 255", 128, 256)
+    answer = bundle.load_bundle(OPENS).predict(radiograph.pixels)
+    for k, each in enumerate(viewer["maps"]):
+        heat = unpacked(each["heat"], "u1").reshape(viewer["heat_height"], viewer["heat_width"]) / 255
+        assert np.allclose(heat, ops.upsample(answer.heatmaps[..., k], heat.shape), atol=1 / 255)
+    assert list(viewer["palettes"]) == list(ops.COLOUR_MAPS)
+    assert viewer["notice"] == wording.NOTICE
+
+
+TABLE = pydicom.Dataset()
+TABLE.LUTDescriptor = [4096, 0, 16]
+TABLE.add_new("LUTData", "US", [min(65535, 20 * entry) for entry in range(4096)])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tags", "unit"),
+    [
+        (np.uint16, {"WindowCenter": [2048, 900], "WindowWidth": [4096, 300]}, "stored value"),
+        (np.uint16, {"WindowCenter": 900, "WindowWidth": 300, "VOILUTFunction": "LINEAR_EXACT"}, "stored value"),
+        (np.uint16, {"WindowCenter": 900, "WindowWidth": 300, "VOILUTFunction": "SIGMOID"}, "stored value"),
+        (np.uint16, {"PhotometricInterpretation": "MONOCHROME1"}, "stored value"),
+        (np.uint16, {"PixelPaddingValue": 100}, "stored value"),
+        (np.uint16, {"VOILUTSequence": [TABLE]}, "stored value"),
+        (np.uint16, {"ModalityLUTSequence": [TABLE]}, "rescaled value"),
+        (np.uint16, {"RescaleSlope": 0.25, "RescaleIntercept": 7, "RescaleType": "US"}, "rescaled value"),
+        (np.int16, {"RescaleSlope": 1, "RescaleIntercept": -1024, "Modality": "CT"}, "HU"),
+        (np.int16, {"RescaleSlope": -2, "RescaleIntercept": 5, "RescaleType": "HU"}, "HU"),
+        (np.uint8, {"WindowCenter": 100, "WindowWidth": 50}, "stored value"),
+    ],
+)
+def test_the_viewer_has_all_values_of_a_dicom_file_and_shows_them_as_the_model_sees_them(dtype, tags, unit):
+    stored = DEEP.astype(dtype)
+    radiograph = reader.read(dicom(stored, **tags))
+    viewer = predict_viewer.packed(radiograph)
+    assert viewer["unit"] == unit and unit in predict_viewer.map_facts(radiograph)
+    expected = stored * float(tags.get("RescaleSlope", 1)) + tags.get("RescaleIntercept", 0)
+    if "ModalityLUTSequence" in tags:
+        expected = np.minimum(65535, 20.0 * stored)
+    np.testing.assert_array_equal(values(viewer), expected)
+    np.testing.assert_allclose(greys(viewer), radiograph.pixels, atol=1 / 255)
+    assert [preset["name"] for preset in viewer["presets"]] == list(radiograph.windows)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_the_viewer_has_all_values_of_a_deep_tiff(dtype):
+    file = io.BytesIO()
+    Image.fromarray(DEEP.astype(dtype)).save(file, format="TIFF")
+    radiograph = reader.read(file.getvalue())
+    viewer = predict_viewer.packed(radiograph)
+    np.testing.assert_allclose(values(viewer), DEEP, atol=0.05 if dtype is np.float32 else 0)
+    np.testing.assert_allclose(greys(viewer), radiograph.pixels, atol=1e-4)
+
+
+def test_integers_of_many_bits_are_rounded_and_a_blank_image_stays_black():
+    wide = Radiograph(np.zeros((2, 2), np.float32), "", "", values=Values(np.array([[0, 10**9], [5 * 10**8, 7]])))
+    np.testing.assert_allclose(values(predict_viewer.packed(wide)), wide.values.stored, atol=10**9 / 65535)
+    for blank in (
+        reader.read(dicom(np.full((70, 90), 8, np.uint16))),
+        reader.read(ops.to_png(np.zeros((70, 90)))),
+    ):
+        assert not greys(predict_viewer.packed(blank)).any()
+
+
+def test_of_a_large_image_every_second_pixel_is_shown_as_it_is():
+    stored = np.random.default_rng(0).integers(0, 4096, (2100, 30)).astype(np.uint16)
+    viewer = predict_viewer.packed(reader.read(dicom(stored)))
+    assert (viewer["every"], viewer["full_height"]) == (2, 2100)
+    np.testing.assert_array_equal(values(viewer), stored[1::2, 1::2])
+
+
+def test_a_file_name_never_reaches_the_viewer(drawn):
+    app = upload(show(), ("Secret_Name.png", *drawn[1:]))
+    assert "Secret" not in app.get("bidi_component")[0].proto.json
+
+
+def test_frames_and_windows_can_be_chosen_where_there_are_several(calls, drawn):
+    first = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64) % 200
+    file = io.BytesIO()
+    Image.fromarray(first).save(file, format="TIFF", save_all=True, append_images=[Image.fromarray(255 - first)] * 2)
+    app = upload(show(), ("pages.tif", file.getvalue(), "image/tiff"))
+    (frame,) = app.number_input
+    assert (frame.min, frame.max, frame.value) == (1, 3, 1) and "only the first is read" in told(app)
+    one = viewers(app)[0]["pixels"]
+    app = settled(frame.set_value(2).run())
+    assert "only page 2 is read" in told(app) and viewers(app)[0]["pixels"] != one
+    assert len(calls) == 2
+
+    app = show(predict_sample="chest")
+    assert not app.number_input
+    window = next(box for box in app.selectbox if "Window" in box.label)
+    before, seen = viewers(app)[0], pictures(app)
+    app = settled(window.set_value(window.options[1]).run())
+    after = viewers(app)[0]
+    assert (before["preset"], after["preset"]) == (0, 1) and pictures(app) != seen
+    assert [preset["name"] for preset in after["presets"]] == window.options
+    assert after["pixels"] == before["pixels"]  # the same values, shown in another way
+    assert not [box for box in upload(show(), drawn).selectbox if "Window" in box.label]
+
+
+def test_models_are_compared_with_one_click(calls):
+    app = show(predict_sample="leg")
+    assert calls == [OPENS]
+    app = settled(app.toggle[0].set_value(True).run())
+    assert calls == [OPENS, "notebook_cnn"]
+    leg = SAMPLES["leg"].read().pixels
+    answers = [bundle.load_bundle(name).predict(leg) for name in (OPENS, "notebook_cnn")]
+    labels = [answer.label if answer.in_distribution else "Not sure" for answer in answers]
+    assert [metric.value for metric in app.metric] == [labels[0], *labels]
+    assert len(bars(app)) == 3 and len(pictures(app)) == 3
+    (viewer,) = viewers(app)
+    assert {each["model"] for each in viewer["maps"]} == {OPENS, "notebook_cnn"}
+    beside = viewer["maps"][viewer["second"]]
+    assert (beside["model"], beside["name"]) == ("notebook_cnn", answers[1].label)
+
+
+def test_one_click_on_a_samples_story_asks_the_models_that_it_tells_of(calls):
+    app = show(predict_sample="letter")
+    assert SAMPLES["letter"].seen in captions(app)
+    ask = next(button for button in app.button if button.label.startswith("Ask notebook"))
+    app = settled(ask.click().run())
+    assert calls == [OPENS, "notebook_cnn"] and len(app.metric) == 3
+    assert not [button for button in app.button if button.label.startswith("Ask notebook")]
+    app.session_state["predict_sample"] = "inverted"
+    assert len(settled(app.run()).metric) == 3  # and so for the next one
+
+
+def test_every_number_has_its_definition_behind_it(three):
+    three()
+    app = show(predict_sample="chest")
+    formulas = [latex.value.strip("$\n ") for latex in app.get("latex")] or [text.value for text in app.markdown]
+    for key in ("probability", "threshold", "prediction_set", "in_distribution", "grad_cam"):
+        term = wording.TERMS[key]
+        assert term.plain in [caption.value for caption in app.caption]
+        assert term.paper in [caption.value for caption in app.caption]
+        assert any(term.formula in formula for formula in formulas)
+
+
+def test_the_chosen_model_answers(calls):
+    app = show(predict_sample="chest")
+    settled(app.selectbox(key="predict_model").set_value("notebook_cnn").run())
+    assert calls == ["efficientnet_lite0", "notebook_cnn"]
+    height, width = bundle.load_bundle("notebook_cnn").input_size
+    assert f"{width} x {height} px, grey" in captions(app)
+
+
+def test_the_model_card_opens():
+    app = show()
+    app = settled(next(button for button in app.button if button.label == "Model card").click().run())
+    assert any("must not be used to diagnose" in text.value for text in app.markdown)
+
+
+def test_the_report_comes_in_three_forms_and_shows_the_chosen_class(monkeypatch):
+    made, shown = {}, []
+    render = pdf.render_report
+    monkeypatch.setattr(st, "download_button", lambda label, data, *args, **more: made.update({label: data}))
+    monkeypatch.setattr(pdf, "render_report", lambda *given: shown.append(given[3]) or render(*given))
+    monkeypatch.setattr(predict_viewer, "show_viewer", lambda *args, **more: predict_viewer.Shown(OPENS, "NORMAL"))
+    show(predict_sample="chest")
+    assert made["Report (PDF)"]().startswith(b"%PDF-")
+    assert made["Report (PNG)"]().startswith(b"\x89PNG")
+    assert json.loads(made["Report (JSON)"]())["notice"] == wording.NOTICE
+    # A heatmap of another model, shown beside it, is not this model's.
+    monkeypatch.setattr(
+        predict_viewer, "show_viewer", lambda *args, **more: predict_viewer.Shown("notebook_cnn", "NORMAL")
+    )
+    show(predict_sample="chest")
+    made["Report (PDF)"]()
+    assert shown == ["NORMAL", "NORMAL", bundle.load_bundle(OPENS).predict(SAMPLES["chest"].read().pixels).label]
+
+
+def test_the_other_pictures_follow_how_heat_is_drawn_in_the_viewer(monkeypatch):
+    drawn = []
+    overlay = ops.overlay
+    monkeypatch.setattr(ops, "overlay", lambda *given: drawn.append(given[2:]) or overlay(*given))
+    monkeypatch.setattr(
+        predict_viewer, "show_viewer", lambda *args, **more: predict_viewer.Shown(OPENS, "NORMAL", 0.9, "Viridis")
+    )
+    app = settled(show(predict_sample="opacities").toggle[0].set_value(True).run())
+    question = next(group for group in app.button_group if "question" in (group.key or ""))
+    app = settled(question.set_value(what_if.WHAT_IF).run())
+    settled(next(group for group in app.button_group if "add" in (group.key or "")).set_value("mirror").run())
+    assert len(drawn) > 4 and set(drawn) == {(0.9, "Viridis")}
+
+
+# Models
+
+
+def test_without_a_model_it_shows_the_way_to_one(home):
+    shutil.rmtree(home / "models")
+    app = show(predict_sample="chest")
+    assert "Train one" in app.info[0].value
+    assert [button.label for button in app.button] == ["Train a model"]
+
+
+def test_a_model_that_is_gone_gives_way_to_the_default(home):
+    app = show(predict_sample="chest", predict_model="deleted")
+    assert app.selectbox(key="predict_model").value == OPENS
+    assert app.metric
+
+
+def test_a_damaged_model_is_a_sentence_and_the_others_work(home):
+    (home / "models" / "notebook_cnn" / bundle.INFO_FILE).write_text("{")
+    app = show(predict_sample="chest")
+    assert "model notebook_cnn is damaged" in told(app)
+    assert app.selectbox(key="predict_model").options == ["efficientnet_lite0"]
+    assert app.metric
+
+
+def test_a_damaged_graph_is_a_sentence_and_the_others_work(home):
+    graph = home / "models" / "efficientnet_lite0" / bundle.GRAPH_FILE
+    graph.write_bytes(graph.read_bytes()[:-1])
+    app = show(predict_sample="chest")
+    assert "graph of model efficientnet_lite0" in told(app) and not app.metric
+    app = settled(app.selectbox(key="predict_model").set_value("notebook_cnn").run())
+    assert not [error for error in app.error if "graph" in error.value] and app.metric
+
+
+# Three classes
+
+
+def read_as(app: AppTest, reading: str) -> AppTest:
+    return settled(next(group for group in app.button_group if "reading" in (group.key or "")).set_value(reading).run())
+
+
+def test_the_numbers_beside_the_bars_meet_neither_the_mark_nor_the_end(three):
+    """Wherever a bar ends, its number stands beyond 1, and the axis leaves room for it."""
+    three((0.0, 0.0, 1.0))
+    (chart,) = show(predict_sample="chest").get("vega_lite_chart")
+    bar, text, _ = json.loads(chart.proto.spec)["layer"]
+    low, high = bar["encoding"]["x"]["scale"]["domain"]
+    assert low == 0 and 1 < text["encoding"]["x"]["datum"] < high
+    assert max(bar["encoding"]["x"]["axis"]["values"]) == 1
+
+
+def test_three_classes_are_shown_with_the_rule_and_what_else_it_could_be(three):
+    three()
+    app = show(predict_sample="chest")
+    assert app.metric[0].value == "COVID-19"
+    assert bars(app) == [
+        pytest.approx({"normal": 0.1, "other pneumonia": 0.5, "COVID-19": 0.4, "threshold of COVID-19": 0.3})
+    ]
+    told = texts(app)
+    assert "reaches the decision threshold of 0.300, though other pneumonia is more probable, with 0.500." in told
+    assert "**Could be other pneumonia or COVID-19.**" in told
+    assert "at least 90 have their true class in such a set" in told
+    assert not app.error and [door.label for door in app.expander] == ["How far to trust it: what was measured"]
+
+
+def test_the_same_answer_can_be_read_as_one_class_or_not(three, calls):
+    three((0.45, 0.3, 0.25))
+    app = show(predict_sample="chest")
+    assert app.metric[0].value == "normal"
+    app = read_as(app, "COVID-19 or not")
+    assert app.metric[0].value == "not COVID-19"
+    assert bars(app) == [pytest.approx({"not COVID-19": 0.75, "COVID-19": 0.25, "threshold of COVID-19": 0.3})]
+    assert "0.250, stays below the decision threshold of 0.300." in texts(app)
+    assert "**Could be COVID-19 or not.**" in texts(app)
+    assert shown_class(viewers(app)[0]) == "normal"  # heatmaps are of classes in both readings
+    assert read_as(app, "All classes").metric[0].value == "normal"
+    assert len(calls) == 1
+
+
+def test_an_image_of_no_known_kind_gets_a_warning_first_and_no_label(three, drawn):
+    three((0.0, 0.1, 0.9), known=False)
+    app = show(predict_sample="leg")
+    (warning,) = app.error
+    assert "unlike those the model learned from" in warning.value and "not chest" in warning.value
+    assert [box.value for box in app.warning] == [f"**{wording.NOTICE}**"]
+    order = types(app)
+    assert order.index("error") < order.index("metric") < order.index("bidi_component")
+    assert app.metric[0].value == "Not sure"
+    _, behind = app.expander
+    assert behind.label == "What the model would answer anyway"
+    assert bars(behind) == bars(app) == [pytest.approx({"normal": 0, "other pneumonia": 0.1, "COVID-19": 0.9})]
+    assert viewers(app)[0]["show"] == "off"
+    shown = " ".join(text.value for text in (*app.markdown, *app.metric))
+    assert "COVID" not in shown and "Could be" not in shown
+
+    app = upload(app, drawn, TEXT)
+    table = app.dataframe[0].value
+    assert table["Label"].tolist() == ["not sure", "unreadable"]
+    assert table[list(CLASSES)].isna().all(axis=None) and "Could be" not in table
+
+
+def test_the_overview_follows_the_reading(three, drawn):
+    three()
+    app = upload(show(), drawn, drawn)
+    table = app.dataframe[0].value
+    assert table["Label"].tolist() == ["COVID-19"] * 2
+    assert table["Could be"].tolist() == ["other pneumonia or COVID-19"] * 2
+    table = read_as(app, "COVID-19 or not").dataframe[0].value
+    assert table["Could be"].tolist() == ["COVID-19 or not"] * 2
+    assert table["not COVID-19"].astype(float).tolist() == pytest.approx([0.6] * 2) and "normal" not in table
+
+
+def test_two_classes_have_one_reading_and_no_set():
+    app = show(predict_sample="chest")
+    assert not [group for group in app.button_group if "reading" in (group.key or "")]
+    assert not [text for text in app.markdown if "Could be" in text.value]
+
+
+def test_the_evidence_stands_beside_the_model(three):
+    columns = ["Source", "AUROC", "95 % interval", "ECE", "95 % interval"]
+    table = {"columns": columns, "rows": [["_Euro|rad_", 0.65, "0.6 to 0.7", 0.1, "0 to 0.2"]]}
+    three(evidence=[{"title": "Left out", "headline": "It fails elsewhere.", "table": table}, {"title": "Not chests"}])
+    app = show()
+    assert "It fails elsewhere." in captions(app)
+    (behind,) = app.expander
+    assert [tab.label for tab in behind.tabs] == ["Left out", "Not chests"]
+    assert behind.markdown[1].value == card.markdown_table(
+        columns, [[elements.escape_markdown(str(c)) for c in table["rows"][0]]]
+    )
+    assert r"| \_Euro\|rad\_ | 0\.65 |" in behind.markdown[1].value
+
+
+def test_the_card_shows_its_diagram(three):
+    labels, patients = np.arange(30) % 3, [str(i) for i in range(30)]
+    folder = three(calibration=calibration.assess_calibration(labels, np.eye(3)[labels], 0.5, patients))
+    assert (folder / card.DIAGRAM).is_file()
+    app = show()
+    app = settled(next(button for button in app.button if button.label == "Model card").click().run())
+    assert len(pictures(app)) == len(SAMPLES) + 1
+    assert not [text for text in app.markdown if card.DIAGRAM in text.value]

@@ -1,0 +1,320 @@
+import hashlib
+import json
+import subprocess
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
+from itertools import combinations
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from uploads import DEEP, dicom
+
+from covid_cnn.evaluation.metrics import evaluate_classifier
+from covid_cnn.images import reader
+from covid_cnn.reports import card, pdf, wording
+from covid_cnn.reports import prediction as reports_prediction
+
+SOBERING = "Of 500 healthy adults of another hospital it calls 441 ill."
+TIME = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    pixels: np.ndarray
+    name: str = "Mrs_Secret.dcm"
+    origin: str = "DICOM, 12 bit, MONOCHROME1 (inverted to show bone white), 1760 x 2140 px"
+    warnings: tuple[str, ...] = ()
+    synthetic: bool = False
+    frames: int = 3
+    frame: int = 1
+    window: str = "centre 2000, width 1000 (lung)"
+    digest: str = hashlib.sha256(b"the file").hexdigest()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    heatmaps: np.ndarray
+    label: str
+    positive: str | None
+    threshold: float | None
+    distance: float = 12.3
+    distance_limit: float = 20.0
+    in_distribution: bool = True
+    prediction_set: tuple[str, ...] | None = None
+    set_level: float | None = None
+
+
+@cache
+def perfect_metrics(classes: tuple[str, ...], positive: str | None) -> dict:
+    labels = np.arange(40) % len(classes)
+    return evaluate_classifier(
+        labels, labels, np.eye(len(classes))[labels], classes, positive, [str(i) for i in range(40)]
+    )
+
+
+def case(classes=("NORMAL", "PNEUMONIA"), positive="PNEUMONIA", shape=(60, 50)):
+    """A radiograph, a prediction whose last class wins, and the model's description."""
+    k = len(classes)
+    generator = np.random.default_rng(0)
+    probabilities = np.append(np.full(k - 1, 0.2 / (k - 1)), 0.8).astype(np.float32)
+    prediction = Prediction(
+        tuple(classes), probabilities, generator.random((7, 7, k)), classes[-1], positive, 0.4 if positive else None
+    )
+    model = {
+        "name": "small",
+        "training_data": {"name": "synthetic", "synthetic": False, "images": {"train": 118}},
+        "evidence": [{"title": "Elsewhere", "headline": SOBERING}],
+        "metrics": {"test": perfect_metrics(classes, positive)},
+    }
+    return Radiograph(generator.random(shape, np.float32)), prediction, model
+
+
+def facts(radiograph, prediction, model) -> dict:
+    return reports_prediction.summarize_prediction(radiograph, prediction, model, "0.1.0", TIME)
+
+
+def words(radiograph, prediction, model) -> str:
+    """All that is written on the page, in one line."""
+    figure = pdf.draw_page(radiograph, prediction, model, prediction.label, "0.1.0", TIME)
+    return " ".join(text.get_text() for text in figure.axes[0].texts)
+
+
+def test_the_summary_holds_what_json_needs():
+    radiograph, prediction, model = case()
+    found = json.loads(json.dumps(facts(radiograph, prediction, model), allow_nan=False))
+    assert found["notice"] == "Research and teaching only. Not for diagnosis."
+    assert found["time"] == "2024-05-06T07:08:09+00:00"
+    assert found["software"] == "Covid CNN 0.1.0"
+    assert found["prediction"]["label"] == "PNEUMONIA"
+    assert found["prediction"]["probabilities"] == pytest.approx({"NORMAL": 0.2, "PNEUMONIA": 0.8})
+    assert found["prediction"]["in_distribution"] is True
+    assert (found["image"]["width"], found["image"]["height"]) == (50, 60)
+    assert found["image"]["sha256"] == hashlib.sha256(b"the file").hexdigest()
+    assert found["image"]["pixels_sha256"] == hashlib.sha256(radiograph.pixels.tobytes()).hexdigest()
+    assert (found["image"]["frame"], found["image"]["frames"]) == (2, 3)
+    assert found["image"]["window"] == "centre 2000, width 1000 (lung)"
+    assert found["model"]["test"]["sensitivity"]["n"] == 20
+    assert found["model"]["headlines"] == card.headlines(model) and found["model"]["headlines"][0] == SOBERING
+
+
+def test_the_digest_is_that_of_sha256sum_and_the_choice_is_told(tmp_path):
+    (tmp_path / "x.dcm").write_bytes(dicom(DEEP, WindowCenter=[2000, 1000], WindowWidth=[1000, 900]))
+    sums = subprocess.run(["sha256sum", tmp_path / "x.dcm"], capture_output=True, text=True, check=True)
+    _, prediction, model = case()
+    for window, told in ((None, "centre 2000, width 1000"), (2, "from the darkest to the brightest value")):
+        radiograph = reader.read(tmp_path / "x.dcm", window=window)
+        image = facts(radiograph, prediction, model)["image"]
+        assert image["sha256"] == sums.stdout.split()[0] and image["window"] == told
+        assert told in words(radiograph, prediction, model).replace("  ", " ")
+    many = dicom(np.stack([DEEP, DEEP[::-1]]).reshape(-1, 90), Rows=70, NumberOfFrames=2, PatientName="Doeling^Jane")
+    image = facts(reader.read(many, "Doeling_Jane", frame=1), prediction, model)["image"]
+    assert (image["frame"], image["frames"]) == (2, 2) and image["sha256"] == hashlib.sha256(many).hexdigest()
+    assert "doeling" not in json.dumps(image).lower()
+    drawn = facts(Radiograph(DEEP / 4095, digest="", window="", frames=1, frame=0), prediction, model)["image"]
+    assert drawn["sha256"] is None and drawn["window"] is None
+
+
+def test_times_are_told_in_utc():
+    elsewhere = TIME.astimezone(timezone(timedelta(hours=8)))
+    assert reports_prediction.summarize_prediction(*case(), "0.1.0", elsewhere)["time"] == "2024-05-06T07:08:09+00:00"
+
+
+def test_the_sentence_tells_the_rule():
+    _, prediction, _ = case()
+    assert (
+        wording.decision_sentence(prediction)
+        == "The probability of PNEUMONIA, 0.800, reaches the decision threshold of 0.400."
+    )
+    healthy = replace(prediction, label="NORMAL", threshold=0.9)
+    assert "0.800, stays below the decision threshold of 0.900" in wording.decision_sentence(healthy)
+    _, three, _ = case(("A", "B", "C"), None)
+    assert wording.decision_sentence(three) == "C is the most probable of 3 classes, with a probability of 0.800."
+
+
+THREE = ("normal", "other pneumonia", "COVID-19")
+
+
+def of_three(*probabilities: float, label: str, threshold: float = 0.3, possible: tuple[str, ...] = ()) -> Prediction:
+    _, prediction, _ = case(THREE, "COVID-19")
+    return replace(
+        prediction,
+        probabilities=np.array(probabilities),
+        label=label,
+        threshold=threshold,
+        prediction_set=possible or None,
+        set_level=0.9 if possible else None,
+    )
+
+
+def test_of_three_classes_the_sentence_tells_both_rules():
+    sick = of_three(0.1, 0.2, 0.7, label="COVID-19")
+    assert (
+        wording.decision_sentence(sick)
+        == "The probability of COVID-19, 0.700, reaches the decision threshold of 0.300."
+    )
+    unsure = of_three(0.1, 0.5, 0.4, label="COVID-19")
+    assert wording.decision_sentence(unsure).endswith("of 0.300, though other pneumonia is more probable, with 0.500.")
+    other = of_three(0.1, 0.7, 0.2, label="other pneumonia")
+    assert wording.decision_sentence(other) == (
+        "The probability of COVID-19, 0.200, stays below the decision threshold of 0.300; "
+        "of the other classes, other pneumonia is the most probable, with 0.700."
+    )
+    assert wording.decision_sentence(other, binary=True).endswith("stays below the decision threshold of 0.300.")
+    assert wording.decision_sentence(unsure, binary=True).endswith("reaches the decision threshold of 0.300.")
+
+
+def test_three_classes_can_be_read_as_one_against_the_rest():
+    prediction = of_three(0.1, 0.5, 0.4, label="COVID-19", possible=("other pneumonia", "COVID-19", "normal"))
+    assert wording.read_prediction(prediction).label == "COVID-19"
+    assert wording.read_prediction(prediction).probabilities == dict(zip(THREE, (0.1, 0.5, 0.4), strict=True))
+    binary = wording.read_prediction(prediction, binary=True)
+    assert binary.label == "COVID-19"
+    assert binary.probabilities == pytest.approx({"not COVID-19": 0.6, "COVID-19": 0.4})
+    assert binary.prediction_set == ("not COVID-19", "COVID-19")
+    healthy = wording.read_prediction(replace(prediction, label="normal", prediction_set=("normal",)), binary=True)
+    assert (healthy.label, healthy.prediction_set) == ("not COVID-19", ("not COVID-19",))
+    _, plain, _ = case(("A", "B", "C"), None)
+    assert wording.read_prediction(plain, binary=True) == wording.read_prediction(
+        plain
+    )  # there is no class to look for
+
+
+def test_the_prediction_set_is_told_in_words():
+    def told(*possible: str, binary: bool = False) -> str:
+        prediction = of_three(0.1, 0.5, 0.4, label="COVID-19", possible=possible)
+        return f"{wording.possible_classes(prediction, binary)}. {wording.coverage_sentence(prediction, binary)}"
+
+    promise = "Of 100 images like those the model was tuned on, at least 90 have their true class in such a set"
+    assert told("COVID-19").startswith(f"COVID-19 alone. {promise}") and "disagree" not in told("COVID-19")
+    assert told("other pneumonia", "COVID-19").startswith(f"other pneumonia or COVID-19. {promise}")
+    assert told(*THREE).startswith("normal, other pneumonia or COVID-19. ")
+    assert "The answer, COVID-19, is not among them: the two rules disagree" in told("normal", "other pneumonia")
+    assert told("COVID-19", binary=True).startswith("COVID-19 alone. ")
+    assert told("normal", "COVID-19", binary=True).startswith(f"COVID-19 or not. {promise}")
+    neither = told("normal", "other pneumonia", binary=True)
+    assert neither.startswith("anything but COVID-19. ") and "disagree" in neither
+    assert told() == ". "
+
+
+def test_an_unlike_image_is_given_no_label():
+    prediction = replace(
+        of_three(0.0, 0.1, 0.9, label="COVID-19", possible=("COVID-19", "other pneumonia", "normal")),
+        in_distribution=False,
+    )
+    radiograph, _, model = case(THREE, "COVID-19")
+    assert "COVID-19" not in wording.decision_sentence(prediction) and "no label" in wording.decision_sentence(
+        prediction
+    )
+    assert wording.read_prediction(prediction).label is wording.read_prediction(prediction, binary=True).label is None
+    assert "knows nothing" in wording.coverage_sentence(prediction)
+    found = facts(radiograph, prediction, model)["prediction"]
+    assert found["label"] is None and found["in_distribution"] is False
+    text = words(radiograph, prediction, model)
+    assert "Answer: none" in text and "Answer: COVID-19" not in text
+    assert text.index("Read with care") < text.index("Answer: none") < text.index("What it would answer anyway")
+    assert "threshold" not in text
+
+
+def test_the_page_of_three_classes_tells_the_set_and_the_figures():
+    radiograph, _, model = case(THREE, "COVID-19")
+    text = words(radiograph, of_three(0.1, 0.2, 0.7, label="COVID-19", possible=("COVID-19",)), model)
+    for part in ("Answer: COVID-19", "Could be COVID-19 alone", "AUROC, COVID-19", "AUROC, all classes", "Sensitivity"):
+        assert part in text, part
+
+
+def test_the_file_name_appears_nowhere():
+    arguments = case()
+    assert "Secret" not in json.dumps(facts(*arguments))
+    assert "Secret" not in words(*arguments)
+    assert b"Secret" not in pdf.render_report(*arguments, "PNEUMONIA", "0.1.0", TIME)
+
+
+def test_the_page_says_everything_that_matters():
+    radiograph, prediction, model = case()
+    text = words(replace(radiograph, warnings=("The image has colours.",), synthetic=True), prediction, model)
+    assert text.count("Research and teaching only. Not for diagnosis.") == 2
+    for part in (
+        "Answer: PNEUMONIA",
+        "0.800",
+        "decision threshold of 0.400",
+        "resembles the images",
+        "The image has colours.",
+        "drawn by a program",
+        "2024-05-06 07:08:09 UTC",
+        "small, trained on synthetic",
+        SOBERING,
+        "Sensitivity 1.000 0.839 to 1.000 20",
+        f"Pixels as read, SHA-256: {reports_prediction.pixel_digest(radiograph.pixels)}",
+        f"File, SHA-256: {radiograph.digest}",
+        "frame 2 of 3; shown with centre 2000, width 1000 (lung)",
+        "Covid CNN 0.1.0",
+    ):
+        assert part in text, part
+
+
+def test_the_page_warns_of_an_unlike_image():
+    radiograph, prediction, model = case()
+    assert "Read with care" not in words(radiograph, prediction, model)
+    text = words(radiograph, replace(prediction, distance=31.0, in_distribution=False), model)
+    assert "Read with care" in text and "unlike" in text and "distance 31.0, limit 20.0" in text
+
+
+def test_the_page_says_when_the_heatmap_is_empty_or_the_model_untested():
+    radiograph, prediction, model = case()
+    text = words(radiograph, replace(prediction, heatmaps=np.zeros((7, 7, 2))), {**model, "metrics": {}})
+    assert "nothing in the image raised the score of PNEUMONIA" in text
+    assert "no figures from a test set" in text
+
+
+LONG = (
+    "NORMAL",
+    "$x$",
+    "W" * 60,
+    "BACTERIAL",
+    "OTHER",
+    "TUBERCULOSIS",
+    "Viral pneumonia other than COVID-19, laboratory",
+)
+WARNING = "The DICOM file says that the view is lateral, and the network saw frontal views alone when it was trained."
+
+
+@pytest.mark.parametrize(
+    ("classes", "positive"),
+    [(("NORMAL", "PNEUMONIA"), "PNEUMONIA"), (THREE, "COVID-19"), (LONG, None), (LONG, LONG[-1])],
+)
+@pytest.mark.parametrize("n_warnings", [0, 4, 20])
+@pytest.mark.parametrize("shape", [(60, 50), (30, 120), (120, 30)])
+def test_nothing_overlaps_or_leaves_the_page(classes, positive, n_warnings, shape):
+    radiograph, prediction, model = case(classes, positive, shape)
+    if positive:
+        prediction = replace(prediction, prediction_set=classes[-3:], set_level=0.9)
+    radiograph = replace(radiograph, warnings=(WARNING,) * n_warnings)
+    prediction = replace(prediction, in_distribution=n_warnings == 0)
+    long = {"training_data": model["training_data"] | {"name": "a dataset with a rather long name, of which " * 4}}
+    model = model | long | {"evidence": [{"title": "Elsewhere", "headline": f"{SOBERING} " * 9}]}
+    figure = pdf.draw_page(radiograph, prediction, model, classes[2 % len(classes)], "0.1.0", TIME)
+    figure.set_dpi(300)  # at the dots of a screen, letters are rounded to wider ones
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    sheet = figure.axes[0]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in sheet.texts if text.get_text()]
+    boxes += [("image", image.get_window_extent(renderer)) for image in sheet.images]
+    margin = pdf.MARGIN / 25.4 * figure.dpi
+    for text, box in boxes:
+        assert margin - 2 <= box.x0 and box.x1 <= figure.bbox.width - margin + 2, text
+        assert box.y0 >= 0 and box.y1 <= figure.bbox.height, text
+    for (one, a), (other, b) in combinations(boxes, 2):
+        wide, high = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+        assert wide <= 2 or high <= 2, (one, other)
+    ratios = [box.width / box.height for text, box in boxes if text == "image"]
+    assert ratios == pytest.approx([shape[1] / shape[0]] * 2, rel=0.01)
+
+
+def test_the_pdf_is_one_a4_page_and_reproducible():
+    first, second = (pdf.render_report(*case(), "NORMAL", "0.1.0", TIME) for _ in range(2))
+    assert first.startswith(b"%PDF") and first == second
+    assert first.count(b"/Type /Page\n") + first.count(b"/Type /Page ") == 1
+    assert b"/MediaBox [ 0 0 595.2" in first and b" 841.8" in first
