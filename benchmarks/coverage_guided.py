@@ -24,10 +24,9 @@ with atheris.instrument_imports(include=["covid_cnn", "pydicom"]):
     import pydicom.pixels.decoders.rle
 
     from covid_cnn.images import dicom, headers, reader, sources
+from benchmarks import mutated_uploads
 from covid_cnn.common.errors import ArchiveError, ImageError
 from covid_cnn.images.radiograph import Radiograph
-
-from benchmarks import mutated_uploads
 
 MAX_SECONDS, MAX_MIB, LARGEST = 2, 1024, 16 * 2**10
 

@@ -36,7 +36,9 @@ def test_the_import_contracts_are_kept():
 
 def test_the_app_loads_no_tensorflow():
     app = modules("app")
-    assert {f"covid_cnn.app.{page}.page" for page in ("start", "predict", "train", "dataset", "evaluate", "tour")} <= app
+    assert {
+        f"covid_cnn.app.{page}.page" for page in ("start", "predict", "train", "dataset", "evaluate", "tour")
+    } <= app
     assert loaded_by(app, {"tensorflow", "keras", "streamlit"}) == {"streamlit"}
 
 

@@ -154,7 +154,8 @@ def _unreadable(paths: list[str]) -> Iterator[Finding]:
 def _small(seen: list[_Examined]) -> Iterator[Finding]:
     small = tuple(one.path for one in seen if min(one.look.size) < SMALL_SIDE_OF_NETWORKS)
     if small:
-        sentence = f"{_count(len(small), 'image')} of less than {SMALL_SIDE_OF_NETWORKS} px on a side: too coarse for fine findings."
+        few = _count(len(small), "image")
+        sentence = f"{few} of less than {SMALL_SIDE_OF_NETWORKS} px on a side: too coarse for fine findings."
         yield Finding("small", "note", sentence, small)
 
 

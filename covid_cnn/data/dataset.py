@@ -135,7 +135,7 @@ def open_dataset(name_or_path: str | Path, data_dir: str | Path | None = None) -
 
 
 def reference(name_or_path: str | Path) -> str:
-    """What ``open_dataset`` finds the same dataset by from any working directory: its name under data/, or its whole path."""
+    """A dataset's name under data/, or else its whole path: ``open_dataset`` takes it in any working directory."""
     folder, named = _find(name_or_path, None)
     return str(folder.absolute()) if folder.is_dir() and not named else str(name_or_path)
 

@@ -207,7 +207,7 @@ def index_images(
 
 
 def load_thumbnails(files: Sequence[Path], store: Cache | None = None) -> list[bytes | ImageError]:
-    """A small JPEG of each image file, at most `GALLERY_SIDE` px a side, in its own proportions; or why there is none."""
+    """A small JPEG of each image file, at most `GALLERY_SIDE` px a side, in proportion; or why there is none."""
     store = store or Cache()
     looks = list(_records_of(files, store))
     kept = store.get(THUMBNAIL_LONGEST, [look.file for look in looks if isinstance(look, ImageRecord)])

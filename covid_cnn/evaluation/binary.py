@@ -126,7 +126,7 @@ def has_both_answers(bundle: Bundle, answers: DatasetPredictions, question: str)
 
 
 def report_binary(asked: BinaryPredictions) -> dict[str, Any]:
-    """The report of ``metrics.evaluate_classifier`` on verdicts, with ``out_of_distribution``, ``threshold`` and ``notes``."""
+    """The report of ``metrics.evaluate_classifier``, ``out_of_distribution``, ``threshold`` and ``notes`` added."""
     probabilities = np.stack([1 - asked.scores, asked.scores], axis=1)
     told = metrics.evaluate_classifier(
         asked.labels.astype(int),

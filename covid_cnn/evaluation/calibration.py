@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: calibration, temperature, the decision threshold, conformal prediction sets."""
+"""Whether probabilities mean what they say: calibration, temperature, decision thresholds, conformal sets."""
 
 import math
 from collections.abc import Sequence

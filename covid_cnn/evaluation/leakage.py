@@ -1,7 +1,8 @@
-"""Which images a model has learned from, in whatever size, format and name they lie here: there its score says nothing.
+"""Leakage: which of the images at hand a model has learned from, so that its score on them says nothing.
 
-A bundle brings along by what its training images are known again (`FINGERPRINT_FILE`): a perceptual hash of each (see `likeness`),
-and digests of their patients' names. A bundle without it is asked by its dataset, where that is here.
+A bundle brings a fingerprint of its training images along (`FINGERPRINT_FILE`): a perceptual hash of each (see
+`data.index`) and digests of their patients' names, by which they are found again in any size, format and name. For a
+bundle without one, its training dataset is looked through, where that is under data/.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ FINGERPRINT_KEY = "training_images"  # of model.json, which tells the number of 
 
 @dataclass(frozen=True)
 class TrainingFingerprint:
-    """By what the images are known again that a bundle was fitted on or chosen by.
+    """Perceptual hashes and patients of the images that a bundle was trained or validated on, to find them again.
 
     Attributes
     ----------
@@ -58,11 +59,11 @@ class TrainingFingerprint:
 
 
 def training_fingerprint(bundle: Bundle, own: Dataset | None, store: Cache) -> TrainingFingerprint | None:
-    """What a bundle's training images are known again by; None where that cannot be told.
+    """The fingerprint of a bundle's training images; None where it brings none and its dataset is not here.
 
     Parameters
     ----------
-    own : the dataset that it learned from (`find_training_dataset`), which only a bundle without `FINGERPRINT_FILE` is asked by.
+    own : the dataset that it learned from (`find_training_dataset`); needed only where it brings no fingerprint.
 
     Raises
     ------
@@ -90,7 +91,8 @@ def _read(bundle: Bundle, digest: str) -> TrainingFingerprint:
             return TrainingFingerprint(hashes, frozenset(told["patients"].tolist()), bool(told["drawn"]))
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(
-            f"The {FINGERPRINT_FILE} of model {bundle.name} is not the one its model.json describes: train it again, or remove it."
+            f"The {FINGERPRINT_FILE} of model {bundle.name} is not the one its model.json describes: "
+            "train it again, or remove it."
         ) from error
 
 
@@ -157,10 +159,11 @@ def _keys(item: Item) -> list[int]:
 
 
 def leakage_unknown(bundle: Bundle) -> str:
-    """What is said of a bundle without a memory."""
+    """The sentence that of this bundle nobody can tell which images it has learned from."""
     return (
         f"Which of these images {bundle.name} has learned from cannot be told, and on those it looks better than it "
-        f"is. It brings no {FINGERPRINT_FILE}, and {bundle.info['training_data']['name']}, its dataset, is not under data/."
+        f"is. It brings no {FINGERPRINT_FILE}, and {bundle.info['training_data']['name']}, its dataset, "
+        "is not under data/."
     )
 
 

@@ -151,7 +151,7 @@ def evaluate_classifier(
 
 
 def metric_rows(report: dict) -> list[tuple[str, Interval | None]]:
-    """The metrics of an `evaluate_classifier` report by their display names, in the order in which a reader wants them."""
+    """The metrics of an `evaluate_classifier` report by display name, in the order in which a reader wants them."""
     positive = report["positive"]
     table = [("Accuracy", report["accuracy"]), ("Balanced accuracy", report["balanced_accuracy"])]
     if positive is not None:
@@ -185,7 +185,7 @@ def metric_rows(report: dict) -> list[tuple[str, Interval | None]]:
 
 
 def cells(report: dict) -> list[tuple[str, ...]]:
-    """The `metric_rows` as a person reads them, the head first; with a column for `by_patient` where it tells something."""
+    """The `metric_rows` as text, the head first; with a column for `by_patient` where it tells something."""
     clustered = {title: Interval(**fields).bounds for title, fields in report.get("by_patient", {}).items()}
     table: list[tuple[str, ...]] = [("Metric", "Value", "95 % interval", "By patient", "n")]
     for title, interval in metric_rows(report):

@@ -220,8 +220,9 @@ def evaluate_dataset(bundle: Bundle, items: Sequence[Item], store: Cache | None 
 def report_predictions(bundle: Bundle, answers: DatasetPredictions) -> dict[str, Any]:
     """The report of ``metrics.evaluate_classifier``, with ``out_of_distribution`` and ``notes`` added.
 
-    Where the bundle has prediction sets, ``prediction_sets`` holds their ``level`` and their ``calibration.measure_coverage``:
-    of the sets that the thresholds make. That flagged images are given all classes would flatter it.
+    Where the bundle has prediction sets, ``prediction_sets`` holds their ``level`` and
+    ``calibration.measure_coverage``: of the sets that the thresholds make. That flagged
+    images are given all classes would flatter it.
     """
     told = metrics.evaluate_classifier(
         answers.labels, answers.predicted, answers.probabilities, bundle.classes, bundle.positive, answers.patients

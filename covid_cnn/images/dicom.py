@@ -1,4 +1,4 @@
-"""From the bytes of a DICOM file to grayscale pixels the way a viewer shows them. Loaded by `covid_cnn.images.reader` alone.
+"""Read a DICOM file: from its bytes to grayscale pixels the way a viewer shows them. Only `reader` loads this.
 
 Knows the tags that decide how a radiograph looks and whether it is a frontal chest X-ray; repeats nothing that could
 tell who the patient is. Free text in a file may hold a name wherever it stands, so of what a file says only numbers

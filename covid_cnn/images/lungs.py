@@ -1,6 +1,6 @@
 """Where the lungs of an X-ray lie, told in milliseconds without TensorFlow.
 
-The U-Net of ``covid_cnn.training.lung_network`` as a graph of its own, for whoever wants to hide the lungs or look at nothing else.
+The U-Net of ``training.lung_network`` as a graph of its own, for whoever wants to hide the lungs or see nothing else.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""What is done to pixels: preparing them for a network, resizing, warping, blurring, letters, the heatmap over an X-ray."""
+"""Operations on pixels: preparing them for a network, resizing, warping, blurring, letters, heatmap overlays."""
 
 from __future__ import annotations
 

@@ -105,8 +105,8 @@ INFO: Shape = {
     },
     "metrics": {"val?": REPORT, "test?": REPORT, "other?": {str: REPORT | {"dataset": _text}}},
     "sha256": _text,
-    # Its prediction sets (`calibration.conformal_thresholds`), the `calibration.assess_calibration` of its card, evidence,
-    # further sections of the card (see `cards`), and by what its training images are known again (see `seen`).
+    # Its prediction sets (`calibration.conformal_thresholds`), the calibration of its card, evidence, further sections
+    # of the card (see `reports.card`), and the fingerprint of its training images (see `evaluation.leakage`).
     "training_images?": ({"images": _count, "sha256": _text}, _nothing),
     "prediction_sets?": ({"method": _text, "level": _share, "thresholds": [_number], "chosen": _text}, _nothing),
     "calibration?": (

@@ -102,7 +102,7 @@ def head_weights(model: keras.Model, embedding: tf.Tensor) -> tf.Tensor:
 
 
 def zone_contributions(model: keras.Model, feature_map: tf.Tensor) -> tf.Tensor:
-    """Gradient times activation of a network with ``lung_network.Zones``: ``[N, h, w, 2, K]`` of the image and of the lungs.
+    """Gradient times activation of a network with ``lung_network.Zones``: ``[N, h, w, 2, K]``, image and lungs.
 
     With a weight of its own for every zone, the mean gradient of Grad-CAM would mix the zones. Its variant without
     that mean, HiResCAM (Draelos and Carin 2020), shows exactly what each place contributes: all places together are

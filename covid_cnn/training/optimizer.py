@@ -1,4 +1,4 @@
-"""How the weights move: the optimiser with gentler rates for a pretrained base, and the learning rate over the steps."""
+"""How the weights move: an optimiser with gentler rates for a pretrained base, and the learning-rate schedule."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""covid_cnn.images.sources: a .zip from a stranger is read in memory, or refused in one sentence before it is unpacked."""
+"""images.sources: a .zip from a stranger is read in memory, or refused in one sentence before it is unpacked."""
 
 import io
 import stat

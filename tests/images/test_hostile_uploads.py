@@ -163,7 +163,8 @@ def upload(data, name):
         (member,) = archive.members
         data = archive.read(member)
     radiograph = reader.read(data, name)
-    pdf.render_report(radiograph, model.predict(radiograph.pixels), model.info, model.classes[0], "1", datetime.now(UTC))
+    answer = model.predict(radiograph.pixels)
+    pdf.render_report(radiograph, answer, model.info, model.classes[0], "1", datetime.now(UTC))
 uploads = [(Path(path).read_bytes(), Path(path).suffix) for path in sys.argv[1:]]
 for data, suffix in uploads:
     upload(data, "warm" + suffix)
@@ -216,7 +217,8 @@ def test_a_codec_s_process_writes_nothing(tmp_path, denied, told):
     (tmp_path / "sitecustomize.py").write_text(DENYING)
     (tmp_path / "x.dcm").write_bytes(SOUND["DICOM, JPEG lossless"][0])
     script = (
-        "import sys; from pathlib import Path; from covid_cnn.common import errors; from covid_cnn.images import reader\n"
+        "import sys; from pathlib import Path\n"
+        "from covid_cnn.common import errors; from covid_cnn.images import reader\n"
         "try: reader.read(Path(sys.argv[1])); print('read')\n"
         "except errors.ImageError: print('refused')\n"
     )

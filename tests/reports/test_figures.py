@@ -126,7 +126,7 @@ def test_the_reliability_diagram_shows_points_intervals_and_counts():
 
 
 def test_importing_figures_and_report_does_not_load_matplotlib_or_scipy():
-    code = "import sys, covid_cnn.reports.figures, covid_cnn.reports.pdf; print({'matplotlib', 'scipy'} & set(sys.modules))"
+    code = "import sys; from covid_cnn.reports import figures, pdf; print({'matplotlib', 'scipy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
 
 

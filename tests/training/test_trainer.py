@@ -387,7 +387,9 @@ def test_too_little_memory(synthetic_data, monkeypatch):
     assert "too little memory" in failing(new_run(synthetic_data))
 
 
-@pytest.mark.parametrize("place", [(export, "convert_graph"), (predictions, "predict_known")], ids=["conversion", "test"])
+@pytest.mark.parametrize(
+    "place", [(export, "convert_graph"), (predictions, "predict_known")], ids=["conversion", "test"]
+)
 def test_a_failing_export_leaves_no_half_written_model(synthetic_data, monkeypatch, place):
     def fail(*_, **__):
         raise LookupError("no such op")

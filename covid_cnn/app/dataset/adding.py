@@ -50,7 +50,8 @@ def draw_under_way() -> None:
             st.info(escape_markdown(note), icon=":material/filter_alt:")
     else:
         st.info(
-            f"{escape_markdown(dataset.name)} is here already, with the same {len(dataset.items)} images: nothing was changed.",
+            f"{escape_markdown(dataset.name)} is here already, with the same {len(dataset.items)} images: "
+            "nothing was changed.",
             icon=":material/check:",
         )
 
@@ -160,7 +161,8 @@ def _begin(work: Callable[[Progress], Added]) -> None:
 def _ask(chosen: _Chosen) -> None:
     sheet = chosen.sheet
     st.write(
-        f"The metadata of **{escape_markdown(chosen.name)}** tell a finding of each image. Change the class of a finding by "
+        f"The metadata of **{escape_markdown(chosen.name)}** tell a finding of each image. "
+        "Change the class of a finding by "
         "clicking on it; findings without a class are left out."
     )
     with st.container(horizontal=True):

@@ -117,7 +117,8 @@ def _difference(means: dict[str, Mean]) -> None:
         picture, most = overview.difference_image(means[one].pixels, means[other].pixels)
         chosen.image(picture, width="stretch", alt=f"{one} less {other}")
         below.caption(
-            f"Difference: red where {escape_markdown(one)} is brighter, blue where {escape_markdown(other)} is. {overview.colour_scale(most)}"
+            f"Difference: red where {escape_markdown(one)} is brighter, blue where {escape_markdown(other)} is. "
+            f"{overview.colour_scale(most)}"
         )
 
 

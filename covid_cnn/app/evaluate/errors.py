@@ -50,7 +50,8 @@ def _error(model: Bundle, verdicts: BinaryPredictions, i: int, trained: DatasetP
     truth, said = (verdicts.yes, verdicts.no) if verdicts.labels[i] else (verdicts.no, verdicts.yes)
     st.markdown(f"**{escape_markdown(item.label)}, called {escape_markdown(said)}**")
     st.caption(
-        f"{escape_markdown(item.path.name)}, {escape_markdown(item.source)} ({escape_markdown(item.licence)}). Probability of {escape_markdown(verdicts.yes)} "
+        f"{escape_markdown(item.path.name)}, {escape_markdown(item.source)} ({escape_markdown(item.licence)}). "
+        f"Probability of {escape_markdown(verdicts.yes)} "
         f"{verdicts.scores[i]:.3f}, threshold {verdicts.threshold:.3f}"
         + (", flagged as unlike the training images." if verdicts.flagged[i] else ".")
     )

@@ -86,7 +86,8 @@ def _sections(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
         chosen = thresholds[asked.model.name, question] = threshold.draw_threshold(asked, verdicts, question)
     else:
         st.info(
-            f"All images here are {escape_markdown(verdicts.yes if verdicts.labels.any() else verdicts.no)}: there is a share of "
+            f"All images here are {escape_markdown(verdicts.yes if verdicts.labels.any() else verdicts.no)}: "
+            "there is a share of "
             "right answers, and no curve.",
             icon=":material/info:",
         )

@@ -51,7 +51,8 @@ def draw_numbers(prediction: Prediction, binary: bool = False) -> None:
         elements.term_help("threshold")
     if possible := wording.possible_classes(prediction, binary):
         st.markdown(
-            f"**Could be {elements.escape_markdown(possible)}.** {elements.escape_markdown(wording.coverage_sentence(prediction, binary))}"
+            f"**Could be {elements.escape_markdown(possible)}.** "
+            f"{elements.escape_markdown(wording.coverage_sentence(prediction, binary))}"
         )
         elements.term_help("prediction_set")
     st.markdown(elements.escape_markdown(wording.likeness_sentence(prediction)))

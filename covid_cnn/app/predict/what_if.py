@@ -149,8 +149,10 @@ def _strip(titles: list[str], answers: list[_Answer], view: _View) -> None:
         rows.append({"step": title, "probability": prediction.by_class()[view.name], "label": label, "image": known})
     first, last = rows[0]["probability"], rows[-1]["probability"]
     st.markdown(
-        f"The probability of **{elements.escape_markdown(view.name)}** moved from **{first:.3f}** to **{last:.3f}**; the model "
-        f"says **{elements.escape_markdown(rows[0]['label'])}** at first and **{elements.escape_markdown(rows[-1]['label'])}** now."
+        f"The probability of **{elements.escape_markdown(view.name)}** moved from **{first:.3f}** to **{last:.3f}**; "
+        "the model "
+        f"says **{elements.escape_markdown(rows[0]['label'])}** at first and "
+        f"**{elements.escape_markdown(rows[-1]['label'])}** now."
     )
     if not answers[-1].prediction.in_distribution:
         st.caption(

@@ -110,7 +110,8 @@ class DrawnStory:
             return
         _synthetic(1, "drawn X-ray")
         st.markdown(
-            f"**{escape_markdown(model.name)}** looks at the lungs that it finds, and says when an image is unlike those that it "
+            f"**{escape_markdown(model.name)}** looks at the lungs that it finds, "
+            "and says when an image is unlike those that it "
             "learned from. The same drawing without and with the letter:"
         )
         image = self.tested.images[0]

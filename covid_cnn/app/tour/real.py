@@ -164,7 +164,8 @@ class RealStory:
         place, told = _unseen(model, place)
         screens.screen(_images(place))
         st.markdown(
-            f"**{escape_markdown(model.name)}** learned from several hospitals, each class from more than one, and looks at the "
+            f"**{escape_markdown(model.name)}** learned from several hospitals, each class from more than one, "
+            "and looks at the "
             "lungs that it finds."
         )
         asked = {one.name: _asked(one, place) for one in (self.model, model) if one}

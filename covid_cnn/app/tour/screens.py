@@ -80,7 +80,10 @@ def draw_means(means: Mapping[str, Mean]) -> None:
         if len(two) == 2:
             one, other = two
             picture, most = overview.difference_image(means[one].pixels, means[other].pixels)
-            caption = f"Red where {escape_markdown(one)} is brighter, blue where {escape_markdown(other)} is. {overview.colour_scale(most)}"
+            caption = (
+                f"Red where {escape_markdown(one)} is brighter, blue where {escape_markdown(other)} is. "
+                f"{overview.colour_scale(most)}"
+            )
             st.image(picture, caption=caption, width=LARGE)
     if few := overview.warn_of_few_images({name: means[name] for name in two}):
         st.warning(escape_markdown(few), icon=":material/warning:")
@@ -91,7 +94,8 @@ def draw_external_screen(home: Shares, away: Shares) -> None:
     here, there = home.specificity, away.specificity
     if here and there:
         st.markdown(
-            f"Healthy people whom it calls healthy: {percent(here)} in {escape_markdown(home.name)}; {percent(there)} in "
+            f"Healthy people whom it calls healthy: {percent(here)} in {escape_markdown(home.name)}; "
+            f"{percent(there)} in "
             f"{escape_markdown(away.name)}."
         )
     cohorts.draw_dots([home, away])
@@ -123,7 +127,7 @@ def tried_cases(
     threshold: float,
     tell: Progress = lambda part, line: None,
 ) -> Tried:
-    """The most telling of ``planted.stamp_everywhere`` on some images: a turned answer, and of these the one that moved most."""
+    """The stamp of ``planted.stamp_everywhere`` that moved an answer most, a turned answer before all others."""
 
     def key(flip: tuple[int, np.ndarray, str, float, float]) -> tuple[bool, float]:
         *_, before, after = flip

@@ -122,7 +122,8 @@ def draw_settings(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], s
         st.session_state.pop("train_data", None)
     if (wanted := st.session_state.get("train_data_wanted")) and wanted not in found:
         st.warning(
-            f"The run learned from {escape_markdown(wanted)}, which is not under data/: add it on the Dataset page, or choose "
+            f"The run learned from {escape_markdown(wanted)}, which is not under data/: "
+            "add it on the Dataset page, or choose "
             "another dataset here.",
             icon=":material/photo_library:",
         )
