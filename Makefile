@@ -20,6 +20,7 @@ lint: .venv/dev-installed
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/vulture
 
 lock: .venv/dev-installed
 	cat requirements.txt requirements-dev.txt | grep -v '^-' | .venv/bin/uv pip compile --quiet --universal \

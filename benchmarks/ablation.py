@@ -13,7 +13,7 @@ from covid_cnn.data.dataset import Item
 
 
 def main(data: str, cache: Path | None = None) -> None:
-    """Leave parts of the default model out. DATA is what ``data gather`` made; CACHE keeps the embeddings."""
+    """Leave parts of the default model out. DATA is of ``benchmarks.collections``; CACHE keeps the embeddings."""
     print(tables.markdown(report(data, cache)))
 
 

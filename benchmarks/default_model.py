@@ -1,5 +1,6 @@
 """Make the default model again: gather its data, train it, test it in every way that its card tells of, install it."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -33,7 +34,8 @@ def main(cache: Path | None = None, trained: Path | None = None) -> None:
     root = measure.real_data(collections.COHEN).parent
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        measure.process("-m", "covid_cnn", "data", "gather", str(root), home=home)
+        os.environ["COVID_CNN_HOME"] = name  # where the dataset is written
+        collections.write_gathered(collections.gather_collections(root))
         folder = home / "models" / NETWORK
         if trained:
             shutil.copytree(trained, folder)

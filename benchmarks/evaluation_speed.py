@@ -1,5 +1,7 @@
-"""Images a second of an evaluation, from files to answers, against the network alone on images that are ready, and the
-memory of an evaluation of few images and of many."""
+"""Images a second of an evaluation, from files to answers, and its memory on few images and on many.
+
+Held against the network alone on images that are ready.
+"""
 
 import tempfile
 import time

@@ -41,8 +41,8 @@ def main(rounds: int = 3) -> None:
         for _ in range(rounds):
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             with web.app() as app:
-                for name in sights:
-                    sights[name].append(look(browser, app))
+                for seen in sights.values():
+                    seen.append(look(browser, app))
             browser.close()
     print(f"First sight, median of {rounds} rounds")
     for name, values in sights.items():

@@ -39,7 +39,7 @@ GROUPS: dict[str, Group] = {
 
 
 def main(data: str, model: str = bundle.DEFAULT_MODEL) -> None:
-    """Print how a model reads the test split of DATA, which ``data gather`` made."""
+    """Print how a model reads the test split of DATA, which ``benchmarks.collections`` made."""
     for found in reports(bundle.load_bundle(model), dataset.open_dataset(data).subset("test")):
         print(tables.markdown(found))
 

@@ -28,7 +28,7 @@ TENTHS = 10
 
 
 def main(data: str, cache: Path | None = None) -> None:
-    """Leave each source out. DATA is what ``data gather`` made; CACHE keeps the embeddings."""
+    """Leave each source out. DATA is what ``benchmarks.collections`` made; CACHE keeps the embeddings."""
     print(tables.markdown(report(data, cache)))
 
 

@@ -211,8 +211,10 @@ MUTATIONS: tuple[Callable[[bytearray, random.Random], None], ...] = (
 
 @dataclass
 class Tally:
-    """What became of the files of a format; the slowest in seconds of processor time and of the clock and the
-    largest in MiB, each with its number."""
+    """What became of the files of a format.
+
+    The slowest in seconds of processor time and of the clock and the largest in MiB, each with its number.
+    """
 
     read: int = 0
     refused: int = 0
@@ -222,6 +224,7 @@ class Tally:
     broken: list[str] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
+        """Count what became of other files as well."""
         self.read += other.read
         self.refused += other.refused
         self.slowest = max(self.slowest, other.slowest)

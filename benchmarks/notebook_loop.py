@@ -28,12 +28,15 @@ class Clock(keras.callbacks.Callback):
     """The seconds of each epoch, its validation included."""
 
     def on_train_begin(self, logs=None) -> None:
+        """Start with no epoch."""
         self.seconds: list[float] = []
 
     def on_epoch_begin(self, epoch, logs=None) -> None:
+        """Start the clock."""
         self._began = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None) -> None:
+        """Keep what the clock says."""
         self.seconds.append(time.perf_counter() - self._began)
 
 

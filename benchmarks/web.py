@@ -31,6 +31,7 @@ class App(NamedTuple):
 
     @property
     def address(self) -> str:
+        """Where a browser finds it."""
         return f"http://localhost:{self.port}"
 
     def memory_mb(self) -> float:

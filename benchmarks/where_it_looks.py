@@ -102,7 +102,7 @@ def _cells(gazes: list[Gaze]) -> list[str]:
 
 
 def _stem(path: Path) -> str:
-    """The image's name in its own collection: ``data gather`` puts the collection's before it."""
+    """The image's name in its own collection: ``benchmarks.collections`` puts the collection's before it."""
     return path.stem.lower().removeprefix(f"{collections.COHEN}_")
 
 

@@ -11,20 +11,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from covid_cnn import __version__
 from covid_cnn.common import paths
 from covid_cnn.common.errors import CovidCnnError, RunError
-from covid_cnn.models.bundle import DEFAULT_MODEL, Bundle, Prediction
+from covid_cnn.models.bundle import DEFAULT_MODEL, Bundle
 from covid_cnn.runs.config import RECIPES
 
 if TYPE_CHECKING:
-    from covid_cnn.data.dataset import Item
     from covid_cnn.images import sources
-    from covid_cnn.images.radiograph import Radiograph
     from covid_cnn.models.batch import Row
     from covid_cnn.runs.run import Run
 
@@ -86,7 +84,7 @@ def _answer(
     """Predict, write the rows in the form that was asked for, and exit as they say."""
     from covid_cnn.models import batch
 
-    rows = _Rows(_predict(bundle, found, heatmaps), len(found), shown=as_json or csv_file is not None)
+    rows = _Rows(batch.predict_rows(bundle, found, heatmaps), len(found), shown=as_json or csv_file is not None)
     if csv_file:
         # A path that is no Unicode is written byte for byte. Each line is written at once, so that whatever ends the
         # program leaves a table of what is done.
@@ -95,9 +93,11 @@ def _answer(
     elif as_json:
         print(json.dumps(list(rows), indent=2))
     else:
+        from covid_cnn.reports import terminal
+
         print("Research and teaching only. Not for diagnosis.", file=sys.stderr)
         for row in rows:
-            print(_line(row, bundle))
+            print(terminal.prediction_line(row, bundle.classes))
     if rows.interrupted:
         print(f"Stopped after {rows.done} of {len(found)} images; what is done is kept.", file=sys.stderr)
         raise typer.Exit(130)
@@ -123,52 +123,6 @@ class _Rows:
                     self.done += 1
         except KeyboardInterrupt:
             self.interrupted = True
-
-
-def _predict(bundle: Bundle, found: list["sources.SelectedImage"], heatmaps: Path | None) -> Iterator["Row"]:
-    from covid_cnn.models import batch
-
-    def explained(radiograph: "Radiograph", prediction: Prediction) -> tuple["Row", str, bytes]:
-        overlay = _overlay(radiograph, prediction) if heatmaps else b""
-        return batch.to_row(bundle, "", (radiograph, prediction)), prediction.label, overlay
-
-    for image, answer in batch.predict_images(bundle, found, explained, lambda one: one.read(), crowd=len(found) > 1):
-        if isinstance(answer, CovidCnnError):
-            yield batch.to_row(bundle, image.path, answer)
-            continue
-        row, label, overlay = answer
-        if heatmaps:
-            _write_overlay(heatmaps, f"{Path(image.path).stem}_{label}", overlay)
-        yield row | {"path": image.path}
-
-
-def _overlay(radiograph: "Radiograph", prediction: Prediction) -> bytes:
-    from covid_cnn.images import ops
-
-    heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
-    return ops.to_png(ops.overlay(ops.fit_within(radiograph.pixels), heatmap))
-
-
-def _write_overlay(folder: Path, name: str, png: bytes) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}.png"
-    # Folders may hold several files of one name.
-    for number in range(2, sys.maxsize):
-        if not target.exists():
-            break
-        target = folder / f"{name}_{number}.png"
-    target.write_bytes(png)
-
-
-def _line(row: "Row", bundle: Bundle) -> str:
-    if row["error"]:
-        return f"{row['path']}: {row['error']}"
-    if not row["in_distribution"]:
-        return f"{row['path']}: unlike a chest X-ray the model knows. {row['warning']}"
-    told = ", ".join(f"{name} {row[f'p_{name}']:.3f}" for name in bundle.classes)
-    if row["prediction_set"]:
-        told += f"; could be {' or '.join(row['prediction_set'])}"
-    return f"{row['path']}: {row['label']} ({told}) {row['warning']}".rstrip()
 
 
 @app.command()
@@ -243,8 +197,10 @@ def train(
     else:
         run = open_run(str(resume))
     if not quiet:
+        from covid_cnn.reports import terminal
+
         run.forget_stop()
-        run.listener = _Progress(run.name)
+        run.listener = terminal.TrainingProgress(run.name)
     _fit(run)
 
 
@@ -265,33 +221,6 @@ def _fit(run: "Run") -> None:
         run.append("failed", message=message)
         raise RunError(message) from error
     trainer.train_run(run)
-
-
-class _Progress:
-    """Shows a run's events and log in the terminal: a bar for the steps, a line for each epoch and sentence."""
-
-    def __init__(self, name: str) -> None:
-        print(f"Run {name}")
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        if event["type"] == "progress":
-            end = "\n" if event["done"] == event["total"] else ""
-            print(f"\r{event['what']}: {event['done']} of {event['total']}", end=end, flush=True)
-        elif event["type"] == "step":
-            share = event["step"] / event["steps"]
-            bar = "#" * round(30 * share)
-            text = f"\r[{bar:<30}] {share:4.0%} step {event['step']} of {event['steps']}, loss {event['loss']:.4f} "
-            print(text, end="", flush=True)
-        elif event["type"] == "epoch":
-            values = {key: event[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
-            text = ", ".join(f"{key} {value:.4f}" for key, value in values.items())
-            print(f"\rEpoch {event['epoch']}: {text}".ljust(90))
-        elif event["type"] == "test":
-            from covid_cnn.evaluation import metrics
-
-            print(metrics.summarize(event["metrics"]))
-        elif "message" in event:
-            print(event["message"])
 
 
 @app.command()
@@ -320,154 +249,68 @@ def evaluate(
     With several models or datasets it compares them, as "Home and away" on the Evaluate page: by default the question
     is ill or healthy, and what a model has learned from is left out for it.
     """
-    from covid_cnn.evaluation import binary
-
-    models = list(dict.fromkeys(model or [DEFAULT_MODEL]))
-    places = list(dict.fromkeys(data))
+    models, places = list(dict.fromkeys(model or [DEFAULT_MODEL])), list(dict.fromkeys(data))
     several = len(models) * len(places) > 1
-    question = question or (binary.DISEASED if several else "classes")
-    if question not in ("classes", binary.POSITIVE, binary.DISEASED):
+    one_only = {"--threshold": threshold, "--prevalence": prevalence, "--html": html, "--record": record}
+    _check_evaluation(several, question, {name for name, value in one_only.items() if value is not None}, prevalence)
+    if csv_file and not several:
+        raise typer.BadParameter("--csv is for a comparison: give several --model or several --data.")
+    if several:
+        _compare(models, places, split, question or "ill", as_json, csv_file)
+        return
+    from covid_cnn.evaluation import evaluate as evaluation
+    from covid_cnn.models import bundle as bundles
+
+    bundle, images = bundles.load_bundle(models[0]), evaluation.select_images(places[0], split)
+    done = evaluation.evaluate_model(bundle, images, question or "classes", threshold, prevalence, unseen)
+    if html:
+        from covid_cnn.reports import evaluation as reports
+
+        assert done.answers  # for --html needs a question
+        html.write_bytes(reports.render_evaluation(bundle, done.name, done.answers, done.report, __version__))
+    if record:
+        from covid_cnn.reports import card
+
+        other = bundle.info["metrics"].get("other", {}) | {record: done.report | {"dataset": images.dataset}}
+        card.write_card(bundle.folder, bundle.info | {"metrics": bundle.info["metrics"] | {"other": other}})
+    from covid_cnn.reports import terminal
+
+    print(json.dumps(done.report, indent=2) if as_json else terminal.evaluation_text(done.report))
+
+
+def _check_evaluation(several: bool, question: str | None, given: set[str], prevalence: float | None) -> None:
+    """Refuse options of `evaluate` that do not go together; ``given`` are those that only one model may be given."""
+    if question not in (None, "classes", "positive", "ill"):
         raise typer.BadParameter("Ask one of classes, positive and ill.")
-    if question == "classes" and (several or threshold is not None or prevalence is not None or html is not None):
+    classes = question == "classes" or (question is None and not several)
+    if classes and (several or given - {"--record"}):
         raise typer.BadParameter(
             "A threshold, a prevalence, a report or a comparison needs --question positive or --question ill."
         )
     if prevalence is not None and not 0 < prevalence < 1:
         raise typer.BadParameter("A prevalence is above 0 and below 1.")
-    if several and (threshold is not None or prevalence is not None or html is not None or record is not None):
+    if several and given:
         raise typer.BadParameter("A comparison takes no --threshold, --prevalence, --html or --record.")
-    if csv_file and not several:
-        raise typer.BadParameter("--csv is for a comparison: give several --model or several --data.")
-    if several:
-        _compare(models, places, split, question, as_json, csv_file)
-    else:
-        _evaluate(models[0], places[0], split, question, threshold, prevalence, unseen, as_json, html, record)
-
-
-def _evaluate(
-    model: str,
-    data: str,
-    split: str,
-    question: str,
-    threshold: float | None,
-    prevalence: float | None,
-    unseen: bool,
-    as_json: bool,
-    html: Path | None,
-    record: str | None,
-) -> None:
-    from covid_cnn.common import statistics
-    from covid_cnn.common.storage import Cache
-    from covid_cnn.evaluation import binary, leakage, metrics, predictions
-    from covid_cnn.models.bundle import load_bundle
-    from covid_cnn.reports import card, evaluation
-
-    loaded = load_bundle(model)
-    where, dataset, items = _place(data, split)
-    known = _known(loaded, items)
-    if unseen:
-        items = leakage.drop_leaked(loaded, items, known)
-        where += ", images it never saw"
-    if question == "classes":
-        report = predictions.evaluate_dataset(loaded, items, Cache())
-    else:
-        asked = binary.binarize(loaded, predictions.predict_dataset(loaded, items, Cache()), question, threshold)
-        report = binary.report_binary(asked)
-        if prevalence is not None:
-            report["at_prevalence"] = binary.at_prevalence(asked, prevalence)
-    if known is None:
-        report["notes"].append(leakage.leakage_unknown(loaded))
-    elif known and not unseen:
-        report["notes"].append(
-            f"The model has learned from {len(known)} of these images, on which it looks better than it is: --unseen "
-            "leaves them out."
-        )
-    if html:
-        html.write_bytes(evaluation.render_evaluation(loaded, where, asked, report, __version__))
-    if record:
-        other = loaded.info["metrics"].get("other", {}) | {record: report | {"dataset": dataset}}
-        card.write_card(loaded.folder, loaded.info | {"metrics": loaded.info["metrics"] | {"other": other}})
-    if as_json:
-        print(json.dumps(report, indent=2))
-        return
-    print(metrics.summarize(report))
-    if told := report.get("at_prevalence"):
-        values = [statistics.Interval(**told[key]) if told[key] else "undefined" for key in ("ppv", "npv")]
-        print(f"\nWhere {prevalence:.2%} are {report['positive']}: positive predictive value {values[0]},")
-        print(f"negative predictive value {values[1]}.")
-    print("\n" + card.flagged_sentence(report))
-    for note in report["notes"]:
-        print(note)
-
-
-def _place(data: str, split: str) -> tuple[str, str, tuple["Item", ...]]:
-    """What a split of a dataset is called, the dataset's name, and the images."""
-    from covid_cnn.data.dataset import open_dataset
-
-    dataset = open_dataset(data)
-    whole = split == "all" or dataset.splits == ("",)  # a collection without splits is one test set
-    items = dataset.items if whole else dataset.subset(split)
-    if not items:
-        raise CovidCnnError(f"{dataset.name} has no split {split}: it has {', '.join(dataset.splits)}, and all.")
-    return f"{dataset.name}, {'all' if whole else split}", dataset.name, items
-
-
-def _known(model: Bundle, items: tuple["Item", ...]) -> frozenset[Path] | None:
-    """Which of the images a model has learned from; None where that cannot be told."""
-    from covid_cnn.common.storage import Cache
-    from covid_cnn.data.dataset import discover_datasets
-    from covid_cnn.evaluation import leakage
-
-    store = Cache()
-    # Only a model that brings nothing along needs its dataset, and all that are here to be looked through for it.
-    own = (
-        None
-        if model.info.get(leakage.FINGERPRINT_KEY)
-        else leakage.find_training_dataset(model.info, discover_datasets()[0], store)
-    )
-    learned = leakage.training_fingerprint(model, own, store)
-    return None if learned is None else leakage.find_leaked(items, learned, store)
 
 
 def _compare(
     models: list[str], places: list[str], split: str, question: str, as_json: bool, csv_file: Path | None
 ) -> None:
-    """Each model on each dataset, what each has learned from left out for it, and the differences with their tests."""
-    from covid_cnn.common.storage import Cache
-    from covid_cnn.evaluation import binary, external, leakage, predictions
-    from covid_cnn.models.bundle import load_bundle
-    from covid_cnn.reports import evaluation
+    """Each model on each dataset, and the differences with their tests."""
+    from covid_cnn.evaluation import evaluate as evaluation
+    from covid_cnn.models import bundle as bundles
+    from covid_cnn.reports import evaluation as reports
 
-    told, rows, notes = {}, [], []
-    for data in places:
-        where, _, items = _place(data, split)
-        for name in models:
-            loaded = load_bundle(name)
-            known = _known(loaded, items)
-            if known is None:
-                notes.append(leakage.leakage_unknown(loaded))
-            elif known and len(known) < len(items):
-                notes.append(f"{loaded.name} has learned from {len(known)} of the images of {where}: left out for it.")
-            left = [item for item in items if item.path not in (known or ())] or items
-            answers = predictions.predict_dataset(loaded, left, Cache())
-            asked = told[loaded.name, where] = binary.binarize(loaded, answers, question)
-            still = known and [item for item in left if item.path in known]
-            rows.append(external.summary_row(loaded.name, where, asked, still, left_out=len(left) < len(items)))
-            notes += [f"{loaded.name} on {where}: {note}" for note in asked.notes]
-    lines = [*external.compare_models(told), *external.compare_hospitals(told)]
-    notes = list(dict.fromkeys([*notes, *(caution for row in rows for caution in row.shares.cautions)]))
-    tables: list[list[tuple[object, ...]]] = [[external.COLUMNS, *(row.cells() for row in rows)]]
-    if lines:
-        tables.append([external.DIFFERENCES, *(line.cells() for line in lines)])
+    images = [evaluation.select_images(place, split) for place in places]
+    found = evaluation.compare([bundles.load_bundle(name) for name in models], images, question)
     if csv_file:
-        csv_file.write_bytes(evaluation.csv(row for table in tables for row in table))
+        csv_file.write_bytes(reports.csv(row for table in found.tables() for row in table))
     if as_json:
-        report = {"question": question, "rows": [row.to_dict() for row in rows]}
-        print(json.dumps(report | {"differences": [line.to_dict() for line in lines], "notes": notes}, indent=2))
+        print(json.dumps({"question": question} | found.to_dict(), indent=2))
         return
-    for table in tables:
-        print(evaluation.markdown(table) + "\n")
-    print("\n".join(notes))
+    for table in found.tables():
+        print(reports.markdown(table) + "\n")
+    print("\n".join(found.notes))
 
 
 @app.command()
@@ -502,8 +345,7 @@ def start_app(
     ] = "localhost",
 ) -> None:
     """Open the web app: streamlit run streamlit_app.py, reachable from this computer alone unless asked otherwise."""
-    front_door = Path(__file__).resolve().parent.parent / "streamlit_app.py"
-    command = [sys.executable, "-m", "streamlit", "run", str(front_door), f"--server.address={address}"]
+    command = [sys.executable, "-m", "streamlit", "run", str(paths.front_door()), f"--server.address={address}"]
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the app, and that is all
         raise typer.Exit(subprocess.call(command))
 
@@ -581,23 +423,6 @@ def _mapping(text: str) -> tuple[str, str]:
     if not equals:
         raise typer.BadParameter(f"{text} is no FINDING=CLASS.", param_hint="--map")
     return finding, label
-
-
-@data_app.command("gather")
-def data_gather(
-    folder: Annotated[Path, typer.Argument(help="The folder that holds the three collections.")],
-    seed: Annotated[int, typer.Option(help="Chooses the patients of the splits.")] = 0,
-) -> None:
-    """Make the default model's dataset of its three public collections, with held-out patients in its test split."""
-    from benchmarks import collections
-
-    gathered = collections.gather_collections(folder, seed, _progress())
-    dataset = collections.write_gathered(gathered)
-    print(f"{dataset.name}: {len(dataset.items)} images")
-    for split, by_class in dataset.counts.items():
-        print(f"    {split}: " + ", ".join(f"{n} {label}" for label, n in by_class.items()))
-    for note in gathered.notes:
-        print(note)
 
 
 @data_app.command("audit")

@@ -16,10 +16,9 @@ import pytest
 from PIL import Image
 from uploads import DEEP, dicom
 
-from benchmarks import collections
 from covid_cnn import __version__, cli
 from covid_cnn.common.errors import ImageError
-from covid_cnn.data import dataset, synthetic
+from covid_cnn.data import synthetic
 from covid_cnn.evaluation import leakage
 from covid_cnn.images import ops, reader
 from covid_cnn.models import batch, bundle
@@ -516,53 +515,11 @@ def test_data_add_synthetic_draws_a_dataset(run, home, monkeypatch):
     assert run("data", "list").out.startswith("synthetic (synthetic): ")
 
 
-def test_data_gather_makes_one_dataset_of_three(run, home, tmp_path, monkeypatch):
-    root = draw_collections(tmp_path / "collections")
-    result = run("data", "gather", root, "--seed", 3)
-    assert result.status == 0, result.err
-    assert "\r" not in result.out + result.err, "nobody looks at the progress"
-    written = dataset.open_dataset(collections.NAME)
-    gathered = collections.gather_collections(root, seed=3)
-    assert result.out.startswith(f"{collections.NAME}: {len(gathered.items)} images\n")
-    assert written.counts == dataset.Dataset("", root, gathered.items).counts
-    told = written.counts["test"]
-    assert "    test: " + ", ".join(f"{n} {label}" for label, n in told.items()) in result.out.splitlines()
-    assert result.out.splitlines()[-len(gathered.notes) :] == list(gathered.notes)
+def test_data_add_shows_its_progress_where_somebody_looks(run, home, synthetic_data, monkeypatch):
+    assert "\r" not in run("data", "add", synthetic_data, "--name", "first").err
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    assert "Compared 31 of 31 images" in run("data", "gather", root, "--seed", 3).err
-    assert "100% Copied" in run("data", "add", root / collections.NIH).err
-    assert f"{collections.NAME}: train: " in run("data", "list").out
-
-
-def test_data_gather_without_a_collection_ends_in_a_sentence(run, home, tmp_path):
-    root = draw_collections(tmp_path / "collections")
-    shutil.rmtree(root / collections.NIH)
-    result = run("data", "gather", root)
-    assert f"There is no dataset {root / collections.NIH}" in result.sentence
-    assert not (home / "data").exists()
-
-
-def draw_collections(root: Path) -> Path:
-    """The default model's three collections, of a few patients each."""
-
-    def write(path: Path) -> None:
-        seed = len([*root.rglob("*.png")])
-        coarse = np.random.default_rng(seed).integers(0, 256, (24, 24), np.uint8)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(coarse).resize((96, 96), Image.Resampling.BICUBIC).save(path)
-
-    findings = {f"{finding}{n}.png": finding for finding in ("COVID-19", "SARS") for n in range(5)}
-    for name in findings:
-        write(root / collections.COHEN / "images" / name)
-    rows = [f"{name},{finding},{name}\n" for name, finding in findings.items()]
-    (root / collections.COHEN / "metadata.csv").write_text("filename,finding,patientid\n" + "".join(rows))
-    for n in range(5):
-        write(root / collections.NIH / "No_findings" / f"{n:08d}_000.png")
-        write(root / collections.NIH / "Pneumonia" / f"{100 + n:08d}_000.png")
-        write(root / collections.NOTEBOOK / "train" / "NORMAL" / f"IM-{n:04d}-0001.png")
-        write(root / collections.NOTEBOOK / "train" / "PNEUMONIA" / f"copy{n}.png")
-    write(root / collections.NOTEBOOK / "test" / "NORMAL" / "IM-0100-0001.png")
-    return root
+    assert "100% Copied" in run("data", "add", synthetic_data, "--name", "second").err
+    assert "second (synthetic): train: " in run("data", "list").out
 
 
 def test_kaggle_out_of_reach_is_told_with_a_way_out(run, home, monkeypatch):

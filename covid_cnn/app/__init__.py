@@ -1,1 +1,1 @@
-
+"""The web app: a folder a page, and what pages share. Alone knows Streamlit."""

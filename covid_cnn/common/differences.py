@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from covid_cnn.common.statistics import NOT_KNOWN, Interval, Metric, Z, bootstrap, perfect_auroc, wilson
+from covid_cnn.common.statistics import NOT_KNOWN, Interval, Z, bootstrap, perfect_auroc, wilson
 
 
 @dataclass(frozen=True)
@@ -59,23 +59,6 @@ def paired_share(first: np.ndarray, second: np.ndarray, patients: Sequence[str])
         return Difference(Interval(0.0, -half, half, len(first)), 1.0, "McNemar, exact; Tango's interval")
     p = float(binomtest(only_first, apart).pvalue)
     return Difference(interval, p, "McNemar, exact; interval bootstrapped over patients")
-
-
-def paired_metric(
-    metric: Metric, labels: np.ndarray, first: np.ndarray, second: np.ndarray, patients: Sequence[str]
-) -> Interval | None:
-    """The difference of a metric between two classifiers on the same images, bootstrapped over patients.
-
-    Parameters
-    ----------
-    metric, labels, patients : as for `statistics.bootstrap`.
-    first, second : [N], what the metric takes of each.
-    """
-
-    def difference(y: np.ndarray, both: np.ndarray) -> float:
-        return metric(y, both[:, 0]) - metric(y, both[:, 1])
-
-    return bootstrap(difference, labels, np.stack([first, second], axis=1), patients)
 
 
 def paired_auroc(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Difference | None:

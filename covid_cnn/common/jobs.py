@@ -15,7 +15,7 @@ Progress = Callable[[float, str], None]
 Work = Callable[[Progress], T]
 
 
-class Stopped(CovidCnnError):
+class StoppedError(CovidCnnError):
     """Somebody asked the work to stop."""
 
 
@@ -25,7 +25,7 @@ class Job(Generic[T]):
     Parameters
     ----------
     work : called in a thread with a function to tell the part done (0..1) and a line about it; that function raises
-        `Stopped` once somebody asked the work to stop.
+        `StoppedError` once somebody asked the work to stop.
 
     Attributes
     ----------
@@ -43,6 +43,7 @@ class Job(Generic[T]):
 
     @property
     def running(self) -> bool:
+        """Whether the work is still going on."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
@@ -65,7 +66,7 @@ class Job(Generic[T]):
     def _tell(self, part: float, message: str) -> None:
         self.part, self.message = part, message
         if self._stop.is_set():
-            raise Stopped("Stopped. What was done so far is kept.")
+            raise StoppedError("Stopped. What was done so far is kept.")
 
 
 S = TypeVar("S")

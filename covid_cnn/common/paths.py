@@ -1,16 +1,27 @@
 """Where the program keeps things: the home folder and data/, runs/, models/ and cache/ in it.
 
-Home is what COVID_CNN_HOME names, or else the folder that holds the package. It is looked up at each call.
+Home is looked up at each call: what COVID_CNN_HOME names, or else the checkout that the package lies in, or else, for
+an installed package, ``~/covid_cnn``. An installed package brings the shipped models and the front door along.
 """
 
 import os
 from pathlib import Path
 
+PACKAGE = Path(__file__).resolve().parents[1]
+FRONT_DOOR = "streamlit_app.py"
+INSTALLED = PACKAGE / "shipped"  # pyproject.toml puts what lies beside the package in a checkout there
+
 
 def home() -> Path:
     """The folder that holds data/, runs/ and models/."""
-    named = os.environ.get("COVID_CNN_HOME")
-    return Path(named).expanduser().absolute() if named else Path(__file__).resolve().parents[2]
+    if named := os.environ.get("COVID_CNN_HOME"):
+        return Path(named).expanduser().absolute()
+    return Path.home() / "covid_cnn" if INSTALLED.is_dir() else PACKAGE.parent
+
+
+def front_door() -> Path:
+    """The script that Streamlit runs."""
+    return (INSTALLED if INSTALLED.is_dir() else PACKAGE.parent) / FRONT_DOOR
 
 
 def data_dir() -> Path:
@@ -24,8 +35,13 @@ def runs_dir() -> Path:
 
 
 def models_dir() -> Path:
-    """The folder of the model bundles."""
+    """The folder of the model bundles that are made here."""
     return home() / "models"
+
+
+def model_folders() -> list[Path]:
+    """All folders of model bundles; of two bundles of one name, that of the earlier folder counts."""
+    return [models_dir(), *([INSTALLED / "models"] if INSTALLED.is_dir() else [])]
 
 
 def cache_dir() -> Path:

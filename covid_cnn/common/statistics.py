@@ -219,4 +219,5 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def proportion(successes: int, n: int) -> dict | None:
+    """The share ``successes / n`` with Wilson's interval as a dict for JSON; None where n is 0."""
     return wilson(successes, n).to_dict() if n else None

@@ -1,0 +1,1 @@
+"""Datasets: their images, classes and patients, and what is wrong with them."""

@@ -84,10 +84,12 @@ class Dataset:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The names of its classes, sorted."""
         return tuple(sorted({item.label for item in self.items}))
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """Its splits, in the order of ``SPLITS``."""
         present = {item.split for item in self.items}
         return tuple(split for split in SPLITS if split in present)
 
@@ -307,7 +309,7 @@ def _read_metadata(root: Path, name: str) -> tuple[list[Item], list[str]]:
 
 def _class_of(finding: str) -> str:
     """The class of a finding: Pneumonia/Viral/COVID-19 and "COVID-19, ARDS" are COVID-19."""
-    return finding.split(",")[0].split("/")[-1].strip()
+    return finding.split(",", maxsplit=1)[0].rsplit("/", maxsplit=1)[-1].strip()
 
 
 def places_of(row: Mapping[str, str]) -> list[PurePosixPath]:
@@ -345,8 +347,10 @@ def _images(folder: Path) -> Iterator[Path]:
 
 
 def hidden(name: str) -> bool:
+    """Whether a file or folder of this name is the system's and no image."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 def inside(path: Path, root: Path) -> bool:
+    """Whether a path leads to a place under ``root``, links followed."""
     return path.resolve().is_relative_to(root.resolve())

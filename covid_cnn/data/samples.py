@@ -1,5 +1,7 @@
-"""Images to try without having one, each to teach one thing: made of two real DICOM files that a PyPI package carries,
-and of drawings of the program."""
+"""Images to try without having one, each to teach one thing.
+
+Made of two real DICOM files that a PyPI package carries, and of drawings of the program.
+"""
 
 import importlib.util
 from collections.abc import Callable

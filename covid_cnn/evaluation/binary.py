@@ -48,14 +48,17 @@ class BinaryPredictions:
 
     @property
     def patients(self) -> list[str]:
+        """The patient of each image."""
         return [item.patient for item in self.items]
 
     @property
     def predicted(self) -> np.ndarray:
+        """Bool ``[N]``, whether the answer is yes."""
         return self.scores >= self.threshold
 
     @property
     def right(self) -> np.ndarray:
+        """Bool ``[N]``, whether the answer is the truth."""
         return self.predicted == self.labels
 
     def worst(self) -> np.ndarray:

@@ -118,8 +118,10 @@ def _band(
 def _resamples(
     labels: np.ndarray, scores: np.ndarray, patients: Sequence[str], seed: int, repeats: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """True and false positives of each resample. It weighs each image by how often its patient was drawn, so that the
-    images need sorting only once."""
+    """True and false positives of each resample of the patients.
+
+    Each image is weighed by how often its patient was drawn, so that the images need sorting only once.
+    """
     labels = np.asarray(labels, bool)
     order, ends = _order(np.asarray(scores, float))
     _, owner = np.unique(list(patients), return_inverse=True)

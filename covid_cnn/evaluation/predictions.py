@@ -55,6 +55,7 @@ class DatasetPredictions:
 
     @property
     def patients(self) -> list[str]:
+        """The patient of each image."""
         return [item.patient for item in self.items]
 
     def with_probabilities(self, probabilities: np.ndarray, bundle: Bundle) -> "DatasetPredictions":

@@ -1,0 +1,1 @@
+"""From bytes to pixels: reading, preparing, changing and segmenting radiographs."""

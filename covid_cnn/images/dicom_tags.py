@@ -53,14 +53,17 @@ def plain_words(value: object) -> str:
 
 
 def words_of(dataset: pydicom.Dataset, *tags: str) -> str:
+    """The words of some tags, in upper case with single spaces between; never to be shown as they are."""
     return " ".join(filter(None, (plain_words(dataset.get(tag)) for tag in tags)))
 
 
 def meanings(dataset: pydicom.Dataset, tag: str) -> str:
+    """The words of the code meanings of a sequence."""
     return " ".join(words_of(item, "CodeMeaning") for item in dataset.get(tag) or [])
 
 
 def tag_warnings(dataset: pydicom.Dataset) -> list[str]:
+    """What the tags say against its being a frontal chest X-ray, a sentence each."""
     warnings = []
     modality = words_of(dataset, "Modality")
     if modality in _NOT_XRAY:

@@ -85,6 +85,7 @@ class _Way(NamedTuple):
 
 
 def as_window(label: str, way: _Way) -> Window:
+    """A way to look as the ``Window`` that a radiograph offers."""
     table = (lambda values: way.look(values, values)) if way.is_table else None
     function = way.function if way.function in _FUNCTIONS else "LINEAR"  # never free text
     return Window(label, way.center, way.width, function, table)

@@ -96,10 +96,12 @@ def draw_text(pixels: np.ndarray, text: str, place: tuple[float, float], size: f
 
 
 def to_bytes(pixels: np.ndarray) -> Image.Image:
+    """``pixels``, float ``[H, W]`` 0..1, as a picture of 256 greys."""
     return Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
 
 
 def from_bytes(image: Image.Image) -> np.ndarray:
+    """A picture of 256 greys as float32 ``[H, W]`` 0..1."""
     return np.asarray(image, np.float32) / 255
 
 

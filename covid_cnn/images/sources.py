@@ -190,8 +190,9 @@ def is_system_file(path: PurePath) -> bool:
 
 
 def select(paths: Iterable[Path], opened: Callable[[Archive], Archive]) -> Selection:
-    """The images that paths name: files as they are, and of folders and archives what is named like an image or is
-    DICOM by its content.
+    """Select the images that paths name.
+
+    Files are taken as they are, and of folders and archives what is named like an image or is DICOM by its content.
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""Model bundles: load, check, predict, explain, question."""

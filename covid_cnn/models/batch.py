@@ -5,12 +5,16 @@ takes each image from its file to its answer; while one waits for the disk, the 
 """
 
 import csv
-from collections.abc import Callable, Generator, Iterable
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from covid_cnn.common.errors import ArchiveError, CovidCnnError, ImageError
 from covid_cnn.common.jobs import map_ahead
+from covid_cnn.images import ops
 from covid_cnn.images.radiograph import Radiograph
+from covid_cnn.images.sources import SelectedImage
 from covid_cnn.models.bundle import Bundle, Prediction
 
 # What a spreadsheet takes for the beginning of a formula, also as East Asian keyboards type it; and the mark of text.
@@ -48,6 +52,43 @@ def predict_images(
         return source, then(radiograph, model.predict(radiograph.pixels, crowd))
 
     return map_ahead(sources, answer)
+
+
+def predict_rows(model: Bundle, images: Sequence[SelectedImage], heatmaps: Path | None = None) -> Iterator[Row]:
+    """A row of the table (``to_row``) for each image, in order; few images are held at a time.
+
+    Parameters
+    ----------
+    heatmaps : the folder that gets the Grad-CAM overlay of each image's label, as PNG; None writes none
+    """
+
+    def explain(radiograph: Radiograph, prediction: Prediction) -> tuple[Row, str, bytes]:
+        overlay = _overlay(radiograph, prediction) if heatmaps else b""
+        return to_row(model, "", (radiograph, prediction)), prediction.label, overlay
+
+    for image, answer in predict_images(model, images, explain, lambda one: one.read(), crowd=len(images) > 1):
+        if isinstance(answer, CovidCnnError):
+            yield to_row(model, image.path, answer)
+            continue
+        row, label, overlay = answer
+        if heatmaps:
+            _write_overlay(heatmaps, f"{Path(image.path).stem}_{label}", overlay)
+        yield row | {"path": image.path}
+
+
+def _overlay(radiograph: Radiograph, prediction: Prediction) -> bytes:
+    heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
+    return ops.to_png(ops.overlay(ops.fit_within(radiograph.pixels), heatmap))
+
+
+def _write_overlay(folder: Path, name: str, png: bytes) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.png"
+    for number in itertools.count(2):  # folders may hold several files of one name
+        if not target.exists():
+            break
+        target = folder / f"{name}_{number}.png"
+    target.write_bytes(png)
 
 
 def to_row(model: Bundle, name: str, answer: tuple[Radiograph, Prediction] | CovidCnnError) -> Row:

@@ -272,14 +272,16 @@ def load_bundle(name: str = DEFAULT_MODEL) -> Bundle:
 def folder_of(name: str) -> Path:
     """The folder ``models/NAME``, or the bundle's folder that ``name`` is a path to."""
     folder = Path(name)
-    return folder if (folder / INFO_FILE).is_file() else paths.models_dir() / folder.name
+    candidates = [folder, *(models / folder.name for models in paths.model_folders())]
+    return next((found for found in candidates if (found / INFO_FILE).is_file()), paths.models_dir() / folder.name)
 
 
 def discover_bundles() -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The ``model.json`` of every bundle under ``models/`` by name, the default first, and a sentence a damaged one."""
     found, problems = {}, []
-    folders = [path for path in paths.models_dir().glob("*") if path.is_dir() and not path.name.startswith(".")]
-    for folder in sorted(folders, key=lambda path: (path.name != DEFAULT_MODEL, path.name)):
+    every = (path for models in reversed(paths.model_folders()) for path in models.glob("*"))
+    folders = {path.name: path for path in every if path.is_dir() and not path.name.startswith(".")}
+    for folder in sorted(folders.values(), key=lambda path: (path.name != DEFAULT_MODEL, path.name)):
         try:
             found[folder.name] = read_info(folder)
         except CovidCnnError as error:

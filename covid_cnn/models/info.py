@@ -151,7 +151,7 @@ def is_too_deep(value: Any) -> bool:
     return bool(level)
 
 
-def _flaw(value: Any, shape: Shape, place: str) -> str:
+def _flaw(value: Any, shape: Shape, place: str) -> str:  # noqa: PLR0911
     """The place of the first value that has another shape, ``place`` being where this one is; or ""."""
     if isinstance(shape, tuple):
         flaws = [_flaw(value, one, place) for one in shape]

@@ -60,8 +60,11 @@ def render_card(info: dict[str, Any]) -> str:
 
 
 def headlines(info: dict[str, Any]) -> list[str]:
-    """How far to trust the model, in sentences, the most sobering first: what it did on data it was not made for,
-    the least accurate before the others, then its own test, and what it learned from."""
+    """How far to trust the model, in sentences, the most sobering first.
+
+    What it did on data it was not made for, the least accurate before the others, then its own test, and what it
+    learned from.
+    """
     data, metrics = info["training_data"], info["metrics"]
     drawn = " synthetic" if data["synthetic"] else ""
     sentences = [section["headline"] for section in info.get("evidence") or () if section.get("headline")]

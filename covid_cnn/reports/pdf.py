@@ -213,8 +213,10 @@ def _beside(left: _Block, right: _Block) -> _Block:
 
 
 def _probabilities(sheet: Axes, facts: dict) -> _Block:
-    """A bar for each class, the most probable first, with the threshold on that of the positive class; for an image
-    that the network does not know in grey, and without a threshold to reach."""
+    """A bar for each class, the most probable first, with the threshold on that of the positive class.
+
+    For an image that the network does not know they are grey, and without a threshold to reach.
+    """
     answer = facts["prediction"]
     known = answer["in_distribution"]
     bars = sorted(answer["probabilities"].items(), key=lambda entry: -entry[1])

@@ -1,0 +1,1 @@
+"""Training runs: their settings, their state and their events."""

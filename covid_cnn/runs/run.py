@@ -60,6 +60,7 @@ class Run:
 
     @property
     def config(self) -> TrainConfig:
+        """The settings of the run; raises RunError where its config.json cannot be read."""
         try:
             return TrainConfig.of(**json.loads((self.folder / "config.json").read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
@@ -67,6 +68,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
+        """The folder of the checkpoint."""
         return self.folder / "checkpoint"
 
     @property
@@ -177,6 +179,7 @@ class Run:
         self._stop_file.touch()
 
     def stop_requested(self) -> bool:
+        """Whether somebody has asked the run to stop."""
         return self._stop_file.exists()
 
     def forget_stop(self) -> None:

@@ -70,6 +70,7 @@ class Box(layers.Layer):
     OUTSIDE, MARGIN, LEAST = 0.01, 0.04, 0.03
 
     def call(self, lung):
+        """The box of each mask."""
         mask = lung[..., 0] * ops.cast(lung[..., 0] > 0.5, "float32")
         top, bottom = self._edges(ops.sum(mask, axis=2))
         left, right = self._edges(ops.sum(mask, axis=1))
@@ -87,6 +88,7 @@ class Box(layers.Layer):
         return first - margin, last + margin
 
     def compute_output_shape(self, lung_shape):
+        """As Keras asks of a layer."""
         return (lung_shape[0], 4)
 
 
@@ -103,6 +105,7 @@ class Crop(layers.Layer):
         self.height, self.width = height, width
 
     def call(self, image, box=None):
+        """The part of each image."""
         if box is None:
             box = ops.convert_to_tensor([[0.0, 1.0, 0.0, 1.0]])
         rows = sampling_matrix(box[:, 0], box[:, 1], self.height, image.shape[1])
@@ -111,9 +114,11 @@ class Crop(layers.Layer):
         return cropped[..., None]
 
     def compute_output_shape(self, image_shape, box_shape=None):
+        """As Keras asks of a layer."""
         return (image_shape[0], self.height, self.width, 1)
 
     def get_config(self):
+        """As Keras asks of a layer that is saved."""
         return super().get_config() | {"height": self.height, "width": self.width}
 
 
@@ -142,6 +147,7 @@ class Tone(layers.Layer):
     SHARE, COARSE = 0.01, 4
 
     def call(self, image):
+        """The images, stretched."""
         pixels = ops.average_pool(image, self.COARSE, padding="valid")
         pixels = ops.reshape(pixels, (-1, pixels.shape[1] * pixels.shape[2]))
         few = max(1, round(self.SHARE * pixels.shape[1]))
@@ -151,6 +157,7 @@ class Tone(layers.Layer):
         return ops.clip((image - black) / ops.maximum(white - black, 1e-3), 0.0, 1.0)
 
     def compute_output_shape(self, image_shape):
+        """As Keras asks of a layer."""
         return image_shape
 
 
@@ -164,6 +171,7 @@ class Zones(layers.Layer):
     ZONES = 3
 
     def call(self, feature_map):
+        """The means of image and zones."""
         _, height, width, channels = feature_map.shape
         whole, inside = feature_map[..., : channels // 2], feature_map[..., channels // 2 :]
         zones = ops.reshape(inside, (-1, self.ZONES, height // self.ZONES * width, channels // 2))
@@ -171,6 +179,7 @@ class Zones(layers.Layer):
         return ops.concatenate([ops.mean(whole, axis=(1, 2)), zones], axis=1)
 
     def compute_output_shape(self, feature_map_shape):
+        """As Keras asks of a layer."""
         return (feature_map_shape[0], (1 + self.ZONES) * feature_map_shape[3] // 2)
 
 

@@ -49,14 +49,17 @@ class DiscriminativeAdam(keras.optimizers.Adam):
         self.base_rate = base_rate
 
     def build(self, variables) -> None:
+        """Find the share of the rate of each variable."""
         super().build(variables)
         self._shares = [1.0 if v.path.startswith(f"{LAST}/") else self.base_rate for v in variables]
 
     def update_step(self, gradient, variable, learning_rate) -> None:
+        """Take the step of one variable at its own rate."""
         share = self._shares[self._get_variable_index(variable)]
         super().update_step(gradient, variable, learning_rate * share)
 
     def get_config(self) -> dict:
+        """As Keras asks of what is saved."""
         return super().get_config() | {"base_rate": self.base_rate}
 
 

@@ -7,6 +7,7 @@ once, by the finished bundle.
 import contextlib
 import errno
 import json
+import math
 import os
 import shutil
 import time
@@ -581,7 +582,7 @@ class _InTurn(keras.utils.PyDataset):
         self.arrays = arrays
 
     def __len__(self) -> int:
-        return -(-len(self.arrays[0]) // self.BATCH)
+        return math.ceil(len(self.arrays[0]) / self.BATCH)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         return tuple(array[index * self.BATCH : (index + 1) * self.BATCH] for array in self.arrays)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from covid_cnn.common.errors import DatasetError
-from covid_cnn.common.jobs import Stopped
+from covid_cnn.common.jobs import StoppedError
 from covid_cnn.common.storage import Cache
 from covid_cnn.data import classes
 from covid_cnn.evaluation import binary, predictions
@@ -131,9 +131,9 @@ def test_what_was_answered_before_a_stop_is_kept(model, tiny_model, tmp_path):
 
     def stop_at_half(part, message):
         if part >= 0.5:
-            raise Stopped(message)
+            raise StoppedError(message)
 
-    with pytest.raises(Stopped, match="Asked about 4 of 8 images"):
+    with pytest.raises(StoppedError, match="Asked about 4 of 8 images"):
         predictions.predict_known(model, items, store, stop_at_half)
     assert predictions.count_cached(model, items, store) == 4
 

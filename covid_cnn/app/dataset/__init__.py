@@ -1,0 +1,1 @@
+"""The Dataset page: browse, audit and add images."""

@@ -157,7 +157,7 @@ def _begin(work: Callable[[Progress], Added]) -> None:
 # Findings
 
 
-@st.dialog("Which finding is which class?", width="large", icon=":material/account_tree:", on_dismiss=lambda: _drop())
+@st.dialog("Which finding is which class?", width="large", icon=":material/account_tree:", on_dismiss=lambda: _drop())  # noqa: PLW0108  # defined below
 def _ask(chosen: _Chosen) -> None:
     sheet = chosen.sheet
     st.write(

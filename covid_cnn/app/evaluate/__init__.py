@@ -1,0 +1,1 @@
+"""The Evaluate page: a model at home and away."""

@@ -45,8 +45,10 @@ class Shown(NamedTuple):
 
 
 def packed(radiograph: Radiograph) -> dict[str, Any]:
-    """The part of the viewer's data that is the X-ray: its stored numbers, losslessly, what they mean, and the ways to
-    look at them. Takes some tenths of a second, so keep it while the image stays."""
+    """The X-ray as the viewer takes it: its stored numbers, losslessly, what they mean, and the ways to look at them.
+
+    Takes some tenths of a second, so keep it while the image stays.
+    """
     values = radiograph.values or _eight_bits(radiograph.pixels)
     full_height, full_width = values.stored.shape
     every = math.ceil(max(full_height, full_width) / LONGEST)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from covid_cnn.common import paths
 from covid_cnn.images import ops
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
@@ -37,7 +36,7 @@ def data_address(pixels: np.ndarray) -> str:
 
 def load_bundle(name: str) -> Bundle:
     """The bundle ``models/NAME``, one for all sessions, loaded anew when its files change; raises BundleError."""
-    folder = paths.models_dir() / name
+    folder = bundle.folder_of(name)
     info = folder / bundle.INFO_FILE
     return _load_bundle(folder, info.stat().st_mtime_ns if info.is_file() else 0)
 

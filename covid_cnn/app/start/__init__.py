@@ -1,0 +1,1 @@
+"""The first page: a sample to try with one click."""

@@ -53,6 +53,7 @@ class DrawnStory:
         return BinaryPredictions("ill", "healthy", items, of.ill, scores, 0.5, flagged, [])
 
     def images(self) -> None:
+        """The images that the network learned from."""
         _synthetic(len(self.learned.ill))
         st.markdown(
             f"{len(self.learned.ill)} X-rays to learn from. The program drew them; the ill ones have patchy opacities "
@@ -64,6 +65,7 @@ class DrawnStory:
             screens.pictures_row([(ops.to_png(image), "") for image in some])
 
     def score(self) -> None:
+        """Its score on the test images of its own hospital."""
         verdicts = self._verdicts(self.tested)
         _synthetic(len(verdicts.items))
         right = statistics.wilson(int(verdicts.right.sum()), len(verdicts.items))
@@ -72,6 +74,7 @@ class DrawnStory:
         st.caption("All that it sees of an X-ray.")
 
     def audit(self) -> None:
+        """What the audit finds in the dataset."""
         hospitals = {"train": self.learned, "test": self.tested}
         _synthetic(sum(len(one.ill) for one in hospitals.values()))
         report = background.await_result(
@@ -81,12 +84,14 @@ class DrawnStory:
             screens.draw_audit_screen(report)
 
     def means(self) -> None:
+        """The mean image of each class."""
         ill = self.learned.ill
         _synthetic(len(ill))
         groups = {"healthy": self.learned.images[~ill], "ill": self.learned.images[ill]}
         screens.draw_means({name: Mean(images.mean(axis=0), len(images)) for name, images in groups.items()})
 
     def away(self) -> None:
+        """Its score at another hospital."""
         home, away = self._verdicts(self.tested), self._verdicts(self.other)
         _synthetic(len(home.items) + len(away.items), "drawn X-rays of two hospitals")
         st.markdown(
@@ -98,6 +103,7 @@ class DrawnStory:
         )
 
     def what_if(self) -> None:
+        """What becomes of its answer under a stamped letter."""
         verdicts = self._verdicts(self.tested)
         pixels = list(self.tested.images[~self.tested.ill][:STAMPED])
         _synthetic(len(pixels), "healthy drawn X-rays without a letter")
@@ -105,6 +111,7 @@ class DrawnStory:
         screens.draw_stamped(screens.tried_cases(flips, pixels, verdicts.threshold), verdicts, "healthy ones")
 
     def instead(self) -> None:
+        """What to do instead."""
         model = screens.default_model()
         if model is None:
             return

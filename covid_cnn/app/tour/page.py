@@ -31,13 +31,26 @@ font-size: 1.35rem; line-height: 1.5}</style>"""
 class Story(Protocol):
     """What each screen shows."""
 
-    def images(self) -> None: ...
-    def score(self) -> None: ...
-    def audit(self) -> None: ...
-    def means(self) -> None: ...
-    def away(self) -> None: ...
-    def what_if(self) -> None: ...
-    def instead(self) -> None: ...
+    def images(self) -> None:
+        """Draw the screen of that name."""
+
+    def score(self) -> None:
+        """Draw the screen of that name."""
+
+    def audit(self) -> None:
+        """Draw the screen of that name."""
+
+    def means(self) -> None:
+        """Draw the screen of that name."""
+
+    def away(self) -> None:
+        """Draw the screen of that name."""
+
+    def what_if(self) -> None:
+        """Draw the screen of that name."""
+
+    def instead(self) -> None:
+        """Draw the screen of that name."""
 
 
 STEPS: dict[str, Callable[[Story], None]] = {

@@ -54,6 +54,7 @@ class RealStory:
         self.dataset, self.model, self.home, self.elsewhere = dataset, model, home, elsewhere
 
     def images(self) -> None:
+        """The images that the network learned from."""
         dataset = self.dataset
         counts = Counter(item.label for item in dataset.items).most_common()
         told = ", ".join(f"{n} {escape_markdown(label)}" for label, n in counts)
@@ -71,6 +72,7 @@ class RealStory:
             )
 
     def score(self) -> None:
+        """Its score on the test images of its own hospital."""
         if self.model is None:
             _drawn("The network with the perfect score is not here", DrawnStory().score)
             return
@@ -91,6 +93,7 @@ class RealStory:
             _drawn(f"{own}, on which {self.model.name} was tested, is not here", DrawnStory().score)
 
     def audit(self) -> None:
+        """What the audit finds in the dataset."""
         screens.screen(f"{self.dataset.name}, {len(self.dataset.items)} images")
         report = _audit(self.dataset)
         if report is not None:
@@ -98,6 +101,7 @@ class RealStory:
             st.caption("The Dataset page shows the images behind each.")
 
     def means(self) -> None:
+        """The mean image of each class."""
         dataset = self.dataset
         screens.screen(f"{dataset.name}, {len(dataset.items)} images")
         key = "tour means", dataset.root, datasets.folder_stamp(dataset.root)
@@ -106,6 +110,7 @@ class RealStory:
             screens.draw_means(means)
 
     def away(self) -> None:
+        """Its score at another hospital."""
         if self.model is None or self.elsewhere is None:
             missing = "No X-rays of healthy people of another hospital are here; the Dataset page adds some"
             _drawn(missing if self.model else "The network with the perfect score is not here", DrawnStory().away)
@@ -135,6 +140,7 @@ class RealStory:
         return Shares(name, told["n"], told["n_patients"], sensitivity, specificity, by_answer)
 
     def what_if(self) -> None:
+        """What becomes of its answer under a stamped letter."""
         place = self.home or self.elsewhere
         if self.model is None or place is None:
             _drawn("No images are here that the network with the perfect score can be asked of", DrawnStory().what_if)
@@ -154,6 +160,7 @@ class RealStory:
             screens.draw_stamped(tried, verdicts, "the rightly answered ones of which it is least sure")
 
     def instead(self) -> None:
+        """What to do instead."""
         model = screens.default_model()
         if model is None:
             return

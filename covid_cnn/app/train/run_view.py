@@ -223,7 +223,7 @@ def _say_why(run: Run, state: str) -> None:
 def _result(name: str) -> None:
     """What the exported model does on images that it did not learn from, and the way to it."""
     try:
-        info = bundle.read_info(paths.models_dir() / name)
+        info = bundle.read_info(bundle.folder_of(name))
     except CovidCnnError as error:
         st.error(escape_markdown(str(error)))
         return

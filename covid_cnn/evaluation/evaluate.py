@@ -1,0 +1,170 @@
+"""Evaluate models on datasets, from their names to reports: what the command line prints.
+
+What a model has learned from is found first, and told or left out.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from covid_cnn.common.errors import DatasetError
+from covid_cnn.common.storage import Cache
+from covid_cnn.data.dataset import Item, discover_datasets, open_dataset
+from covid_cnn.evaluation import binary, external, leakage, predictions
+from covid_cnn.evaluation.binary import BinaryPredictions
+from covid_cnn.evaluation.external import DifferenceRow, SummaryRow
+from covid_cnn.models.bundle import Bundle
+
+ALL_CLASSES = "classes"  # the task of telling all classes apart, beside those of `binary`
+
+
+@dataclass(frozen=True)
+class NamedImages:
+    """Images to evaluate on: what they are called, the name of their dataset, and the images."""
+
+    name: str
+    dataset: str
+    items: tuple[Item, ...]
+
+
+@dataclass
+class Evaluation:
+    """The report of one model on some images, and its answers where they were to a yes-or-no task."""
+
+    report: dict[str, Any]
+    name: str
+    answers: BinaryPredictions | None = None
+
+
+@dataclass
+class Comparison:
+    """Several models on several images: a row each, the differences between rows, and what to know of them."""
+
+    rows: list[SummaryRow] = field(default_factory=list)
+    differences: list[DifferenceRow] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def tables(self) -> list[list[tuple[object, ...]]]:
+        """The rows, and the differences where there are any, each as a table with its head."""
+        tables: list[list[tuple[object, ...]]] = [[external.COLUMNS, *(row.cells() for row in self.rows)]]
+        if self.differences:
+            tables.append([external.DIFFERENCES, *(line.cells() for line in self.differences)])
+        return tables
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        rows, lines = ([one.to_dict() for one in many] for many in (self.rows, self.differences))
+        return {"rows": rows, "differences": lines, "notes": self.notes}
+
+
+def select_images(data: str, split: str) -> NamedImages:
+    """The images of one split of a dataset, or all of them.
+
+    Parameters
+    ----------
+    data : a folder, or the name of a dataset under data/
+    split : "train", "val", "test" or "all"; a collection without splits is one test set
+
+    Raises
+    ------
+    DatasetError
+        There is no such dataset, or it has no such split.
+    """
+    dataset = open_dataset(data)
+    whole = split == "all" or dataset.splits == ("",)
+    items = dataset.items if whole else dataset.subset(split)
+    if not items:
+        raise DatasetError(f"{dataset.name} has no split {split}: it has {', '.join(dataset.splits)}, and all.")
+    return NamedImages(f"{dataset.name}, {'all' if whole else split}", dataset.name, items)
+
+
+def find_training_images(model: Bundle, items: Sequence[Item], cache: Cache) -> frozenset[Path] | None:
+    """Which of the images a model has learned from; None where that cannot be told."""
+    # Only a model that brings no fingerprint needs its dataset, and all that are here to be looked through for it.
+    own = None
+    if not model.info.get(leakage.FINGERPRINT_KEY):
+        own = leakage.find_training_dataset(model.info, discover_datasets()[0], cache)
+    learned = leakage.training_fingerprint(model, own, cache)
+    return None if learned is None else leakage.find_leaked(items, learned, cache)
+
+
+def evaluate_model(
+    model: Bundle,
+    images: NamedImages,
+    task: str = ALL_CLASSES,
+    threshold: float | None = None,
+    prevalence: float | None = None,
+    unseen: bool = False,
+) -> Evaluation:
+    """Evaluate one model on some images.
+
+    Parameters
+    ----------
+    task : ``ALL_CLASSES``, or a key of ``binary.binary_tasks``
+    threshold : of a binary task, in place of the model's own
+    prevalence : of a binary task, for predictive values (``at_prevalence`` of the report), above 0 and below 1
+    unseen : leave out what the model has learned from
+
+    Raises
+    ------
+    DatasetError
+        No image is left, or none is of a class that the model knows, or the model cannot do this task.
+    """
+    cache = Cache()
+    name, items = images.name, images.items
+    known = find_training_images(model, items, cache)
+    if unseen:
+        items = leakage.drop_leaked(model, items, known)
+        name += ", images it never saw"
+    if task == ALL_CLASSES:
+        done = Evaluation(predictions.evaluate_dataset(model, items, cache), name)
+    else:
+        answers = binary.binarize(model, predictions.predict_dataset(model, items, cache), task, threshold)
+        done = Evaluation(binary.report_binary(answers), name, answers)
+        if prevalence is not None:
+            done.report["at_prevalence"] = binary.at_prevalence(answers, prevalence)
+    if known is None:
+        done.report["notes"].append(leakage.leakage_unknown(model))
+    elif known and not unseen:
+        done.report["notes"].append(
+            f"The model has learned from {len(known)} of these images, on which it looks better than it is: --unseen "
+            "leaves them out."
+        )
+    return done
+
+
+def compare(models: Sequence[Bundle], places: Iterable[NamedImages], task: str) -> Comparison:
+    """Put each model to each set of images, without what it has learned from, and test the differences.
+
+    Parameters
+    ----------
+    task : a key of ``binary.binary_tasks``
+    """
+    cache, found = Cache(), Comparison()
+    answers: dict[tuple[str, str], BinaryPredictions] = {}
+    for images in places:
+        for model in models:
+            known = find_training_images(model, images.items, cache)
+            left = [item for item in images.items if item.path not in (known or ())] or list(images.items)
+            one = answers[model.name, images.name] = binary.binarize(
+                model, predictions.predict_dataset(model, left, cache), task
+            )
+            still = known and [item for item in left if item.path in known]
+            left_out = len(left) < len(images.items)
+            found.rows.append(external.summary_row(model.name, images.name, one, still, left_out))
+            found.notes += _notes(model, images, known, one.notes)
+    found.differences = [*external.compare_models(answers), *external.compare_hospitals(answers)]
+    cautions = (caution for row in found.rows for caution in row.shares.cautions)
+    found.notes = list(dict.fromkeys([*found.notes, *cautions]))
+    return found
+
+
+def _notes(model: Bundle, images: NamedImages, known: frozenset[Path] | None, own: Iterable[str]) -> list[str]:
+    """What to know of one model on some images, a sentence each."""
+    notes = []
+    if known is None:
+        notes.append(leakage.leakage_unknown(model))
+    elif known and len(known) < len(images.items):
+        notes.append(f"{model.name} has learned from {len(known)} of the images of {images.name}: left out for it.")
+    return notes + [f"{model.name} on {images.name}: {note}" for note in own]

@@ -1,0 +1,57 @@
+"""What the command line prints: predictions, the progress of a training, evaluations."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from covid_cnn.common.statistics import Interval
+from covid_cnn.evaluation import metrics
+from covid_cnn.reports import card
+
+
+def prediction_line(row: Mapping[str, Any], classes: Sequence[str]) -> str:
+    """One row of the table of predictions (``models.batch.to_row``) as a line of text."""
+    if row["error"]:
+        return f"{row['path']}: {row['error']}"
+    if not row["in_distribution"]:
+        return f"{row['path']}: unlike a chest X-ray the model knows. {row['warning']}"
+    details = ", ".join(f"{name} {row[f'p_{name}']:.3f}" for name in classes)
+    if row["prediction_set"]:
+        details += f"; could be {' or '.join(row['prediction_set'])}"
+    return f"{row['path']}: {row['label']} ({details}) {row['warning']}".rstrip()
+
+
+def evaluation_text(report: Mapping[str, Any]) -> str:
+    """The report of one model (``evaluation.evaluate``) as lines of text."""
+    lines = [metrics.summarize(dict(report))]
+    if values := report.get("at_prevalence"):
+        ppv, npv = (Interval(**values[key]) if values[key] else "undefined" for key in ("ppv", "npv"))
+        share = f"{values['prevalence']:.2%}"
+        lines.append(f"\nWhere {share} are {report['positive']}: positive predictive value {ppv},")
+        lines.append(f"negative predictive value {npv}.")
+    return "\n".join([*lines, "\n" + card.flagged_sentence(dict(report)), *report["notes"]])
+
+
+class TrainingProgress:
+    """Shows a run's events and log in the terminal: a bar for the steps, a line for each epoch and sentence."""
+
+    def __init__(self, name: str) -> None:
+        print(f"Run {name}")
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Show one event."""
+        if event["type"] == "progress":
+            end = "\n" if event["done"] == event["total"] else ""
+            print(f"\r{event['what']}: {event['done']} of {event['total']}", end=end, flush=True)
+        elif event["type"] == "step":
+            share = event["step"] / event["steps"]
+            bar = "#" * round(30 * share)
+            text = f"\r[{bar:<30}] {share:4.0%} step {event['step']} of {event['steps']}, loss {event['loss']:.4f} "
+            print(text, end="", flush=True)
+        elif event["type"] == "epoch":
+            values = {key: event[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+            text = ", ".join(f"{key} {value:.4f}" for key, value in values.items())
+            print(f"\rEpoch {event['epoch']}: {text}".ljust(90))
+        elif event["type"] == "test":
+            print(metrics.summarize(event["metrics"]))
+        elif "message" in event:
+            print(event["message"])
