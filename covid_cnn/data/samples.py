@@ -1,11 +1,12 @@
 """Images to try without having one, each to teach one thing.
 
-Made of two real DICOM files that a PyPI package carries, and of drawings of the program.
+Real films, two real DICOM files that a PyPI package carries, and drawings of the program.
 """
 
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,26 @@ from PIL import Image, ImageDraw, ImageFont
 
 from covid_cnn.common.errors import ImageError
 from covid_cnn.data import synthetic
+from covid_cnn.data.classes import COVID, NORMAL, OTHER
 from covid_cnn.images import reader
 from covid_cnn.images.radiograph import Radiograph
 
+FILMS = Path(__file__).with_name("films")
+LICENSES = FILMS / "LICENSES.md"
 SEED = 31  # opacities in both lungs, plain to see
 LETTER_HEIGHT = 0.09  # of the image
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a real film comes from: a row of the table in `LICENSES`, its columns as they stand there."""
+
+    file: str
+    truth: str
+    source: str
+    licence: str
+    credit: str
+    url: str
 
 
 @dataclass(frozen=True)
@@ -28,14 +44,31 @@ class Sample:
     ----------
     title : what it is called.
     story : what it is, and the question that it asks.
-    seen : what the shipped models answer; tests hold each number in it against the models.
     read : takes `frame` and `window` as `reader.read` does.
+    provenance : of a real film, its truth and its licence.
+    finding : the class that it truly is of, as `data.classes` calls it; empty where nobody can tell.
     """
 
     title: str
     story: str
-    seen: str
     read: Callable[..., Radiograph]
+    provenance: Provenance | None = None
+    finding: str = ""
+
+
+def read_licenses() -> dict[str, Provenance]:
+    """The table of the real films by file name, in its order."""
+    rows = [line for line in LICENSES.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][2:]
+    films = (Provenance(*(cell.strip() for cell in row.strip("| ").split(" | "))) for row in rows)
+    return {film.file: film for film in films}
+
+
+def _film(title: str, story: str, file: str, finding: str) -> Sample:
+    return Sample(title, story, partial(_read_film, file), _PROVENANCE[file], finding)
+
+
+def _read_film(file: str, frame: int = 0, window: int | None = None) -> Radiograph:
+    return reader.read(FILMS / file, frame=frame, window=window)
 
 
 def with_corner_letter(pixels: np.ndarray, letter: str = "R") -> np.ndarray:
@@ -92,52 +125,62 @@ def _turn(radiograph: Radiograph) -> Radiograph:
 
 
 _chest = _pydicom_data("RG1_UNCR.dcm")
+_PROVENANCE = read_licenses()
 SAMPLES = {
-    "chest": Sample(
-        "A real chest",
-        "A DICOM file of a hospital that no model here has seen. How sure can it be?",
-        "lung_zones says normal with 0.45 and does not rule out other pneumonia; notebook_cnn says PNEUMONIA with "
-        "0.95. The surer answer is not the better one.",
-        _chest,
+    "covid_severe": _film(
+        "COVID-19, severe", "A man of 44, gravely ill. Where does the model look?", "covid_severe.jpg", COVID
     ),
+    "healthy_adult": _film("A healthy adult", "Nothing was found. Does the model agree?", "healthy_adult.jpg", NORMAL),
+    "healthy_child": _film(
+        "A healthy child",
+        "In the first public datasets the healthy were children. Is it the age?",
+        "healthy_child.jpg",
+        NORMAL,
+    ),
+    "covid_early": _film(
+        "COVID-19, early",
+        "Faint patches at the edges of the lungs. Does the heatmap find them?",
+        "covid_early.jpg",
+        COVID,
+    ),
+    "covid_clear_film": _film(
+        "COVID-19, clear film",
+        "Ill, and the film shows nothing. Can a film rule COVID-19 out?",
+        "covid_clear_film.jpg",
+        COVID,
+    ),
+    "pneumocystis": _film("Another pneumonia", "A fungus, not a virus. Can the model tell?", "pneumocystis.jpg", OTHER),
+    "missed": _film("Easy to miss", "The report says pneumonia. Does the model see it?", "missed.jpg", OTHER),
+    "chest": Sample("A DICOM chest", "A file of a hospital that no model here has seen. How sure can it be?", _chest),
     "clear": Sample(
         "Drawn, clear",
         "Drawn by the program: no patient, and no hospital's habits to recognise. Does a model notice?",
-        "lung_zones does not know such images. notebook_cnn does not notice, and says NORMAL with 0.66.",
         _synthetic(opacities=False),
     ),
     "opacities": Sample(
         "Drawn, opacities",
         "The same drawing with opacities in the lungs, as in pneumonia. Does the heatmap find them?",
-        "That of lung_zones for COVID-19 in part: 31 % of its hottest tenth lies on the opacities, which cover 13 % of "
-        "the image. That of notebook_cnn for PNEUMONIA does not, with 0 %, and its probability of PNEUMONIA goes from "
-        "0.34 for the clear drawing to only 0.41.",
         _synthetic(opacities=True),
     ),
     "letter": Sample(
         "A letter",
         "The clear drawing with an R in its corner. A letter tells of a hospital, not of lungs: does a model heed it?",
-        "None here does: no probability of any model is 0.01 or more away from that for the clear drawing. The Tour "
-        "shows a network that has learned to.",
         _changed(_synthetic(opacities=False), _stamp_letter, "stamped with a letter"),
     ),
     "inverted": Sample(
         "Inverted",
-        "The real chest, black for white, as when MONOCHROME1 is not heeded. Does a model notice?",
-        "lung_zones does not know such images. notebook_cnn does not notice, and turns from PNEUMONIA with 0.95 to "
-        "NORMAL with 0.81.",
+        "The DICOM chest, black for white, as when MONOCHROME1 is not heeded. Does a model notice?",
         _changed(_chest, _invert, "inverted"),
     ),
     "turned": Sample(
         "Lying",
-        "The real chest, turned by 90 degrees. The lungs are the same; is the answer?",
-        "lung_zones does not know such images. notebook_cnn does not notice, and goes from 0.95 to 0.78 for PNEUMONIA.",
+        "The DICOM chest, turned by 90 degrees. The lungs are the same; is the answer?",
         _changed(_chest, _turn, "turned by 90 degrees"),
     ),
     "leg": Sample(
         "A leg",
         "No chest at all. A network always answers; can it tell when not to?",
-        "lung_zones can: it does not know such images. notebook_cnn cannot, and says PNEUMONIA with 1.00.",
         _pydicom_data("RG3_UNCR.dcm"),
     ),
 }
+FILM_KEYS = tuple(key for key, sample in SAMPLES.items() if sample.provenance)

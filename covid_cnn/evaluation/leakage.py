@@ -20,6 +20,7 @@ from covid_cnn.common.storage import Cache
 from covid_cnn.data import index
 from covid_cnn.data.dataset import SYNTHETIC, Dataset, Item, fingerprint
 from covid_cnn.data.splits import training_splits
+from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.models.bundle import Bundle
 
 FINGERPRINT_FILE = "training_images.npz"
@@ -147,6 +148,12 @@ def find_leaked(items: Sequence[Item], learned: TrainingFingerprint, store: Cach
     known = {item.patient for (item, _), copy in zip(readable, copied, strict=True) if copy}
     known |= {item.patient for item in items if not learned.patients.isdisjoint(_keys(item))}
     return frozenset(item.path for item in items if item.patient in known)
+
+
+def is_training_image(radiograph: Radiograph, learned: TrainingFingerprint) -> bool:
+    """Whether one image looks the same as an image that was learned from, in whatever size and format."""
+    fine = index.perceptual_hash(radiograph.pixels).fine
+    return bool(index.find_copies([fine], learned.hashes, [learned.drawn or radiograph.synthetic])[0])
 
 
 def _keys(item: Item) -> list[int]:

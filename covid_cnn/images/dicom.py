@@ -35,7 +35,7 @@ from pydicom.uid import (
 
 from covid_cnn.common.errors import ImageError
 from covid_cnn.images import headers, limits
-from covid_cnn.images.dicom_tags import depersonalize, tag_warnings
+from covid_cnn.images.dicom_tags import depersonalize, modality, pixel_spacing, tag_warnings
 from covid_cnn.images.dicom_windows import as_window, modality_lut, padding_range, to_8_bit, unit, ways_to_look
 from covid_cnn.images.greys import luma, map_values
 from covid_cnn.images.radiograph import Radiograph, Values, check_index, check_size, one_sentence_errors, warn_of_others
@@ -143,6 +143,8 @@ def read_dicom(data: bytes, name: str, frame: int = 0, window: int | None = None
             windows=tuple(ways),
             window=chosen,
             values=behind,
+            modality=modality(dataset),
+            **pixel_spacing(dataset),
         )
 
 

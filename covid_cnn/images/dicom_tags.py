@@ -7,6 +7,7 @@ are shown.
 import contextlib
 import re
 from pathlib import Path
+from typing import TypedDict
 
 import pydicom
 from pydicom.multival import MultiValue
@@ -14,6 +15,7 @@ from pydicom.multival import MultiValue
 from covid_cnn.images.reader import IMAGE_SUFFIXES
 
 _NOT_XRAY = {"CT", "MR", "US", "PT", "NM"}
+_MODALITIES = _NOT_XRAY | {"CR", "DX", "DR", "RG", "RF", "XA", "MG", "PX", "IO", "SC", "OT"}
 _CHEST_LIKE = ("CHEST", "THORA", "TORA", "LUNG", "PULM", "RIB")
 # After PS3.16, annex L.
 _OTHER_PART = re.compile(
@@ -60,6 +62,34 @@ def words_of(dataset: pydicom.Dataset, *tags: str) -> str:
 def meanings(dataset: pydicom.Dataset, tag: str) -> str:
     """The words of the code meanings of a sequence."""
     return " ".join(words_of(item, "CodeMeaning") for item in dataset.get(tag) or [])
+
+
+def modality(dataset: pydicom.Dataset) -> str:
+    """What made the image, such as "CR"; empty unless it is one of DICOM's codes (PS3.3, C.7.3.1.1.1)."""
+    word = words_of(dataset, "Modality")
+    return word if word in _MODALITIES else ""
+
+
+class PixelSpacing(TypedDict):
+    """Millimetres a pixel, down and across, and whether they are the detector's (see ``Radiograph``)."""
+
+    spacing: tuple[float, float] | None
+    at_detector: bool
+
+
+def pixel_spacing(dataset: pydicom.Dataset) -> PixelSpacing:
+    """How far apart the pixels are: calibrated (PixelSpacing), or else at the detector (ImagerPixelSpacing).
+
+    PixelSpacing that only repeats the detector's, and is not said to be calibrated, is the detector's (PS3.3,
+    10.7.1.3).
+    """
+    imager = numbers(dataset, "ImagerPixelSpacing")
+    for tag in ("PixelSpacing", "ImagerPixelSpacing"):
+        found = numbers(dataset, tag)
+        if len(found) == 2 and all(0 < side < 100 for side in found):  # also false where it is not a number
+            at_detector = found == imager and not words_of(dataset, "PixelSpacingCalibrationType")
+            return {"spacing": (found[0], found[1]), "at_detector": at_detector}
+    return {"spacing": None, "at_detector": False}
 
 
 def tag_warnings(dataset: pydicom.Dataset) -> list[str]:

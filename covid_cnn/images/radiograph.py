@@ -70,6 +70,9 @@ class Radiograph:
     frame, window : which of these were read, the frame counted from 0.
     digest : SHA-256 of the file in hexadecimal, as `sha256sum` prints it; empty where there was no file.
     values : the numbers behind the pixels; None where these are 0..255, scaled.
+    modality : what made a DICOM file's image, such as "CR" or "DX"; empty where no file says it.
+    spacing : millimetres from the centre of a pixel to that of the next, down and across, where the file knows them.
+    at_detector : whether `spacing` is the detector's: the body, which lies nearer to the tube, is smaller than that.
     """
 
     pixels: np.ndarray
@@ -83,6 +86,9 @@ class Radiograph:
     window: str = ""
     digest: str = ""
     values: Values | None = None
+    modality: str = ""
+    spacing: tuple[float, float] | None = None
+    at_detector: bool = False
 
 
 # ---- shared with covid_cnn.dicom

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,17 @@ import pytest
 
 from covid_cnn.app.predict import viewer
 from covid_cnn.common.errors import ImageError
-from covid_cnn.data.samples import SAMPLES
-from covid_cnn.images import ops
+from covid_cnn.common.storage import Cache
+from covid_cnn.data import samples
+from covid_cnn.data.classes import CLASSES, class_of_finding, matching_class
+from covid_cnn.data.samples import FILM_KEYS, SAMPLES
+from covid_cnn.evaluation import leakage
 from covid_cnn.models import bundle
-from covid_cnn.models.bundle import Bundle, Prediction
+from covid_cnn.models.bundle import Bundle
+
+ROOT = Path(__file__).parents[2]
+MOST_BYTES, LONGEST = 400_000, 512
+PICTURES = (".jpg", ".jpeg", ".png", ".dcm", ".tif", ".tiff", ".webp", ".bmp")
 
 
 @pytest.mark.parametrize("key", SAMPLES)
@@ -21,75 +29,70 @@ def test_a_sample_is_an_image_with_a_title_and_a_story(key):
     pixels = sample.read().pixels
     assert pixels.dtype == np.float32 and min(pixels.shape) >= 224
     assert pixels.min() >= 0 and pixels.max() <= 1 and pixels.std() > 0.1
-    assert sample.title and sample.story.endswith("?") and sample.seen.endswith(".")
+    assert sample.title and sample.story.endswith("?")
+    assert not re.search(r"\d\.\d|lung_zones|notebook_cnn", sample.story)  # models change, and stories stay true
 
 
-MODELS = bundle.DEFAULT_MODEL, "notebook_cnn", "efficientnet_lite0"
-ZONES, NOTEBOOK, _ = MODELS
+# The real films
+
+
+def test_the_folder_of_the_films_is_what_its_table_says():
+    """Each file a row and each row a file, none larger than is allowed, all of a licence that lets it be passed on."""
+    table = samples.read_licenses()
+    assert {path.name for path in samples.FILMS.iterdir()} == {samples.LICENSES.name, *table}
+    assert list(table) == [SAMPLES[key].provenance.file for key in FILM_KEYS]
+    assert 6 <= len(table) <= 8
+    assert sum((samples.FILMS / file).stat().st_size for file in table) <= MOST_BYTES
+    for film in table.values():
+        assert all(vars(film).values()) and film.url.startswith("https://")
+        assert re.fullmatch(r"CC BY( 4\.0)?|CC0|Free to use with credit", film.licence)
+        assert film.licence != "Free to use with credit" or film.source.startswith("NIH ChestX-ray8")
+
+
+def test_no_image_of_a_real_dataset_lies_anywhere_else():
+    """Pictures that are committed are the films, the app's icon, screenshots and figures."""
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    pictures = [Path(file) for file in files if file.lower().endswith(PICTURES)]
+    films = [path for path in pictures if path.parent == samples.FILMS.relative_to(ROOT)]
+    assert len(films) == len(FILM_KEYS)
+    allowed = {"docs", "models"}
+    assert not [path for path in pictures if path not in films and path.parts[0] not in allowed and path.stem != "icon"]
+
+
+@pytest.mark.parametrize("key", FILM_KEYS)
+def test_a_film_is_a_small_grey_picture_and_its_truth_is_its_class(key):
+    sample = SAMPLES[key]
+    radiograph = sample.read()
+    assert max(radiograph.pixels.shape) <= LONGEST and not radiograph.warnings and not radiograph.synthetic
+    truth = sample.provenance.truth
+    assert sample.finding in CLASSES and class_of_finding(truth) == sample.finding
 
 
 @pytest.fixture(scope="module")
-def answers() -> dict[str, dict[str, Prediction]]:
-    """What each model that comes with the program says of each sample."""
-    shipped = Path(__file__).parents[2] / "models"
-    return {
-        name: {key: Bundle(shipped / name).predict(sample.read().pixels) for key, sample in SAMPLES.items()}
-        for name in MODELS
-    }
+def default() -> Bundle:
+    return Bundle(ROOT / "models" / bundle.DEFAULT_MODEL)
 
 
-def numbers(text: str) -> list[float]:
-    return [float(number) for number in re.findall(r"\d+\.\d+|\d+(?= %)", text)]
+@pytest.mark.xfail(
+    reason="the default model before its retraining has learned from three of the patients", strict=False
+)
+def test_the_default_model_has_learned_from_no_film(default):
+    learned = leakage.training_fingerprint(default, None, Cache())
+    assert learned is not None
+    assert not [key for key in FILM_KEYS if leakage.is_training_image(SAMPLES[key].read(), learned)]
 
 
-def close(*measured: float) -> object:
-    """To two digits, and a little for how processors differ."""
-    return pytest.approx(list(measured), abs=0.007)
+def test_the_default_model_gets_a_film_wrong_and_a_film_right(default):
+    right = {}
+    for key in FILM_KEYS:
+        answer = default.predict(SAMPLES[key].read().pixels)
+        right[key] = answer.label == matching_class(SAMPLES[key].finding, default.classes)
+    assert set(right.values()) == {True, False}
 
 
-def test_each_story_names_the_models_as_they_are_called():
-    for sample in SAMPLES.values():
-        assert set(re.findall(r"\w+_\w+", sample.seen)) <= set(MODELS)
-
-
-def test_what_is_to_be_seen_in_the_real_chest(answers):
-    zones, notebook = answers[ZONES]["chest"], answers[NOTEBOOK]["chest"]
-    assert zones.in_distribution and zones.label == "normal" and notebook.label == "PNEUMONIA"
-    assert set(zones.prediction_set) == {"normal", "other pneumonia"}
-    assert numbers(SAMPLES["chest"].seen) == close(zones.by_class()["normal"], notebook.by_class()["PNEUMONIA"])
-
-
-@pytest.mark.parametrize("key", ["clear", "inverted", "turned", "leg"])
-def test_what_one_model_does_not_know_another_answers_as_if_it_did(answers, key):
-    seen = SAMPLES[key].seen
-    assert "not know such images" in seen and not answers[ZONES][key].in_distribution
-    chest, notebook = answers[NOTEBOOK]["chest"], answers[NOTEBOOK][key]
-    assert notebook.in_distribution
-    before = [chest.by_class()["PNEUMONIA"]] if key in ("inverted", "turned") else []
-    assert numbers(seen) == close(*before, notebook.by_class()[notebook.label])
-    assert notebook.label == {"clear": "NORMAL", "inverted": "NORMAL", "turned": "PNEUMONIA", "leg": "PNEUMONIA"}[key]
-    assert f"{notebook.label} with" in seen or f"for {notebook.label}" in seen
-
-
-def test_what_is_to_be_seen_of_the_opacities(answers):
-    clear, opacities = SAMPLES["clear"].read().pixels, SAMPLES["opacities"].read().pixels
-    there = np.abs(opacities - clear) > 0.05
-
-    def found(model: str, name: str) -> float:
-        answer = answers[model]["opacities"]
-        heat = ops.upsample(answer.heatmaps[..., answer.classes.index(name)], there.shape)
-        return 100 * there[heat >= np.quantile(heat, 0.9)].mean()
-
-    shares = found(ZONES, "COVID-19"), 100 * there.mean(), found(NOTEBOOK, "PNEUMONIA")
-    told = numbers(SAMPLES["opacities"].seen)
-    assert told[:3] == pytest.approx(shares, abs=1)
-    assert told[3:] == close(*(answers[NOTEBOOK][key].by_class()["PNEUMONIA"] for key in ("clear", "opacities")))
-
-
-def test_what_is_to_be_seen_of_the_letter(answers):
-    moved = [answers[name]["letter"].probabilities - answers[name]["clear"].probabilities for name in MODELS]
-    (limit,) = numbers(SAMPLES["letter"].seen)
-    assert all(np.abs(each).max() < limit for each in moved)
+# The others
 
 
 def test_the_real_chest_is_shown_with_bone_white():

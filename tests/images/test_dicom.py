@@ -583,3 +583,35 @@ def test_nothing_of_the_patient_is_printed_or_logged(tmp_path):
     told = (done.stdout + done.stderr).lower()
     assert told.count("radiograph(") + told.count("refused") == len(sources)
     assert not any(word in told for word in TOLD)
+
+
+@pytest.mark.parametrize(
+    ("tags", "spacing", "at_detector"),
+    [
+        ({}, None, False),
+        ({"PixelSpacing": [0.2, 0.1]}, (0.2, 0.1), False),
+        ({"ImagerPixelSpacing": [0.2, 0.2]}, (0.2, 0.2), True),
+        ({"PixelSpacing": [0.15, 0.15], "ImagerPixelSpacing": [0.2, 0.2]}, (0.15, 0.15), False),
+        ({"PixelSpacing": [0.2, 0.2], "ImagerPixelSpacing": [0.2, 0.2]}, (0.2, 0.2), True),
+        (
+            {
+                "PixelSpacing": [0.2, 0.2],
+                "ImagerPixelSpacing": [0.2, 0.2],
+                "PixelSpacingCalibrationType": "FIDUCIAL",
+            },
+            (0.2, 0.2),
+            False,
+        ),
+        ({"PixelSpacing": [0, 0.2]}, None, False),
+        ({"PixelSpacing": [-1, -1], "ImagerPixelSpacing": [0.2, 0.2]}, (0.2, 0.2), True),
+        ({"PixelSpacing": 0.2}, None, False),
+    ],
+)
+def test_the_spacing_of_pixels_is_the_files_and_told_where_it_is_the_detectors(tags, spacing, at_detector):
+    radiograph = read(dicom(DEEP, **tags))
+    assert (radiograph.spacing, radiograph.at_detector) == (spacing, at_detector)
+
+
+@pytest.mark.parametrize(("modality", "shown"), [("CR", "CR"), ("DX", "DX"), ("JANE", ""), ("", "")])
+def test_the_modality_is_shown_where_it_is_a_code_of_dicoms(modality, shown):
+    assert read(dicom(DEEP, Modality=modality)).modality == shown

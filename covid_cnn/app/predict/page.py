@@ -97,7 +97,6 @@ def _choose_images() -> dict[str, Source]:
     if not uploads and (sample := st.session_state.get(samples.SAMPLE)):
         chosen[f"{_SAMPLE}{sample}"] = Source(SAMPLES[sample].title, partial(_read_sample, SAMPLES[sample]))
         st.caption(SAMPLES[sample].story)
-        st.caption(f"**What is to be seen.** {SAMPLES[sample].seen}")
     if not chosen and (path := st.session_state.get(PATH)):
         chosen[f"path {path}"] = Source(Path(path).name, partial(reader.read, Path(path)))
         if st.button("Clear the image from the dataset", icon=":material/close:"):
