@@ -1,6 +1,7 @@
 """Runs side by side: what was set differently, what came of it, and their curves in one chart."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -8,7 +9,6 @@ import streamlit as st
 
 from covid_cnn.app.train import charts
 from covid_cnn.app.train.settings import describe_settings
-from covid_cnn.app.train.table import results
 from covid_cnn.runs.run import Run
 
 CHANGED = "background-color: #e69f0055; font-weight: bold"
@@ -38,6 +38,19 @@ def settings(chosen: Sequence[Run]) -> pd.DataFrame:
     table = pd.DataFrame({run.name: describe_settings(run.config) for run in chosen}).fillna(NONE)
     table.insert(0, "Differs", ["yes" if count > 1 else "" for count in table.nunique(axis=1)])
     return table
+
+
+def results(run: Run) -> dict[str, Any]:
+    """What came out of a run so far, as columns of tables."""
+    best, test = run.journal.best or {}, run.journal.latest("test")
+    accuracy = test["metrics"].get("accuracy") if test else None
+    return {
+        "Best epoch": best.get("epoch"),
+        "Validation loss": best.get("val_loss"),
+        "Validation accuracy": best.get("val_accuracy"),
+        "Test accuracy": accuracy["value"] if accuracy else None,
+        "95 % interval": f"{accuracy['low']:.1%} to {accuracy['high']:.1%}, n = {accuracy['n']}" if accuracy else "",
+    }
 
 
 def _results(chosen: Sequence[Run]) -> pd.DataFrame:

@@ -66,19 +66,6 @@ def _watch(found: Sequence[Run], drawn: dict[str, str]) -> None:
         st.rerun()
 
 
-def results(run: Run) -> dict[str, Any]:
-    """What came out of a run so far, as columns of tables."""
-    best, test = run.journal.best or {}, run.journal.latest("test")
-    accuracy = test["metrics"].get("accuracy") if test else None
-    return {
-        "Best epoch": best.get("epoch"),
-        "Validation loss": best.get("val_loss"),
-        "Validation accuracy": best.get("val_accuracy"),
-        "Test accuracy": accuracy["value"] if accuracy else None,
-        "95 % interval": f"{accuracy['low']:.1%} to {accuracy['high']:.1%}, n = {accuracy['n']}" if accuracy else "",
-    }
-
-
 def _row(run: Run) -> dict[str, Any]:
     titles, settings = list(describe_settings(run.config).items()), list(run.config.telling.values())
     # Numbers stay numbers, to be sorted by.
@@ -91,7 +78,7 @@ def _row(run: Run) -> dict[str, Any]:
         "Run": run.name,
         "State": run.state().capitalize(),
         "Note": run.note,
-        **results(run),
+        **comparison.results(run),
         **shown,
         "Minutes": run.journal.seconds_at_work() / 60,
         "Started": datetime.fromtimestamp(started).astimezone(),
