@@ -6,8 +6,6 @@ themselves on a small machine. The time is from the upload to the drawn page.
 """
 
 import time
-import urllib.request
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from statistics import quantiles
@@ -76,14 +74,7 @@ def ask(port: int, png: bytes, start: Barrier) -> tuple[float, Drawn]:
         page = draw(opened.messages())
         start.wait(PATIENCE)
         began = time.perf_counter()
-        wish = BackMsg()
-        wish.file_urls_request.request_id = "1"
-        wish.file_urls_request.file_names.append("image.png")
-        wish.file_urls_request.session_id = page.session
-        opened.send(wish)
-        reply = next(m for m in opened.messages() if m.WhichOneof("type") == "file_urls_response").file_urls_response
-        urls = reply.file_urls[0]
-        upload(f"http://localhost:{port}{urls.upload_url}", png, opened.cookie, opened.token)
+        urls = opened.upload(port, page.session, png)
         tell = BackMsg()
         tell.rerun_script.page_name = "predict"
         state = tell.rerun_script.widget_states.widgets.add(id=page.uploader)
@@ -121,20 +112,6 @@ def draw(messages: Iterator[ForwardMsg]) -> Drawn:
                 rows = [row for table in tables for row in table.to_pylist() if "probability" in row]
                 answers.append({row["class"]: row["probability"] for row in rows})
     raise CovidCnnError("The app closed the session.")
-
-
-def upload(address: str, png: bytes, cookie: str, token: str) -> None:
-    """Put one file to where the app wants it, as a form, as browsers do."""
-    boundary = uuid.uuid4().hex
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="image.png"\r\n'
-    head += "Content-Type: image/png\r\n\r\n"
-    body = head.encode() + png + f"\r\n--{boundary}--\r\n".encode()
-    headers = {
-        "Content-Type": f"multipart/form-data; boundary={boundary}",
-        "Cookie": cookie,
-        "X-Xsrftoken": token,
-    }
-    urllib.request.urlopen(urllib.request.Request(address, body, headers, method="PUT"), timeout=PATIENCE).close()
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.Common_pb2 import FileURLs
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
@@ -40,7 +42,7 @@ class App(NamedTuple):
 
 
 @contextlib.contextmanager
-def app(home: Path | None = None) -> Iterator[App]:
+def app(home: Path | None = None, **environment: str) -> Iterator[App]:
     """Start the app on a free port of this computer, and stop it at the end; ``home`` is its COVID_CNN_HOME."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
@@ -48,7 +50,7 @@ def app(home: Path | None = None) -> Iterator[App]:
     options = ["--server.headless=true", "--server.address=localhost", f"--server.port={port}"]
     server = subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", str(FRONT_DOOR), *options],
-        env=os.environ | ({"COVID_CNN_HOME": str(home)} if home else {}),
+        env=os.environ | ({"COVID_CNN_HOME": str(home)} if home else {}) | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -76,6 +78,36 @@ class Session(NamedTuple):
         """What the app says."""
         while True:
             yield ForwardMsg.FromString(self.socket.recv(PATIENCE, decode=False))
+
+    def upload(self, port: int, session: str, content: bytes, name: str = "image.png") -> FileURLs:
+        """Put a file into the session, as a form, as browsers do; HTTPError where the app refuses it."""
+        wish = BackMsg()
+        wish.file_urls_request.request_id = "1"
+        wish.file_urls_request.file_names.append(name)
+        wish.file_urls_request.session_id = session
+        self.send(wish)
+        reply = next(m for m in self.messages() if m.WhichOneof("type") == "file_urls_response").file_urls_response
+        boundary = uuid.uuid4().hex
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        body = f"{head}Content-Type: image/png\r\n\r\n".encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        headers = {
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Cookie": self.cookie,
+            "X-Xsrftoken": self.token,
+        }
+        address = f"http://localhost:{port}{reply.file_urls[0].upload_url}"
+        urllib.request.urlopen(urllib.request.Request(address, body, headers, method="PUT"), timeout=PATIENCE).close()
+        return reply.file_urls[0]
+
+    def identity(self) -> str:
+        """What the app calls the session; reads the messages up to the end of the page's first run."""
+        session = ""
+        for message in self.messages():
+            if message.WhichOneof("type") == "new_session":
+                session = message.new_session.initialize.session_id
+            elif message.WhichOneof("type") == "script_finished":
+                break
+        return session
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ The sentences that refuse a file name the limit, so that a person knows what wou
 """
 
 MAX_UPLOAD_BYTES = 200 * 2**20  # of any kind; .streamlit/config.toml says the same to the browser
+MAX_SESSION_BYTES = 400 * 2**20  # of all uploads together that one visitor's session holds
 MAX_PAGE_IMAGES = 1000  # that a page shows at once, with a thumbnail each; the command line takes any number
 # One image file, unpacked or packed in a .zip. With these, reading one takes less than 512 MiB in all.
 MAX_FILE_BYTES = 100 * 2**20

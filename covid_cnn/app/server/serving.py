@@ -1,0 +1,58 @@
+"""How the web server is set up: what `streamlit_app.py` hands to Streamlit's ASGI app."""
+
+import asyncio
+import contextlib
+import sys
+import webbrowser
+from collections.abc import AsyncIterator
+from typing import Any
+
+import streamlit as st
+from starlette.middleware import Middleware
+from streamlit import config, net_util
+
+from covid_cnn.app.server import sessions, uploads
+from covid_cnn.app.server.doors import Doors
+from covid_cnn.app.server.uploads import UploadSum
+
+MIDDLEWARE = [Middleware(Doors), Middleware(UploadSum)]
+HERE = ("localhost", "127.0.0.1", "::1")
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
+    """Close what must be closed before the first request, say where the app is, and look after ended sessions."""
+    uploads.keep_in_memory()
+    sessions.bound_arenas()
+    # Whoever names a foreign origin would make the server ask a web page for its own address.
+    net_util.get_external_ip = lambda: None
+    welcome()
+    reaper = asyncio.create_task(sessions.Reaper().run())
+    try:
+        yield {}
+    finally:
+        reaper.cancel()
+
+
+def welcome() -> None:
+    """Say where the app is, and open it in a browser where there is one to look at it."""
+    address = config.get_option("server.address") or "0.0.0.0"
+    base = config.get_option("server.baseUrlPath").strip("/")
+    place = (
+        f"http://{'localhost' if address in ('0.0.0.0', '::') else address}:{config.get_option('server.port')}/{base}"
+    )
+    print(f"Covid CNN is at {place}", flush=True)
+    if warning := network_warning(address):
+        print(warning, file=sys.stderr, flush=True)
+    if not config.get_option("server.headless"):
+        asyncio.get_running_loop().call_soon(webbrowser.open, place)
+
+
+def network_warning(address: str) -> str | None:
+    """One sentence where others can reach the app with all that it can do; None where they cannot."""
+    if address in HERE:
+        return None
+    return (
+        "Whoever reaches this address can train, import, delete and name folders of this computer: for others than "
+        "yourself start it with --demo, or keep it to localhost."
+    )
