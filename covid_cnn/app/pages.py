@@ -8,6 +8,8 @@ from typing import NoReturn
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
+from covid_cnn.app.shared import stage
+
 ICON = Path(__file__).with_name("icon.png")  # a file, for Streamlit fetches a named icon from the internet
 START, PREDICT, TRAIN, DATASET, EVALUATE, TOUR = "start", "predict", "train", "dataset", "evaluate", "tour"
 
@@ -26,7 +28,12 @@ def all_pages() -> dict[str, StreamlitPage]:
 
 def _drawn_by(module: str) -> Callable[[], None]:
     """What draws a page; it is imported when the page is opened, so that no page waits for the libraries of others."""
-    return lambda: import_module(f"covid_cnn.app.{module}.page").draw_page()
+
+    def draw() -> None:
+        stage.offer_stage_mode()
+        import_module(f"covid_cnn.app.{module}.page").draw_page()
+
+    return draw
 
 
 def switch_to(name: str) -> NoReturn:

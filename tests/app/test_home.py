@@ -52,7 +52,7 @@ def test_one_click_on_a_sample_leads_to_its_prediction(model, key):
     app = settled(start().button(key=f"try {key}").click().run())
     assert app.title[0].value == "Predict"
     assert wording.NOTICE in app.warning[0].value
-    assert len(app.metric) == 1 and len(app.get("bidi_component")) == 1
+    assert len(app.metric) == 1 and len(app.get("bidi_component")) == 2  # stage mode, and the viewer
     assert SAMPLES[key].story in [caption.value for caption in app.caption]
 
 

@@ -16,8 +16,15 @@ SYNTHETIC = ":violet-badge[:material/draw: Synthetic: drawn, not taken of a pers
 
 
 def draw_notice() -> None:
-    """The banner of every screen that shows a prediction."""
-    st.warning(f"**{wording.NOTICE}**", icon=":material/school:")
+    """The slim strip of every screen that shows a prediction."""
+    with st.container(key="notice"):
+        st.warning(f"**{wording.NOTICE}**", icon=":material/school:")
+
+
+def draw_heading(title: str) -> None:
+    """The title of a page whose first words are something better: heard, and not seen."""
+    with st.container(key="heading"):
+        st.title(title)
 
 
 def escape_markdown(text: str) -> str:
