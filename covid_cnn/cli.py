@@ -5,6 +5,7 @@ may load TensorFlow.
 """
 
 import contextlib
+import importlib.util
 import io
 import json
 import subprocess
@@ -217,7 +218,9 @@ def _fit(run: "Run") -> None:
         run.append("stopped", message="Stopped before it had learned anything.")
         return
     except ImportError as error:
-        message = f"TensorFlow cannot be loaded ({error}): install what requirements.txt lists."
+        message = (
+            f"TensorFlow cannot be loaded ({error}): run pip install 'covid-cnn[train]', or install requirements.txt."
+        )
         run.append("failed", message=message)
         raise RunError(message) from error
     trainer.train_run(run)
@@ -345,6 +348,8 @@ def start_app(
     ] = "localhost",
 ) -> None:
     """Open the web app: streamlit run streamlit_app.py, reachable from this computer alone unless asked otherwise."""
+    if importlib.util.find_spec("streamlit") is None:
+        raise CovidCnnError("The app needs Streamlit, which is not installed: run pip install 'covid-cnn[app]'.")
     command = [sys.executable, "-m", "streamlit", "run", str(paths.front_door()), f"--server.address={address}"]
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the app, and that is all
         raise typer.Exit(subprocess.call(command))
