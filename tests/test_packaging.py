@@ -1,0 +1,79 @@
+"""The package as pip installs it: what it needs is what requirements.txt pins, and a light install predicts."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from covid_cnn.data import synthetic
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def names(lines: list[str]) -> set[str]:
+    found = (re.match(r"[A-Za-z0-9._-]+", line) for line in lines)
+    return {re.sub(r"[._-]+", "-", match[0]).lower() for match in found if match}
+
+
+def test_the_package_needs_what_requirements_pin():
+    pinned = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line[:1].isalpha()]
+    assert all(re.match(r"\S+==\S+.*  # \w", line) for line in pinned), "each with its version and its reason"
+    extras = PROJECT["optional-dependencies"]
+    assert names(pinned) == names([*PROJECT["dependencies"], *extras["app"], *extras["train"]])
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """Install the package with some of its extras into an environment of its own, and return its folder of commands."""
+
+    def install(extras: str) -> Path:
+        folder = tmp_path_factory.mktemp("install")
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        uv, python = Path(sys.executable).with_name("uv"), folder / "bin" / "python"
+        pip = [str(uv), "pip", "install", "--quiet", "--python", str(python)]
+        source = folder / "source"
+        for name in ("covid_cnn", "models", ".streamlit"):
+            shutil.copytree(ROOT / name, source / name)
+        for name in ("streamlit_app.py", "pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, source / name)
+        done = subprocess.run([*pip, f"{source}{extras}"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return folder / "bin"
+
+    return install
+
+
+def run(command: Path, *arguments: object, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"COVID_CNN_HOME": str(home), "PATH": "", "HOME": str(home)}
+    return subprocess.run(
+        [str(command), *map(str, arguments)], env=environment, cwd="/", capture_output=True, text=True
+    )
+
+
+def test_a_light_install_predicts_anywhere_with_the_shipped_models(installed, tmp_path):
+    folder = installed("")
+    covid_cnn, python = folder / "covid-cnn", folder / "python"
+    drawn = tmp_path / "drawn.png"
+    synthetic.write_png(drawn, synthetic.draw_radiograph(0, opacities=True))
+    told = run(covid_cnn, "predict", drawn, "--json", home=tmp_path)
+    (row,) = json.loads(told.stdout)
+    assert row["path"] == str(drawn) and not row["error"]
+    shipped = {path.parent.name for path in (ROOT / "models").glob("*/model.json")}
+    listed = json.loads(run(covid_cnn, "models", "--json", home=tmp_path).stdout)
+    assert {model["name"] for model in listed} == shipped
+    heavy = "import importlib.util as u; print([n for n in ('tensorflow', 'streamlit') if u.find_spec(n)])"
+    assert run(python, "-c", heavy, home=tmp_path).stdout.strip() == "[]"
+    assert "pip install 'covid-cnn[app]'" in run(covid_cnn, "app", home=tmp_path).stderr
+    data = tmp_path / "data" / "drawn"
+    synthetic.write_dataset(data, counts={"train": 3, "val": 3, "test": 3}, size=64)
+    assert "pip install 'covid-cnn[train]'" in run(covid_cnn, "train", "--data", "drawn", home=tmp_path).stderr
+    audited = run(covid_cnn, "data", "audit", "drawn", "--json", home=tmp_path)
+    assert audited.returncode == 0, audited.stderr
+    evaluated = run(covid_cnn, "evaluate", "--data", "drawn", "--model", "notebook_cnn", "--json", home=tmp_path)
+    assert json.loads(evaluated.stdout)["n"] == 6, evaluated.stderr
