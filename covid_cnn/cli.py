@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -346,13 +347,25 @@ def start_app(
             help="Where to listen; 0.0.0.0 lets every computer of the network in.", envvar="STREAMLIT_SERVER_ADDRESS"
         ),
     ] = "localhost",
+    demo: Annotated[
+        bool, typer.Option("--demo", help="For a class or a hosted page: visitors try, and change nothing.")
+    ] = False,
+    admin_token: Annotated[
+        str, typer.Option(help="The key to all that visitors of a demo may not do; by default one is made and printed.")
+    ] = "",
 ) -> None:
-    """Open the web app: streamlit run streamlit_app.py, reachable from this computer alone unless asked otherwise."""
+    """Open the web app: streamlit run streamlit_app.py, reachable from this computer alone unless asked otherwise.
+
+    COVID_CNN_DEMO=1 and COVID_CNN_ADMIN_TOKEN do the same as the two options, and keep the key out of the list of
+    processes.
+    """
     if importlib.util.find_spec("streamlit") is None:
         raise CovidCnnError("The app needs Streamlit, which is not installed: run pip install 'covid-cnn[app]'.")
     command = [sys.executable, "-m", "streamlit", "run", str(paths.front_door()), f"--server.address={address}"]
+    chosen = {"COVID_CNN_DEMO": "1"} if demo else {}
+    chosen |= {"COVID_CNN_ADMIN_TOKEN": admin_token} if admin_token else {}
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the app, and that is all
-        raise typer.Exit(subprocess.call(command))
+        raise typer.Exit(subprocess.call(command, env=os.environ | chosen))
 
 
 @app.command()

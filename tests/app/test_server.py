@@ -100,7 +100,7 @@ def test_a_length_that_is_not_declared_is_counted(monkeypatch):
     async def more():
         return {"type": "http.request", "body": b"x" * 2**20, "more_body": True}
 
-    monkeypatch.setattr(uploads, "held_bytes", lambda session, but: 0)
+    monkeypatch.setattr(uploads, "held_sizes", lambda session, but: [])
     bounded = uploads.UploadSum(taker, most=2**20)
     scope = {"type": "http", "method": "PUT", "path": "/_stcore/upload_file/s/f", "headers": []}
     with pytest.raises(HTTPException, match="1 MB in all"):

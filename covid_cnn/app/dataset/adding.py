@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from covid_cnn.app.shared import background
+from covid_cnn.app.shared import background, demo
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.common.jobs import Job
@@ -64,6 +64,9 @@ def adding_dialog() -> None:
 
 def draw_ways() -> None:
     """The ways to add a dataset, beside each other."""
+    if not demo.allows(demo.Deed.ADD):
+        _synthetic()
+        return
     for name in importer.unfinished_imports():
         with st.container(horizontal=True, vertical_alignment="center"):
             st.info(
@@ -75,17 +78,21 @@ def draw_ways() -> None:
                 st.rerun()
     drawn, kaggle, own = st.columns(3, border=True)
     with drawn:
-        st.markdown("##### :material/draw: Synthetic radiographs")
-        st.write(
-            "200 chest X-rays that the program draws, half of them with opacities. They show no patient and need no "
-            "internet: made for trying everything out."
-        )
-        if st.button("Draw synthetic radiographs", type="primary", width="stretch"):
-            _begin(lambda progress: importer.add_dataset("synthetic", progress=progress))
+        _synthetic()
     with kaggle:
         _kaggle()
     with own:
         _own()
+
+
+def _synthetic() -> None:
+    st.markdown("##### :material/draw: Synthetic radiographs")
+    st.write(
+        "200 chest X-rays that the program draws, half of them with opacities. They show no patient and need no "
+        "internet: made for trying everything out."
+    )
+    if st.button("Draw synthetic radiographs", type="primary", width="stretch"):
+        _begin(lambda progress: importer.add_dataset("synthetic", progress=progress))
 
 
 def _kaggle() -> None:
@@ -150,6 +157,7 @@ def _work(source: Path | BinaryIO, name: str, choose: Choose) -> Callable[[Progr
 def _begin(work: Callable[[Progress], Added]) -> None:
     """Add a dataset in the background, whatever becomes of the page."""
     job = st.session_state[JOB] = Job(work)
+    demo.own(job)
     job.wait(background.SOON)
     st.rerun()
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import secrets
 import sys
 import webbrowser
 from collections.abc import AsyncIterator
@@ -14,8 +16,10 @@ from streamlit import config, net_util
 from covid_cnn.app.server import sessions, uploads
 from covid_cnn.app.server.doors import Doors
 from covid_cnn.app.server.uploads import UploadSum
+from covid_cnn.app.shared import demo
 
-MIDDLEWARE = [Middleware(Doors), Middleware(UploadSum)]
+_UPLOADS = {"most": demo.LIMITS.session, "files": demo.LIMITS.files} if demo.is_on() else {}
+MIDDLEWARE = [Middleware(Doors), Middleware(UploadSum, **_UPLOADS)]
 HERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -26,6 +30,8 @@ async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
     sessions.bound_arenas()
     # Whoever names a foreign origin would make the server ask a web page for its own address.
     net_util.get_external_ip = lambda: None
+    if demo.is_on():
+        config.set_option("server.maxUploadSize", demo.LIMITS.upload // 2**20)
     welcome()
     reaper = asyncio.create_task(sessions.Reaper().run())
     try:
@@ -42,6 +48,9 @@ def welcome() -> None:
         f"http://{'localhost' if address in ('0.0.0.0', '::') else address}:{config.get_option('server.port')}/{base}"
     )
     print(f"Covid CNN is at {place}", flush=True)
+    if demo.is_on() and not os.environ.get(demo.TOKEN):
+        os.environ[demo.TOKEN] = secrets.token_urlsafe(12)
+        print(f"The key of this demo is {os.environ[demo.TOKEN]}", flush=True)
     if warning := network_warning(address):
         print(warning, file=sys.stderr, flush=True)
     if not config.get_option("server.headless"):
@@ -50,7 +59,7 @@ def welcome() -> None:
 
 def network_warning(address: str) -> str | None:
     """One sentence where others can reach the app with all that it can do; None where they cannot."""
-    if address in HERE:
+    if address in HERE or demo.is_on():
         return None
     return (
         "Whoever reaches this address can train, import, delete and name folders of this computer: for others than "

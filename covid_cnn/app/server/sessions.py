@@ -40,6 +40,12 @@ class Reaper:
         return len(ended)
 
 
+def count_sessions() -> int:
+    """How many visitors are connected now."""
+    manager = getattr(Runtime.instance(), "_session_mgr", None) if Runtime.exists() else None
+    return len(manager.list_active_sessions()) if manager else 0
+
+
 _M_ARENA_MAX, _ARENAS = -8, 2  # of malloc.h; by default eight a core, and each keeps its own leftovers
 
 

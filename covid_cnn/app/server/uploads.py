@@ -21,18 +21,24 @@ def keep_in_memory() -> None:
     MultiPartParser.spool_max_size = limits.MAX_UPLOAD_BYTES + _FORM_BYTES
 
 
-def held_bytes(session: str, but: str = "") -> int:
-    """The bytes of all uploads that a session holds, without the file ``but``, which is being replaced."""
+def held_sizes(session: str, but: str = "") -> list[int]:
+    """The bytes of each upload that a session holds, without the file ``but``, which is being replaced."""
     files = Runtime.instance().uploaded_file_mgr
     assert isinstance(files, MemoryUploadedFileManager)
-    return sum(len(file.data) for key, file in list(files.file_storage.get(session, {}).items()) if key != but)
+    return [len(file.data) for key, file in list(files.file_storage.get(session, {}).items()) if key != but]
 
 
 class UploadSum:
-    """Middleware that refuses an upload with which its session would hold more than ``most`` bytes (status 413)."""
+    """Middleware that refuses an upload with which its session would hold too much (status 413).
 
-    def __init__(self, app: ASGIApp, most: int = limits.MAX_SESSION_BYTES) -> None:
-        self.app, self.most = app, most
+    Parameters
+    ----------
+    most : bytes of all uploads of a session
+    files : how many there may be
+    """
+
+    def __init__(self, app: ASGIApp, most: int = limits.MAX_SESSION_BYTES, files: int = limits.MAX_PAGE_IMAGES) -> None:
+        self.app, self.most, self.files = app, most, files
         self.arriving: Counter[str] = Counter()  # bytes of uploads under way, by session
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,7 +47,8 @@ class UploadSum:
         if not upload:
             await self.app(scope, receive, send)
             return
-        session, room = upload["session"], self.most - held_bytes(upload["session"], upload["file"])
+        session, held = upload["session"], held_sizes(upload["session"], upload["file"])
+        room = self.most - sum(held) if len(held) < self.files else -_FORM_BYTES
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if self.arriving[session] + (int(declared) if declared.isdigit() else 0) > room + _FORM_BYTES:
             drained = 0  # a browser looks for an answer once it has sent all
@@ -69,4 +76,6 @@ class UploadSum:
                 del self.arriving[session]
 
     def _told(self) -> str:
-        return f"The files of one visitor may have {self.most // 2**20} MB in all: remove some and upload again."
+        return (
+            f"One visitor may have {self.files} files of {self.most // 2**20} MB in all: remove some and upload again."
+        )

@@ -5,6 +5,7 @@ from typing import Any, TypeVar, cast
 
 import streamlit as st
 
+from covid_cnn.app.shared import demo
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.jobs import Job, Work
 
@@ -31,6 +32,7 @@ def begin_work(key: Hashable, work: Work[T]) -> Job[T]:
     for other in [key, *ended[: max(0, len(jobs) - MOST + 1)]]:
         jobs.pop(other, None)
     job = jobs[key] = Job(work)
+    demo.own(job)
     return job
 
 
@@ -68,5 +70,5 @@ def watch_job(job: Job[Any], name: str) -> None:
     if not job.running:
         st.rerun()
     st.progress(min(max(job.part, 0.0), 1.0), escape_markdown(job.message))
-    if st.button("Stop", key=f"stop_{name}", icon=":material/stop:"):
+    if demo.may_stop(job) and st.button("Stop", key=f"stop_{name}", icon=":material/stop:"):
         job.stop()

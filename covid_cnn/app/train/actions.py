@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from covid_cnn.app.shared import demo
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.runs.run import Run, delete_run, rename_run
@@ -14,9 +15,9 @@ def draw_actions(chosen: list[Run], is_open: bool = False) -> None:
     with st.container(horizontal=True):
         if not is_open:
             st.button("Open", icon=":material/open_in_new:", on_click=_open, args=(one.name,), disabled=several)
-        if st.button("Rename or note", icon=":material/edit_note:", disabled=several):
+        if demo.allows(demo.Deed.NAME) and st.button("Rename or note", icon=":material/edit_note:", disabled=several):
             st.dialog("Name and note")(edit)(one)
-        if st.button("Delete", icon=":material/delete:"):
+        if demo.allows(demo.Deed.DELETE) and st.button("Delete", icon=":material/delete:"):
             st.dialog("Delete for good?")(delete)(chosen)
 
 
@@ -30,6 +31,7 @@ def edit(run: Run) -> None:
     note = st.text_area("Note", run.note)
     if st.button("Save", type="primary"):
         try:
+            demo.require(demo.Deed.NAME)
             if name.strip() != run.name:
                 was_open = st.session_state.get("train_run") == run.name
                 run = rename_run(run, name.strip())
@@ -51,6 +53,7 @@ def delete(chosen: list[Run]) -> None:
     sure = st.checkbox("I am sure that nobody needs them any more.")
     if st.button("Delete for good", type="primary", disabled=not sure):
         try:
+            demo.require(demo.Deed.DELETE)
             for run in chosen:
                 delete_run(run)
         except CovidCnnError as error:

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from covid_cnn.app import pages
-from covid_cnn.app.shared import elements
+from covid_cnn.app.shared import demo, elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.app.train import run_view, settings, table
 from covid_cnn.common.errors import CovidCnnError
@@ -96,7 +96,7 @@ def _new_run() -> None:
             return
         st.caption(escape_markdown(_split_line(splits)))
         if st.button("Start training", type="primary", icon=":material/play_arrow:"):
-            _start(dataset.name, chosen, name)
+            _start(dataset.name, chosen, name, len(splits.train))
         if before := runs_ahead():
             names = ", ".join(run.name for run in before)
             st.caption(escape_markdown(f"The machine is at work on {names}: a new run waits for its turn."))
@@ -104,9 +104,12 @@ def _new_run() -> None:
         _preview(splits, chosen)
 
 
-def _start(data: str, chosen: dict[str, Any], name: str | None) -> None:
+def _start(data: str, chosen: dict[str, Any], name: str | None, images: int) -> None:
     try:
-        run = start_run(TrainConfig.of(data, **chosen), name)
+        config = TrainConfig.of(data, **chosen)
+        demo.check_run(config, images)
+        run = start_run(config, name)
+        demo.own(run)
     except CovidCnnError as error:
         st.error(escape_markdown(str(error)))
         return

@@ -16,6 +16,7 @@ import pandas as pd
 import streamlit as st
 
 from covid_cnn.app import pages
+from covid_cnn.app.shared import demo
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.app.train import actions, charts, pictures
 from covid_cnn.app.train.settings import describe_settings, fill_settings
@@ -98,13 +99,14 @@ def _progress(run: Run, config: TrainConfig, active: bool) -> None:
         st.badge(state.capitalize(), color=colour, icon=icon)
         if active:
             st.text(_doing(run, state, journal), width="stretch")
-            st.button(
-                "Stop",
-                icon=":material/stop:",
-                on_click=run.request_stop,
-                disabled=state == "stopping",
-                help="Ends the run within a step, and keeps its best epoch.",
-            )
+            if demo.may_stop(run):
+                st.button(
+                    "Stop",
+                    icon=":material/stop:",
+                    on_click=run.request_stop,
+                    disabled=state == "stopping",
+                    help="Ends the run within a step, and keeps its best epoch.",
+                )
     done, total = journal.done, journal.total
     if active and (told := journal.progress):
         st.progress(told["done"] / told["total"], text=f"{told['what']}: {told['done']} of {told['total']}")
@@ -187,7 +189,12 @@ def _end(run: Run, config: TrainConfig) -> None:
     if state != "finished":
         complete = exported and epochs and epochs[-1]["epoch"] == config.epochs
         what = "Goes on after the last whole epoch, or from the beginning if there was none."
-        if not complete and st.button("Resume", type="primary", icon=":material/resume:", help=what):
+        if (
+            not complete
+            and demo.may_stop(run)
+            and st.button("Resume", type="primary", icon=":material/resume:", help=what)
+        ):
+            demo.check_run(config)
             resume_run(run)
             st.rerun()
         if state == "failed" and not epochs and find_recipe(config.network).fetched and config.learns != "scratch":

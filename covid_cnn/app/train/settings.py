@@ -4,6 +4,7 @@ from typing import Any
 
 import streamlit as st
 
+from covid_cnn.app.shared import demo
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.images.augment import AUGMENTATIONS
@@ -169,6 +170,8 @@ def draw_settings(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], s
             for field in NUMBERS:
                 if field in offered and field not in ABOVE:
                     chosen[field] = _number(field, recipe, network, learns)
+    if not demo.allows(demo.Deed.NAME):
+        return found[data], chosen, None
     name = st.text_input(
         "Name (optional)",
         key="train_name",
