@@ -4,20 +4,14 @@ import json
 import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import matplotlib
 import numpy as np
-import psutil
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
+from browsing import PAGES, PATIENCE, ROOT, TRAINING, expect_pictures, press, settled, visit
+from playwright.sync_api import Locator, Page, expect
 from uploads import dicom
 
 from covid_cnn.data import dataset, synthetic
@@ -29,121 +23,8 @@ from covid_cnn.reports import wording
 
 pytestmark = pytest.mark.browser
 
-ROOT = Path(__file__).parents[2]
 # The middle of a canvas, where an X-ray has all it has.
 PIXELS = "canvas.getContext('2d').getImageData(canvas.width / 4, canvas.height / 4, 128, 128).data"
-# The address of each page and its title.
-PAGES = {
-    "": "Covid CNN",
-    "predict": "Predict",
-    "train": "Train",
-    "dataset": "Dataset",
-    "evaluate": "Evaluate",
-    "tour": "Why 100 % is not 100 %",
-}
-PATIENCE = 60_000  # milliseconds; a busy machine is no failure
-TRAINING = 240_000  # from the click until the end of the run; TensorFlow alone takes long to start
-
-expect.set_options(timeout=PATIENCE)
-
-
-class App(NamedTuple):
-    """The running app."""
-
-    address: str
-    home: Path
-    process: psutil.Process
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory, shipped_models, default_model) -> Iterator[App]:
-    home = tmp_path_factory.mktemp("home")
-    (home / "temporary").mkdir()
-    for folder in [default_model, *shipped_models]:
-        shutil.copytree(folder, home / "models" / folder.name)
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]
-    environment = os.environ | {"COVID_CNN_HOME": str(home), "TMPDIR": str(home / "temporary"), "HOME": str(home)}
-    environment["MPLCONFIGDIR"] = matplotlib.get_cachedir()  # its list of fonts, which takes seconds to make
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, f"--server.port={port}"], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-    try:
-        _wait_for(f"http://localhost:{port}/_stcore/health", server)
-        yield App(f"http://localhost:{port}", home, psutil.Process(server.pid))
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait_for(address: str, server: subprocess.Popen) -> None:
-    end = time.monotonic() + PATIENCE / 1000
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError("the app did not start")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser, app) -> Iterator[Page]:
-    """A tab in which nothing may go wrong unseen, and which may ask no one but the app for anything."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    complaints: list[str] = []
-    page.on("request", lambda request: complaints.append(request.url) if _is_foreign(request.url, app) else None)
-    page.on("console", lambda message: complaints.append(_told(message)) if _is_error(message) else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    expect(page.get_by_test_id("stException")).to_have_count(0)
-    context.close()
-    assert not complaints
-
-
-def _is_foreign(address: str, app: App) -> bool:
-    return not address.startswith((app.address, "data:", "blob:"))
-
-
-def _is_error(message: ConsoleMessage) -> bool:
-    # Opened at a page other than the first, Streamlit looks for its server below that page's address in vain at first.
-    return message.type == "error" and "/_stcore/" not in message.location["url"]
-
-
-def _told(message: ConsoleMessage) -> str:
-    return f"{message.text} ({message.location['url']})"
-
-
-def visit(page: Page, app: App, name: str) -> None:
-    page.goto(f"{app.address}/{name}")
-    settled(page, name)
-
-
-def settled(page: Page, name: str) -> None:
-    """Wait until a page of the app is drawn."""
-    expect(page.get_by_role("heading", level=1)).to_have_text(PAGES[name])
-    expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()
-    expect(page.get_by_test_id("stException")).to_have_count(0)
-
-
-def press(page: Page | Locator, label: str) -> None:
-    page.get_by_role("button", name=label).first.click()
 
 
 def choose_sample(page: Page, title: str) -> None:
@@ -151,14 +32,6 @@ def choose_sample(page: Page, title: str) -> None:
     page.get_by_test_id("stButtonGroup").get_by_text(title).click()
     expect(page.get_by_role("heading", name=title)).to_be_visible()
     settled(page, "predict")
-
-
-def expect_pictures(pictures: Locator, count: int) -> None:
-    """Wait until ``count`` pictures are there and loaded."""
-    expect(pictures).to_have_count(count)
-    for n in range(count):
-        expect(pictures.nth(n)).not_to_have_js_property("naturalWidth", 0)
-        expect(pictures.nth(n)).to_have_js_property("complete", True)
 
 
 def expect_drawn(page: Page, pane: int = 0) -> None:
@@ -418,6 +291,7 @@ def test_a_network_is_trained_stopped_resumed_compared_and_asked(page, app):
     page.get_by_role("combobox", name="Dataset").fill("little")
     page.get_by_role("option", name="little").click()
     settled(page, "train")
+    page.get_by_text("Settings", exact=True).click()
     fill(page, Epochs="40", **{"Batch size": "1"}, Name="of_the_browser")
     press(page, "Start training")
     progress = page.get_by_text(re.compile(r"^Step \d+ of \d+$"))
@@ -457,7 +331,7 @@ def test_a_network_is_trained_stopped_resumed_compared_and_asked(page, app):
 
     page.goto(f"{app.address}/train?run=of_the_browser")
     settled(page, "train")
-    press(page, "Try it on Predict")
+    press(page, "Try it")
     settled(page, "predict")
     expect(page.get_by_role("combobox", name="Model")).to_have_value("of_the_browser")
     page.get_by_test_id("stButtonGroup").get_by_text("Drawn, opacities").click()

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import time
 
 import numpy as np
 import psutil
@@ -47,6 +48,7 @@ def started(monkeypatch):
         launch(run)
 
     monkeypatch.setattr(runs_run, "resume_run", resume)
+    monkeypatch.setattr(run_view, "resume_run", resume)
     return resumed
 
 
@@ -86,16 +88,44 @@ def button(app: AppTest, label: str):
     return next((button for button in app.button if button.label == label), None)
 
 
-def test_without_a_dataset_it_offers_to_draw_one():
+def choose_network(app: AppTest, network: str) -> None:
+    chosen = network if network in settings.OFFERED else settings.OTHER
+    app.radio(key="train_network").set_value(chosen).run()
+    if chosen == settings.OTHER:
+        app.selectbox(key="train_other").set_value(network).run()
+
+
+def test_without_a_dataset_start_draws_one_and_trains_on_it(home, started, monkeypatch):
+    counts = {"train": 4, "val": 2, "test": 2}
+    draw = synthetic.write_dataset
+    monkeypatch.setattr(
+        synthetic, "write_dataset", lambda folder, progress: draw(folder, 0, progress, counts=counts, size=64)
+    )
     app = page()
-    assert "no dataset" in app.info[0].value
-    assert button(app, "Draw the synthetic dataset and use it")
+    assert any("Draws the images first" in caption.value for caption in app.caption)
+    button(app, "Start training").click().run()
+    end = time.monotonic() + 60
+    while not started and time.monotonic() < end:
+        app.run()
+    assert started[0].config == TrainConfig.of("synthetic", "efficientnet_lite0")
+    assert (home / "data" / "synthetic" / "train").is_dir()
+    assert app.selectbox(key="train_run").value == started[0].name
+
+
+def test_a_card_is_chosen_by_its_button(dataset, started):
+    app = page()
+    assert app.session_state["train_data"] == "drawn", "one's own images first"
+    button(app, "Drawn").click().run()
+    assert app.session_state["train_data"] == "synthetic"
+    button(app, "Yours").click().run()
+    button(app, "Start training").click().run()
+    assert started[0].config.data == "drawn"
 
 
 def test_the_fields_start_with_the_recipe_of_the_network(dataset):
     app = page()
     for network, recipe in RECIPES.items():
-        app.radio(key="train_network").set_value(network).run()
+        choose_network(app, network)
         fields = {field.label: field.value for field in app.number_input}
         assert fields.get("Epochs") == (None if recipe.penalty else recipe.epochs)
         assert fields.get("Batch size") == (None if recipe.penalty else recipe.batch_size)
@@ -125,7 +155,7 @@ def test_every_setting_has_a_field_where_it_means_something_and_nowhere_else(dat
     titles = {key: told[0] for key, told in (settings.NUMBERS | settings.CHOICES).items()}
     titles |= {"learns": "What learns", "augmentation": "Augmentation"}
     for network, learns in (("efficientnet_lite0", "last"), ("efficientnet_lite0", "all"), ("lung_zones", "last")):
-        app.radio(key="train_network").set_value(network).run()
+        choose_network(app, network)
         if len(RECIPES[network].choices) > 1:
             app.radio(key=f"train_learns_{network}").set_value(learns).run()
         shown = {field.label for field in (*app.number_input, *app.radio)} - {"Network", "What learns"}
@@ -242,7 +272,7 @@ def test_a_run_that_waits_is_shown_in_its_place(monkeypatch):
     monkeypatch.setattr(machine, "cores", lambda: 2)
     app = page()
     assert app.selectbox(key="train_run").value == "second"
-    assert "Number 1 in the queue" in app.text[0].value and "first" in app.text[0].value
+    assert app.text[0].value == "It waits for first."
     button(app, "Stop").click().run()
     assert run.stop_requested()
 

@@ -56,6 +56,12 @@ def draw_under_way() -> None:
         )
 
 
+def offer_adding(primary: bool = False) -> None:
+    """The button, the same on every page, that asks over the page what to add."""
+    if st.button("Add a dataset", icon=":material/add:", type="primary" if primary else "secondary"):
+        adding_dialog()
+
+
 @st.dialog("Add a dataset", width="large", icon=":material/add:")
 def adding_dialog() -> None:
     """Ask, over the page, what to add."""

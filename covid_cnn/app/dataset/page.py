@@ -23,8 +23,7 @@ def draw_page() -> None:
     by_name = {dataset.name: dataset for dataset in found}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Dataset", list(by_name), key="dataset_name", persist_state="session", width=420)
-        if st.button("Add a dataset", icon=":material/add:"):
-            adding.adding_dialog()
+        adding.offer_adding()
     dataset = by_name[name]
     st.markdown(_summary(dataset))
     images, whole, plane, checks = st.tabs(

@@ -16,25 +16,33 @@ MOST_POINTS = 1000  # of a curve: more than a chart has pixels would only make i
 LEAST = 1e-6  # loss that is drawn
 
 
-def draw_charts(journal: EventLog, epochs: int, logarithmic: bool) -> None:
-    """The two charts of a run of so many ``epochs``."""
+def draw_charts(journal: EventLog, epochs: int) -> None:
+    """The two charts of a run of so many ``epochs``, and that of its learning rate where it changes.
+
+    The places of all are made first and always, so that none moves another when it appears.
+    """
+    switch, columns = st.empty(), [column.empty() for column in st.columns(2)]
+    legend, words, below = st.empty(), st.empty(), st.empty()
+    if not journal.done:
+        return
+    logarithmic = switch.toggle("Loss on a log scale", key="train_log_scale", persist_state="session")
     shown = _epochs_shown(journal.epoch, epochs)
-    for column, metric in zip(st.columns(2), ("loss", "accuracy"), strict=True):
+    for column, metric in zip(columns, ("loss", "accuracy"), strict=True):
         column.vega_lite_chart(
             points(journal, epochs, metric),
             json.loads(_chart(metric, shown, logarithmic)),
             height=320,
             alt=f"{metric.capitalize()} in training and validation by epoch",
         )
-    st.caption(
+    legend.caption(
         "Faint: each step. Line in blue: their running mean. Dots: whole epochs, in training and on the validation "
         "images. Upright line: the best epoch, that of the lowest validation loss."
     )
     rates = learning_rates(journal, epochs)
     if rates["value"].nunique() > 1:
-        st.caption("The learning rate, by epoch:")
+        words.caption("The learning rate, by epoch:")
         alt_text = "Learning rate by epoch"
-        st.vega_lite_chart(rates, json.loads(_chart_of_rates(shown)), height=140, alt=alt_text)
+        below.vega_lite_chart(rates, json.loads(_chart_of_rates(shown)), height=140, alt=alt_text)
 
 
 def _epochs_shown(epoch: int, last_epoch: int) -> int:

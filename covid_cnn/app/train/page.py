@@ -1,19 +1,21 @@
-"""The train page: choose what to train and how, start it, and watch the network learn."""
+"""The train page: choose images and a network, start, and watch the network learn. Three steps on one screen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from covid_cnn.app import pages
-from covid_cnn.app.shared import demo, elements
+from covid_cnn.app.dataset import adding
+from covid_cnn.app.shared import background, demo, elements
+from covid_cnn.app.shared import datasets as shared_datasets
 from covid_cnn.app.shared.elements import escape_markdown
-from covid_cnn.app.train import run_view, settings, table
+from covid_cnn.app.train import datasets, run_view, settings, table
 from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.data import importer
-from covid_cnn.data.dataset import discover_datasets
+from covid_cnn.common.jobs import Job
+from covid_cnn.data import importer, synthetic
+from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.splits import Splits, training_splits
 from covid_cnn.images import ops, reader
 from covid_cnn.images.augment import AUGMENTATIONS, augment
@@ -21,10 +23,12 @@ from covid_cnn.runs import config
 from covid_cnn.runs.config import TrainConfig
 from covid_cnn.runs.run import ACTIVE, discover_runs, open_run, runs_ahead, start_run
 
+DRAWING = "train_drawing"  # key of the session: the dataset that is being drawn, and the run that is to learn from it
+
 
 def draw_page() -> None:
     """Draw the page."""
-    st.title("Train")
+    elements.draw_heading("Train")
     found = discover_runs()
     names = [run.name for run in found]
     _select_at_first(names)
@@ -67,9 +71,10 @@ def _selected(names: Sequence[str]) -> str | None:
             "Run",
             names,
             index=None,
-            placeholder="A new one, or choose one to look at",
+            placeholder="A new run, or choose one to look at",
             key="train_run",
             persist_state="session",
+            label_visibility="collapsed",
             help="The runs under runs/, the newest first. A run goes on when you leave this page or close the browser.",
         )
         st.button("New run", icon=":material/add:", on_click=_select, args=(None,), disabled=name is None)
@@ -80,61 +85,91 @@ def _selected(names: Sequence[str]) -> str | None:
 
 
 def _new_run() -> None:
-    found, problems = discover_datasets()
+    adding.draw_under_way()
+    found, problems = shared_datasets.all_datasets()
     for problem in problems:
         st.warning(escape_markdown(problem))
-    if not found:
-        _no_dataset()
+    _draw_steps({dataset.name: dataset for dataset in found})
+
+
+def _draw_steps(found: Mapping[str, Dataset]) -> None:
+    """Images, network and Start beside each other, and everything else below, closed."""
+    images, networks, start = st.columns([4, 4, 3], gap="medium")
+    with images:
+        st.markdown("##### 1 &nbsp; Images")
+        data = datasets.choose_dataset(found)
+    with networks:
+        st.markdown("##### 2 &nbsp; Network")
+        network = settings.choose_network()
+    start.markdown("##### 3 &nbsp; Start")
+    with st.expander("Settings", icon=":material/tune:"):
+        form, beside = st.columns([3, 2], gap="large")
+        with form:
+            chosen, name = settings.draw_settings(network)
+    with start:
+        splits = None
+        if data in found:
+            try:
+                splits = training_splits(found[data], chosen["seed"])
+            except CovidCnnError as error:
+                st.error(escape_markdown(str(error)))
+                return
+        _draw_start(data, splits, chosen, name)
+    if splits:
+        with beside:
+            _preview(splits, chosen)
+
+
+def _draw_start(data: str, splits: Splits | None, chosen: dict[str, Any], name: str | None) -> None:
+    """The button, and what it will do."""
+    drawing: tuple[Job[Any], dict[str, Any], str | None] | None = st.session_state.get(DRAWING)
+    if drawing:
+        _draw_first(*drawing)
         return
-    form, beside = st.columns([3, 2], gap="large")
-    with form.container(border=True):
-        dataset, chosen, name = settings.draw_settings({dataset.name: dataset for dataset in found})
-        try:
-            splits = training_splits(dataset, chosen["seed"])
-        except CovidCnnError as error:
-            st.error(escape_markdown(str(error)))
-            return
+    if st.button("Start training", type="primary", icon=":material/play_arrow:", width="stretch"):
+        if splits:
+            _start(data, chosen, name, len(splits.train))
+        else:
+            job = Job(lambda tell: importer.add_dataset(datasets.DRAWN, progress=tell))
+            demo.own(job)
+            st.session_state[DRAWING] = job, chosen, name
+            st.rerun()
+    if splits:
         st.caption(escape_markdown(_split_line(splits)))
-        if st.button("Start training", type="primary", icon=":material/play_arrow:"):
-            _start(dataset.name, chosen, name, len(splits.train))
-        if before := runs_ahead():
-            names = ", ".join(run.name for run in before)
-            st.caption(escape_markdown(f"The machine is at work on {names}: a new run waits for its turn."))
-    with beside:
-        _preview(splits, chosen)
+    else:
+        counts = {split: 2 * count for split, count in synthetic.COUNTS.items()}
+        st.caption(
+            f"Draws the images first, in about 20 seconds. Learns from {counts['train']}, is watched with "
+            f"{counts['val']} (validation), tests on {counts['test']}."
+        )
+    if before := runs_ahead():
+        names = ", ".join(run.name for run in before)
+        st.caption(escape_markdown(f"The machine is at work on {names}: a new run waits for its turn."))
+
+
+def _draw_first(job: Job[Any], chosen: dict[str, Any], name: str | None) -> None:
+    """The progress of drawing the images; the training starts by itself when they are there."""
+    if job.running:
+        background.watch_job(job, DRAWING)
+        return
+    del st.session_state[DRAWING]
+    if job.result is None:
+        st.error(escape_markdown(job.problem), icon=":material/error:")
+        return
+    _start(datasets.DRAWN, chosen, name, 2 * synthetic.COUNTS["train"])
 
 
 def _start(data: str, chosen: dict[str, Any], name: str | None, images: int) -> None:
     try:
-        config = TrainConfig.of(data, **chosen)
-        demo.check_run(config, images)
-        run = start_run(config, name)
+        wanted = TrainConfig.of(data, **chosen)
+        demo.check_run(wanted, images)
+        run = start_run(wanted, name)
         demo.own(run)
     except CovidCnnError as error:
         st.error(escape_markdown(str(error)))
         return
     st.session_state["train_next"] = run.name
     st.rerun()
-
-
-def _no_dataset() -> None:
-    st.info(
-        "There is no dataset yet. Add your own on the Dataset page, or let the program draw synthetic radiographs: "
-        "200 images, in about 20 seconds.",
-        icon=":material/photo_library:",
-    )
-    with st.container(horizontal=True):
-        draw = st.button("Draw the synthetic dataset and use it", type="primary", icon=":material/draw:")
-        if st.button("Go to the Dataset page", icon=":material/photo_library:"):
-            pages.switch_to(pages.DATASET)
-    if draw:
-        bar = st.progress(0.0)
-
-        def show(share: float, message: str) -> None:
-            bar.progress(share, message)
-
-        importer.add_dataset("synthetic", progress=show)
-        st.rerun()
 
 
 def _split_line(splits: Splits) -> str:
@@ -145,7 +180,7 @@ def _split_line(splits: Splits) -> str:
 
 def _preview(splits: Splits, chosen: dict[str, Any]) -> None:
     """One training image and what the augmentation makes of it."""
-    st.subheader("What the network gets to see")
+    st.markdown("**What the network gets to see**")
     path = splits.train[0].path
     size = config.find_recipe(chosen["network"]).input_size
     try:

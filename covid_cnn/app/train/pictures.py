@@ -15,10 +15,12 @@ WIDTH = 220  # pixels of a picture
 
 def draw_pictures(run: Run, live: bool) -> None:
     """The pictures that the run has kept: of the newest epoch while it is ``live``, then of any."""
-    _attention(run, live)
+    attention, below = st.container(), st.container()  # always in this order, whichever is there first
+    with attention:
+        _attention(run, live)
     changed = pictures.changed_between(run.folder, "augmented")
     if shown := _shown(run.folder, changed):
-        with st.expander("What the network is shown", icon=":material/photo_library:"):
+        with below.expander("What the network is shown", icon=":material/photo_library:"):
             with st.container(horizontal=True):
                 for picture, label in shown:
                     st.image(picture, caption=escape_markdown(label), width=130)

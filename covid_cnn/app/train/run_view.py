@@ -10,20 +10,17 @@ import shlex
 import time
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 import streamlit as st
 
-from covid_cnn.app import pages
-from covid_cnn.app.shared import demo
+from covid_cnn.app.shared import datasets, demo
 from covid_cnn.app.shared.elements import escape_markdown
-from covid_cnn.app.train import actions, charts, pictures
+from covid_cnn.app.train import actions, charts, pictures, result
 from covid_cnn.app.train.settings import describe_settings, fill_settings
 from covid_cnn.common import paths, statistics
 from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.evaluation import metrics
-from covid_cnn.models import bundle
 from covid_cnn.reports import figures
 from covid_cnn.runs.config import INSTALLED, TrainConfig, find_recipe
 from covid_cnn.runs.events import EventLog
@@ -44,19 +41,22 @@ BADGES: dict[str, tuple[Colour, str]] = {
 
 
 def draw_run(run: Run) -> None:
-    """One run: live while it is at work, and then its result."""
+    """One run: its result on top once it has one, and its curves, live while it is at work."""
     config, state = run.config, run.state()
     active = state in ACTIVE
     if run.note:
         st.caption(escape_markdown(run.note))
+    exported = None if active else run.journal.latest("exported")
+    if exported:
+        result.draw_result(exported["model"], datasets.all_datasets()[0])
     st.fragment(_progress, run_every=1.0 if active else None)(run, config, active)
-    if run.journal.epochs or active:
-        _downloads(run)
     if not active:
         _end(run, config)
         actions.draw_actions([run], is_open=True)
         st.fragment(_watch, run_every=2.0)(run, state)
-    with st.expander("Settings", icon=":material/tune:"):
+    with st.expander("Settings and downloads", icon=":material/tune:"):
+        if run.journal.epochs or active:
+            _downloads(run)
         settings = pd.DataFrame(describe_settings(config).items(), columns=["Setting", "Value"])
         st.dataframe(settings, hide_index=True, width="content", height="content")
         st.caption("The command that trains it again:")
@@ -90,56 +90,87 @@ def retrain(run: Run) -> None:
 
 
 def _progress(run: Run, config: TrainConfig, active: bool) -> None:
-    """How far a run is and its curves; drawn every second while ``active``."""
+    """How far a run is and its curves; drawn every second while ``active``.
+
+    All places are made first, always the same: what appears later, as the first curves do, moves nothing else, and what
+    the browser has is never addressed by a place that it had elsewhere a moment before.
+    """
+    head = st.container(horizontal=True, vertical_alignment="center")
+    bar, figures_row, notes = st.empty(), st.container(horizontal=True), st.container()
+    curves, looks = st.container(), st.container()
     journal, state = run.journal, run.state()
     if active and state not in ACTIVE:
         st.rerun()
-    with st.container(horizontal=True, vertical_alignment="center"):
-        colour, icon = BADGES[state]
-        st.badge(state.capitalize(), color=colour, icon=icon)
-        if active:
-            st.text(_doing(run, state, journal), width="stretch")
-            if demo.may_stop(run):
-                st.button(
-                    "Stop",
-                    icon=":material/stop:",
-                    on_click=run.request_stop,
-                    disabled=state == "stopping",
-                    help="Ends the run within a step, and keeps its best epoch.",
-                )
+    with head:
+        _draw_head(run, config, state)
     done, total = journal.done, journal.total
     if active and (told := journal.progress):
-        st.progress(told["done"] / told["total"], text=f"{told['what']}: {told['done']} of {told['total']}")
+        bar.progress(told["done"] / told["total"], text=f"{told['what']}: {told['done']} of {told['total']}")
     else:
         step = f"Step {done} of {total}" if total else "No step yet"
-        st.progress(min(1.0, done / total) if total else 0.0, text=step)
-    _figures(journal, config, state)
-    if done:
-        logarithmic = st.toggle("Loss on a log scale", key="train_log_scale", persist_state="session")
-        charts.draw_charts(journal, config.epochs, logarithmic)
-    pictures.draw_pictures(run, live=active)
+        bar.progress(min(1.0, done / total) if total else 0.0, text=step)
+    with figures_row:
+        _figures(journal, config, state)
+    with notes:
+        _notes(journal)
+    with curves:
+        charts.draw_charts(journal, config.epochs)
+    with looks:
+        pictures.draw_pictures(run, live=active)
+
+
+def _draw_head(run: Run, config: TrainConfig, state: str) -> None:
+    """The state, and one button: Stop while it is at work, and in its place Resume when it has ended too soon."""
+    colour, icon = BADGES[state]
+    st.badge(state.capitalize(), color=colour, icon=icon)
+    if state in ACTIVE:
+        st.text(_doing(run, state, run.journal), width="stretch")
+        if demo.may_stop(run):
+            st.button(
+                "Stop",
+                icon=":material/stop:",
+                on_click=run.request_stop,
+                disabled=state == "stopping",
+                help="Ends the run within a step, and keeps its best epoch.",
+            )
+        return
+    epochs, exported = run.journal.epochs, run.journal.latest("exported")
+    complete = exported and epochs and epochs[-1]["epoch"] == config.epochs
+    if state == "finished" or complete or not demo.may_stop(run):
+        return
+    st.text("", width="stretch")
+    what = "Goes on after the last whole epoch, or from the beginning if there was none."
+    if st.button("Resume", type="primary", icon=":material/resume:", help=what):
+        try:
+            demo.check_run(config)
+            resume_run(run)
+        except CovidCnnError as error:
+            st.error(escape_markdown(str(error)))
+            return
+        st.rerun()
 
 
 def _figures(journal: EventLog, config: TrainConfig, state: str) -> None:
     at_work = state in ("running", "stopping")
-    with st.container(horizontal=True):
-        st.metric("Epoch", f"{journal.epoch} of {config.epochs}")
-        worked = journal.seconds_at_work(time.time() if at_work else None)
-        st.metric("Time", _duration(worked), help="That the run has been at work.")
-        if state == "running":
-            left = journal.seconds_left()
-            shown = "–" if left is None else _duration(left)
-            st.metric("Left", shown, help="For the steps that are left, at the pace of the last epoch.")
-        best = journal.best
-        if best:
-            st.metric(
-                "Best epoch", best["epoch"], help="The one with the lowest validation loss; it becomes the model."
-            )
-            st.metric("Its validation loss", f"{best['val_loss']:.4f}")
-            st.metric("Its validation accuracy", f"{best['val_accuracy']:.1%}")
-        if "learning_rate" in config.telling:
-            st.metric("Learning rate", f"{journal.learning_rate or config.learning_rate:.3g}")
-    read = journal.latest("read")
+    st.metric("Epoch", f"{journal.epoch} of {config.epochs}")
+    worked = journal.seconds_at_work(time.time() if at_work else None)
+    st.metric("Time", _duration(worked), help="That the run has been at work.")
+    if state == "running":
+        left = journal.seconds_left()
+        shown = "–" if left is None else _duration(left)
+        st.metric("Left", shown, help="For the steps that are left, at the pace of the last epoch.")
+    best = journal.best
+    if best:
+        st.metric("Best epoch", best["epoch"], help="The one with the lowest validation loss; it becomes the model.")
+        st.metric("Its validation loss", f"{best['val_loss']:.4f}")
+        st.metric("Its validation accuracy", f"{best['val_accuracy']:.1%}")
+    if "learning_rate" in config.telling:
+        st.metric("Learning rate", f"{journal.learning_rate or config.learning_rate:.3g}")
+
+
+def _notes(journal: EventLog) -> None:
+    """How far the validation accuracy is to be trusted, and why the training ended early."""
+    best, read = journal.best, journal.latest("read")
     if best and read:
         among = statistics.wilson(round(best["val_accuracy"] * read["val"]), read["val"])
         st.caption(
@@ -165,11 +196,8 @@ def _doing(run: Run, state: str, journal: EventLog) -> str:
 
 
 def _waiting(run: Run) -> str:
-    """The queue, for a run that waits in it."""
-    ahead = runs_ahead(run)
-    at_work = [other.name for other in ahead if other.state() != "waiting"]
-    place = len(ahead) - len(at_work) + 1
-    return f"Number {place} in the queue: the machine can carry no more beside {', '.join(at_work) or 'what it does'}."
+    """Which runs it waits for."""
+    return f"It waits for {', '.join(other.name for other in runs_ahead(run)) or 'its turn'}."
 
 
 def _duration(seconds: float) -> str:
@@ -183,29 +211,22 @@ def _duration(seconds: float) -> str:
 
 
 def _end(run: Run, config: TrainConfig) -> None:
-    journal, state = run.journal, run.state()
-    epochs, exported = journal.epochs, journal.latest("exported")
+    """Why a run is not finished, the end of its log, and, where weights were missing, a network that is here."""
+    state = run.state()
     _say_why(run, state)
-    if state != "finished":
-        complete = exported and epochs and epochs[-1]["epoch"] == config.epochs
-        what = "Goes on after the last whole epoch, or from the beginning if there was none."
-        if (
-            not complete
-            and demo.may_stop(run)
-            and st.button("Resume", type="primary", icon=":material/resume:", help=what)
-        ):
-            demo.check_run(config)
-            resume_run(run)
-            st.rerun()
-        if state == "failed" and not epochs and find_recipe(config.network).fetched and config.learns != "scratch":
-            told = f"Opens a new run with {INSTEAD.title}, whose weights are installed with the program."
-            other = f"Take {INSTEAD.title} instead"
-            st.button(other, icon=":material/swap_horiz:", on_click=_take_instead, args=(config,), help=told)
-        lost = state in ("failed", "died")
-        with st.expander("The end of its log", icon=":material/description:", expanded=lost):
-            st.code(run.last_words(), language=None, wrap_lines=True)
-    if exported:
-        _result(exported["model"])
+    if state == "finished":
+        return
+    if (
+        state == "failed"
+        and not run.journal.epochs
+        and find_recipe(config.network).fetched
+        and config.learns != "scratch"
+    ):
+        told = f"Opens a new run with {INSTEAD.title}, whose weights are installed with the program."
+        other = f"Take {INSTEAD.title} instead"
+        st.button(other, icon=":material/swap_horiz:", on_click=_take_instead, args=(config,), help=told)
+    with st.expander("The end of its log", icon=":material/description:", expanded=state in ("failed", "died")):
+        st.code(run.last_words(), language=None, wrap_lines=True)
 
 
 def _take_instead(config: TrainConfig) -> None:
@@ -225,45 +246,6 @@ def _say_why(run: Run, state: str) -> None:
         st.error(f"The run ended without a word. {run.why_it_died()} {whole}", icon=":material/power_off:")
     elif state == "stopped":
         st.warning(f"The run was stopped. {kept}", icon=":material/stop:")
-
-
-def _result(name: str) -> None:
-    """What the exported model does on images that it did not learn from, and the way to it."""
-    try:
-        info = bundle.read_info(bundle.folder_of(name))
-    except CovidCnnError as error:
-        st.error(escape_markdown(str(error)))
-        return
-    if "test" in info["metrics"]:
-        report = info["metrics"]["test"]
-        st.subheader("The test")
-        st.caption(f"{report['n']} images of {report['n_patients']} patients, which the training never saw.")
-    elif "val" in info["metrics"]:
-        report = info["metrics"]["val"]
-        st.subheader("On the validation images")
-        st.caption(
-            f"There is no test split. These {report['n']} images of {report['n_patients']} patients chose the best "
-            "epoch, so that they flatter the model."
-        )
-    else:
-        st.caption("It carries no figures from a test.")
-        return
-    table, confusion = st.columns([3, 2], gap="large")
-    with table:
-        st.dataframe(_metrics(report), hide_index=True, height="content")
-        if st.button("Try it on Predict", type="primary", icon=":material/radiology:"):
-            st.session_state["predict_model"] = name
-            pages.switch_to(pages.PREDICT)
-    confusion.pyplot(figures.draw_confusion_matrix(report["confusion"], report["classes"]), width="content")
-
-
-def _metrics(report: dict[str, Any]) -> pd.DataFrame:
-    """A report's metrics with their intervals, as text."""
-    lines = [
-        (title, f"{interval.value:.3f}", interval.bounds, str(interval.n)) if interval else (title, "undefined", "", "")
-        for title, interval in metrics.metric_rows(report)
-    ]
-    return pd.DataFrame(lines, columns=["Metric", "Value", "95 % interval", "Images"])
 
 
 def _downloads(run: Run) -> None:

@@ -5,8 +5,6 @@ from typing import Any
 import streamlit as st
 
 from covid_cnn.app.shared import demo
-from covid_cnn.app.shared.elements import escape_markdown
-from covid_cnn.data.dataset import Dataset
 from covid_cnn.images.augment import AUGMENTATIONS
 from covid_cnn.runs.config import LEARNS, OTHER_NETWORKS, RECIPES, Recipe, TrainConfig, find_recipe
 
@@ -112,43 +110,40 @@ CHOICES = {
     ),
 }
 OTHER = "other"  # a network that is chosen by its name
+OFFERED = tuple(key for key, recipe in RECIPES.items() if not recipe.fetched)  # installed with the program
+NAMED = (*(key for key, recipe in RECIPES.items() if recipe.fetched), *sorted(OTHER_NETWORKS))
+NETWORK_LINES = {
+    "efficientnet_lite0": "Knows photographs already; its last layer learns your classes. A minute.",
+    "notebook_cnn": "The student notebook's four convolutions, from scratch. Minutes.",
+    "lung_zones": "The default model's base: finds the lungs, and looks at their zones.",
+    OTHER: "By its name; its weights come from the internet, once.",
+}
 ABOVE = ("epochs", "batch_size", "learning_rate", "seed", "patience")
 # What ridge regression can do of a choice: it takes no steps, in which classes could be shown more often.
 WITHOUT_STEPS = {"balance": ("none", "weights")}
 
 
-def draw_settings(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], str | None]:
-    """The fields: the dataset, the other settings by their names in TrainConfig, and the run's name if one is given."""
-    if st.session_state.get("train_data") not in found:  # of a run whose dataset is gone, or was never under data/
-        st.session_state.pop("train_data", None)
-    if (wanted := st.session_state.get("train_data_wanted")) and wanted not in found:
-        st.warning(
-            f"The run learned from {escape_markdown(wanted)}, which is not under data/: "
-            "add it on the Dataset page, or choose "
-            "another dataset here.",
-            icon=":material/photo_library:",
-        )
-    data = st.selectbox(
-        "Dataset",
-        found,
-        format_func=lambda name: f"{name} ({len(found[name].items)} images, {len(found[name].classes)} classes)",
-        key="train_data",
-        on_change=_forget_wanted,
-        help="The images to learn from. The Dataset page shows them and adds others.",
-    )
+def choose_network() -> str:
+    """The network to train, as a key of the recipes or a name of Keras."""
+    titles = {key: RECIPES[key].title for key in OFFERED} | {OTHER: "Another"}
     network = st.radio(
         "Network",
-        (*RECIPES, OTHER),
-        format_func=lambda key: RECIPES[key].title if key in RECIPES else "Another of Keras",
-        captions=[*(recipe.description for recipe in RECIPES.values()), "By its name, weights from the internet."],
+        list(titles),
+        format_func=titles.__getitem__,
+        captions=[NETWORK_LINES.get(key, "") for key in titles],
         key="train_network",
-        help="The fields below take the settings that suit it.",
+        label_visibility="collapsed",
     )
     if network == OTHER:
-        network = st.selectbox("Its name", sorted(OTHER_NETWORKS), key="train_other")
+        network = st.selectbox("Its name", NAMED, key="train_other", format_func=lambda name: find_recipe(name).title)
+    return network
+
+
+def draw_settings(network: str) -> tuple[dict[str, Any], str | None]:
+    """The fields: the settings by their names in TrainConfig, and the run's name if one is given."""
     learns = _learns(network)
     recipe, offered = find_recipe(network).learning(learns), find_recipe(network).settings(learns)
-    chosen = {"network": network, "learns": learns}
+    chosen: dict[str, Any] = {"network": network, "learns": learns}
     with st.container(horizontal=True):
         for field in ABOVE:
             if field in offered:
@@ -162,23 +157,22 @@ def draw_settings(found: dict[str, Dataset]) -> tuple[Dataset, dict[str, Any], s
         key=_key("augmentation", network, learns),
         help="How training images are varied at random, so that the network cannot learn them by heart.",
     )
-    with st.expander("More settings", icon=":material/tune:"):
-        for field in CHOICES:
-            if field in offered:
-                chosen[field] = _choice(field, recipe, network, learns)
-        with st.container(horizontal=True):
-            for field in NUMBERS:
-                if field in offered and field not in ABOVE:
-                    chosen[field] = _number(field, recipe, network, learns)
+    for field in CHOICES:
+        if field in offered:
+            chosen[field] = _choice(field, recipe, network, learns)
+    with st.container(horizontal=True):
+        for field in NUMBERS:
+            if field in offered and field not in ABOVE:
+                chosen[field] = _number(field, recipe, network, learns)
     if not demo.allows(demo.Deed.NAME):
-        return found[data], chosen, None
+        return chosen, None
     name = st.text_input(
         "Name (optional)",
         key="train_name",
         placeholder="made from network, dataset and time",
         help="Of the run, and of the model that it makes: letters, digits, dots, dashes and underscores.",
     )
-    return found[data], chosen, name.strip() or None
+    return chosen, name.strip() or None
 
 
 def describe_settings(config: TrainConfig) -> dict[str, str]:
@@ -194,18 +188,14 @@ def describe_settings(config: TrainConfig) -> dict[str, str]:
 def fill_settings(config: TrainConfig) -> None:
     """Fill the fields with the settings of a run; its dataset only where there is one of its name under data/."""
     state = st.session_state
-    state["train_data"], state["train_network"] = config.data, config.network
-    if config.network in OTHER_NETWORKS:
+    state["train_network"] = config.network
+    if config.network not in OFFERED:
         state["train_network"], state["train_other"] = OTHER, config.network
-    state["train_data_wanted"] = config.data
+    state["train_data"] = state["train_data_wanted"] = config.data
     state[f"train_learns_{config.network}"] = config.learns
     for field, value in config.telling.items():
         if field not in ("data", "network", "learns"):
             state[_key(field, config.network, config.learns)] = value
-
-
-def _forget_wanted() -> None:
-    st.session_state.pop("train_data_wanted", None)
 
 
 def _key(field: str, network: str, learns: str) -> str:

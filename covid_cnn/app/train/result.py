@@ -1,0 +1,92 @@
+"""What came out of a run, in people, and the two ways on: try it, and ask it about another hospital's images."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from covid_cnn.app import pages
+from covid_cnn.app.shared import background, demo
+from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.common import paths
+from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.common.jobs import Job
+from covid_cnn.data import elsewhere
+from covid_cnn.data.dataset import Dataset
+from covid_cnn.evaluation import external, metrics
+from covid_cnn.models import bundle
+from covid_cnn.reports import figures, outcome
+
+DRAWING = "train_elsewhere"  # key of the session: the other hospital that is being drawn
+SPLITS = {
+    "test": "{n} images of {n_patients} patients, which the training never saw.",
+    "val": "There is no test split. These {n} images of {n_patients} patients chose the best epoch, so that they "
+    "flatter the model.",
+}
+
+
+def draw_result(name: str, found: list[Dataset]) -> None:
+    """The result of the model ``name``, the two ways on, and its table behind a click."""
+    try:
+        info = bundle.read_info(paths.models_dir() / name)
+    except CovidCnnError as error:
+        st.error(escape_markdown(str(error)))
+        return
+    split = next((split for split in SPLITS if split in info["metrics"]), None)
+    report = info["metrics"][split] if split else None
+    if report and split:
+        sentence, intervals = outcome.tell_report(report)
+        st.markdown(f"### {escape_markdown(sentence)}")
+        st.caption(f"{escape_markdown(intervals)} {SPLITS[split].format(**report)}")
+    else:
+        st.markdown("### The model is ready.")
+        st.caption("It carries no figures from a test.")
+    _ways_on(name, info, found)
+    if report:
+        with st.expander("All figures", icon=":material/table_chart:"):
+            table, confusion = st.columns([3, 2], gap="large")
+            table.dataframe(_metrics(report), hide_index=True, height="content")
+            confusion.pyplot(figures.draw_confusion_matrix(report["confusion"], report["classes"]), width="content")
+
+
+def _ways_on(name: str, info: dict[str, Any], found: list[Dataset]) -> None:
+    with st.container(horizontal=True):
+        if st.button("Try it", type="primary", icon=":material/radiology:"):
+            st.session_state["predict_model"] = name
+            pages.switch_to(pages.PREDICT)
+        asked = st.button("Ask it about another hospital's images", icon=":material/local_hospital:")
+    job: Job[Dataset] | None = st.session_state.get(DRAWING)
+    if job and job.running:
+        background.watch_job(job, DRAWING)
+    elif job:
+        del st.session_state[DRAWING]
+        if job.result:
+            _ask(name, info, found, job.result)
+        st.error(escape_markdown(job.problem))
+    elif asked:
+        home = next((one for one in found if one.name == info["training_data"]["name"]), None)
+        away = external.is_external(home, found) if home else None
+        if away is None:
+            job = st.session_state[DRAWING] = Job(elsewhere.draw_elsewhere)
+            demo.own(job)
+            st.rerun()
+        _ask(name, info, found, away)
+
+
+def _ask(name: str, info: dict[str, Any], found: list[Dataset], away: Dataset) -> None:
+    """Go to Evaluate, where the model is asked at once, at home and away."""
+    homes = [one for one in found if one.name == info["training_data"]["name"]]
+    st.session_state["evaluate_tab"] = "Home and away"
+    st.session_state["evaluate_models"] = [name]
+    st.session_state["evaluate_datasets"] = [*(one.name for one in homes), away.name]
+    st.session_state["evaluate_at_once"] = True
+    pages.switch_to(pages.EVALUATE)
+
+
+def _metrics(report: dict[str, Any]) -> pd.DataFrame:
+    """A report's metrics with their intervals, as text."""
+    lines = [
+        (title, f"{interval.value:.3f}", interval.bounds, str(interval.n)) if interval else (title, "undefined", "", "")
+        for title, interval in metrics.metric_rows(report)
+    ]
+    return pd.DataFrame(lines, columns=["Metric", "Value", "95 % interval", "Images"])

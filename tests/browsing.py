@@ -1,0 +1,55 @@
+"""What the tests in a real browser share: the running app, its pages, and how a person goes from one to another."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+from playwright.sync_api import Locator, Page, expect
+
+ROOT = Path(__file__).parents[1]
+# The address of each page and its title.
+PAGES = {
+    "": "Covid CNN",
+    "predict": "Predict",
+    "train": "Train",
+    "dataset": "Dataset",
+    "evaluate": "Evaluate",
+    "tour": "Why 100 % is not 100 %",
+}
+PATIENCE = 60_000  # milliseconds; a busy machine is no failure
+TRAINING = 240_000  # from the click until the end of the run; TensorFlow alone takes long to start
+
+
+expect.set_options(timeout=PATIENCE)
+
+
+class App(NamedTuple):
+    """The running app."""
+
+    address: str
+    home: Path
+    process: psutil.Process
+
+
+def visit(page: Page, app: App, name: str) -> None:
+    page.goto(f"{app.address}/{name}")
+    settled(page, name)
+
+
+def settled(page: Page, name: str) -> None:
+    """Wait until a page of the app is drawn."""
+    expect(page.get_by_role("heading", level=1)).to_have_text(PAGES[name])
+    expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def press(page: Page | Locator, label: str) -> None:
+    page.get_by_role("button", name=label).first.click()
+
+
+def expect_pictures(pictures: Locator, count: int) -> None:
+    """Wait until ``count`` pictures are there and loaded."""
+    expect(pictures).to_have_count(count)
+    for n in range(count):
+        expect(pictures.nth(n)).not_to_have_js_property("naturalWidth", 0)
+        expect(pictures.nth(n)).to_have_js_property("complete", True)
