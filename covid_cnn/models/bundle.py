@@ -6,9 +6,12 @@ load than a prediction takes, and a prediction needs its set of classes alone.
 """
 
 import base64
+import copy
+import functools
 import hashlib
 import json
 import os
+import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +53,10 @@ GRAPH_FILE = "model.tflite"
 INFO_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
 DEFAULT_MODEL = "lung_zones"
+# A bundle may come from anywhere, so that its files are held to a size before they are read: the largest network of
+# Keras as a graph has 1.5 GiB, and the largest model.json here 74 kB.
+MAX_INFO_BYTES = 8 * 2**20
+MAX_GRAPH_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,8 @@ class Bundle:
         image = ops.prepare(pixels, self.input_size)
         outputs = self._in_crowd(image) if crowd else self._alone(image)
         probabilities, embedding = outputs["probabilities"][0], outputs["embedding"][0]
+        if not all(np.isfinite(values).all() for values in outputs.values()):
+            raise BundleError(f"Model {self.name} answers with what is no number: export it again.")
         distance = self._distance(embedding)
         limit = self.info["in_distribution"]["limit"]
         in_distribution = distance <= limit
@@ -196,7 +205,10 @@ class Bundle:
     def _load_graph(self, threads: int | None = None) -> Any:
         from ai_edge_litert.interpreter import Interpreter
 
-        digest = hashlib.sha256((self.folder / GRAPH_FILE).read_bytes()).hexdigest()
+        if (self.folder / GRAPH_FILE).stat().st_size > MAX_GRAPH_BYTES:
+            raise BundleError(f"The graph of model {self.name} is larger than {MAX_GRAPH_BYTES // 2**30} GiB.")
+        with (self.folder / GRAPH_FILE).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != self.info["sha256"]:
             raise BundleError(
                 f"The graph of model {self.name} is not the one its model.json describes: export it again."
@@ -232,8 +244,26 @@ def _cores() -> int:
 def read_info(folder: Path) -> dict[str, Any]:
     """The content of ``model.json`` of the bundle in ``folder``, checked; raises BundleError.
 
-    All that anything reads of it is there and of its kind, see ``model_info``.
+    All that anything reads of it is there and of its kind, see ``model_info``. A file that did not change is read once.
     """
+    try:
+        about = (folder / INFO_FILE).stat()
+    except OSError as error:
+        raise BundleError(f"There is no model called {folder.name}: python -m covid_cnn models lists them.") from error
+    if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_INFO_BYTES:
+        raise BundleError(
+            f"The {INFO_FILE} of model {folder.name} is no file of at most {MAX_INFO_BYTES // 2**20} MB: "
+            "export the model again."
+        )
+    info = copy.deepcopy(_read_info(folder, (about.st_mtime_ns, about.st_size, about.st_ino)))
+    if not (folder / GRAPH_FILE).is_file():
+        raise BundleError(f"Model {folder.name} has no {GRAPH_FILE}: export the model again.")
+    return info
+
+
+@functools.lru_cache(maxsize=64)
+def _read_info(folder: Path, stamp: tuple[int, ...]) -> dict[str, Any]:
+    """The checked content of a ``model.json`` as it is at ``stamp``."""
     try:
         info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
         json.dumps(info, ensure_ascii=False).encode()  # JSON may spell what is no character
@@ -249,8 +279,6 @@ def read_info(folder: Path) -> dict[str, Any]:
         raise BundleError(f"The {INFO_FILE} of model {folder.name} lacks a usable {flaw}: export the model again.")
     if not _makes_sense(info):
         raise BundleError(f"The {INFO_FILE} of model {folder.name} contradicts itself: export the model again.")
-    if not (folder / GRAPH_FILE).is_file():
-        raise BundleError(f"Model {folder.name} has no {GRAPH_FILE}: export the model again.")
     return info
 
 

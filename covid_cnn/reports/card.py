@@ -18,6 +18,7 @@ from covid_cnn.common.statistics import Interval
 from covid_cnn.evaluation.metrics import summarize
 from covid_cnn.models import bundle
 from covid_cnn.reports import figures
+from covid_cnn.reports.wording import strip_links
 from covid_cnn.runs import config
 
 NOT_FOR = """This model is for research and teaching. It must not be used to diagnose, to triage, or to decide anything
@@ -40,7 +41,8 @@ def write_card(folder: Path, info: dict[str, Any]) -> None:
 
 
 def render_card(info: dict[str, Any]) -> str:
-    """``MODEL_CARD.md`` of the bundle whose ``model.json`` is ``info``."""
+    """``MODEL_CARD.md`` of the bundle whose ``model.json`` is ``info``; no link or picture that this brings survives."""
+    info = _inert(info)
     parts = [
         f"# {info['name']}",
         NOT_FOR,
@@ -57,6 +59,15 @@ def render_card(info: dict[str, Any]) -> str:
         *_prediction_sets(info),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _inert(value: Any) -> Any:
+    """The same with links and pictures stripped from every text, whoever wrote it."""
+    if isinstance(value, str):
+        return strip_links(value)
+    if isinstance(value, list):
+        return [_inert(one) for one in value]
+    return {key: _inert(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def headlines(info: dict[str, Any]) -> list[str]:

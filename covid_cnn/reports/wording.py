@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -287,3 +288,18 @@ def likeness_sentence(prediction: Prediction) -> str:
     if prediction.in_distribution:
         return f"The image resembles the images that the network was trained on ({numbers})."
     return f"The image is unlike those that the network was trained on ({numbers}): its answer means little here."
+
+
+_LINK = re.compile(r"!?\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])")
+_ADDRESS = re.compile(r"(?<!`)\b(?:[a-z][a-z0-9+.-]*://|www\.)[^\s`<>]+", re.IGNORECASE)
+
+
+def strip_links(markdown: str) -> str:
+    """Markdown in which no link, picture or HTML is left: of a link its words, of an address the address as code.
+
+    For texts of strangers: a picture in Markdown makes the reader's browser call whom it names.
+    """
+    while (stripped := _LINK.sub(r"\1", markdown)) != markdown:  # a picture may be the words of a link
+        markdown = stripped
+    markdown = re.sub(r"(?<!\\)([\[\]<])", r"\\\1", markdown)
+    return _ADDRESS.sub(lambda found: f"`{found[0]}`", markdown)

@@ -338,3 +338,35 @@ print(sorted(heavy & set(sys.modules)))
 def test_arrays_survive_the_way_through_json():
     array = np.random.default_rng(0).normal(size=7).astype(np.float32)
     np.testing.assert_array_equal(bundle.decode_array(bundle.encode_array(array)), array)
+
+
+def test_a_graph_that_answers_no_number_is_told(folder, monkeypatch):
+    model = Bundle(folder)
+    answer = model.predict(np.zeros((32, 32), np.float32))
+    spoilt = {
+        "probabilities": np.full((1, len(answer.classes)), np.nan, np.float32),
+        "heatmaps": answer.heatmaps[None],
+        "embedding": answer.embedding[None],
+    }
+    monkeypatch.setattr(model, "_run", lambda image: spoilt)
+    with pytest.raises(BundleError, match=r"what is no number: export it again\.$"):
+        model.predict(np.zeros((32, 32), np.float32))
+
+
+def test_a_huge_description_is_refused_unread(folder, monkeypatch):
+    with (folder / bundle.INFO_FILE).open("ab") as file:
+        file.truncate(180 * 2**20)  # a hole: it takes no space
+    monkeypatch.setattr(json, "loads", None)
+    with pytest.raises(BundleError, match="no file of at most 8 MB"):
+        bundle.read_info(folder)
+
+
+def test_a_description_is_read_once_and_again_when_it_changed(folder, monkeypatch):
+    first = bundle.read_info(folder)
+    with monkeypatch.context() as nobody_reads:
+        nobody_reads.setattr(Path, "read_text", None)
+        assert bundle.read_info(folder) == first
+    first["classes"] = "changed by its reader alone"
+    edit(folder, network="another")
+    assert bundle.read_info(folder)["network"] == "another"
+    assert bundle.read_info(folder)["classes"] == ["NORMAL", "PNEUMONIA"]

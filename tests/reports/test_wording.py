@@ -28,3 +28,21 @@ def test_every_term_is_shown_and_every_shown_term_is_one():
     shown = re.findall(r"shared\.term\(\"(\w+)\"\)", PAGES)
     assert len(wording.FIGURES) == len(set(wording.FIGURES)) and "glossary.FIGURES" in PAGES
     assert {*shown, *wording.FIGURES} == set(wording.TERMS)
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("See [the paper](https://x.org/a) **now**.", "See the paper **now**."),
+        ("![](http://x.org/a.png)![b][c]", "b"),
+        ("[![a](http://x.org/a.png)](http://x.org)", "a"),
+        ("[a]: http://x.org", r"\[a\]: `http://x.org`"),
+        ("[a\n](http://x.org)", "a\n"),
+        ("<img src=//x.org/a.png>", r"\<img src=//x.org/a.png>"),
+        ("at www.x.org or ftp://x.org", "at `www.x.org` or `ftp://x.org`"),
+        ("p < 0.05 and `http://x.org`", r"p \< 0.05 and `http://x.org`"),
+        ("![a](http://x.org/(b).png)", r"!\[a\](`http://x.org/(b).png)`"),
+    ],
+)
+def test_of_links_and_pictures_only_the_words_are_left(told, shown):
+    assert wording.strip_links(told) == shown

@@ -9,7 +9,7 @@ from covid_cnn.app.shared import elements
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
-from covid_cnn.reports import card
+from covid_cnn.reports import card, wording
 
 
 def choose_model(key: str) -> Bundle | None:
@@ -48,12 +48,15 @@ def _evidence(sections: list[dict[str, Any]]) -> None:
     """What was measured of the model besides its own test."""
     if not sections:
         return
-    for tab, section in zip(st.tabs([section["title"] for section in sections]), sections, strict=True):
+    for tab, section in zip(
+        st.tabs([elements.escape_markdown(section["title"]) for section in sections]), sections, strict=True
+    ):
         with tab:
-            st.markdown(section.get("text", ""))
+            st.markdown(wording.strip_links(section.get("text", "")))
             if table := section.get("table"):
                 rows = [[elements.escape_markdown(str(cell)) for cell in row] for row in table["rows"]]
-                st.markdown(card.markdown_table(table["columns"], rows))
+                columns = [elements.escape_markdown(str(name)) for name in table["columns"]]
+                st.markdown(card.markdown_table(columns, rows))
 
 
 @st.dialog("Model card", width="large")
