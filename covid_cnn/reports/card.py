@@ -41,7 +41,7 @@ def write_card(folder: Path, info: dict[str, Any]) -> None:
 
 
 def render_card(info: dict[str, Any]) -> str:
-    """``MODEL_CARD.md`` of the bundle whose ``model.json`` is ``info``; no link or picture that this brings survives."""
+    """``MODEL_CARD.md`` of the bundle whose ``model.json`` is ``info``; no link or picture of its texts survives."""
     info = _inert(info)
     parts = [
         f"# {info['name']}",

@@ -12,6 +12,7 @@ from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.reports import wording
 
+WORD_JOINER = "\u2060"  # has no width; browsers make a link of an address in plain text, but not of one with it
 SYNTHETIC = ":violet-badge[:material/draw: Synthetic: drawn, not taken of a person]"
 
 
@@ -29,7 +30,8 @@ def draw_heading(title: str) -> None:
 
 def escape_markdown(text: str) -> str:
     """Markdown that shows the text as it is, for what comes from file names: ``st.caption(plain("a_b_c"))``."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+    unlinked = re.sub(r"(?=://)|(?<=\bwww)(?=\.)|(?<=@)", WORD_JOINER, text)
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", unlinked)
 
 
 def data_address(pixels: np.ndarray) -> str:
