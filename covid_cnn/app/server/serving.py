@@ -44,9 +44,9 @@ def welcome() -> None:
     """Say where the app is, and open it in a browser where there is one to look at it."""
     address = config.get_option("server.address") or "0.0.0.0"
     base = config.get_option("server.baseUrlPath").strip("/")
-    place = (
-        f"http://{'localhost' if address in ('0.0.0.0', '::') else address}:{config.get_option('server.port')}/{base}"
-    )
+    scheme = "https" if config.get_option("server.sslCertFile") else "http"
+    host = "localhost" if address in ("0.0.0.0", "::") else address
+    place = f"{scheme}://{host}:{config.get_option('server.port')}/{base}"
     print(f"Covid CNN is at {place}", flush=True)
     if demo.is_on() and not os.environ.get(demo.TOKEN):
         os.environ[demo.TOKEN] = secrets.token_urlsafe(12)
