@@ -1,22 +1,24 @@
-"""The images in batches: read ahead, with their targets and weights, in an order that seed and epoch decide."""
+"""Images kept together, and the batches that Keras trains on: their order, targets and weights, by seed and epoch."""
 
+import math
+import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Generic, TypeVar
 
+import keras
 import numpy as np
 
-from covid_cnn.common.jobs import map_ahead
+from covid_cnn.images.augment import AUGMENTATIONS, augment_batch
+from covid_cnn.runs.config import TrainConfig
 
-S = TypeVar("S")
-T = TypeVar("T")
-AHEAD = 4  # batches; more would only take memory, for one that is late is waited for all the same
 # Bytes of images that are kept in memory, 4000 of 256 x 256 pixels; more are kept on disk. Training and validation
 # images may each take so much of the 3 GiB that a run is given.
 IN_MEMORY = 2**30
+# The inputs of some images in one epoch, float32 [n, ...]: called with the epoch and their indices, int [n].
+Inputs = Callable[[int, np.ndarray], np.ndarray]
 
 
 def gather_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: Path) -> np.ndarray:
@@ -39,7 +41,7 @@ def gather_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: 
     OSError
         The disk is full.
     """
-    if 4 * int(np.prod(shape)) <= IN_MEMORY:
+    if 4 * math.prod(shape) <= IN_MEMORY:
         together, count = np.empty(shape, np.float32), 0
         for count, image in enumerate(images, start=1):
             together[count - 1] = image
@@ -55,51 +57,98 @@ def gather_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: 
         return np.asarray(np.memmap(file, np.float32, "r", shape=(count, *shape[1:])))
 
 
-class Feed(AbstractContextManager, Generic[T]):
-    """``make(part)`` for each part of a plan, in order, made ahead in other threads.
+class ArrayBatches(keras.utils.PyDataset):
+    """Arrays in batches, so that images that are kept on disk are never in memory all together."""
 
-    The threads end with the ``with`` statement, also on an interrupt: what has begun is finished, the rest dropped.
+    SIZE = 32
+
+    def __init__(self, *arrays: np.ndarray) -> None:
+        super().__init__()
+        self._arrays = arrays
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._arrays[0]) / self.SIZE)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        return tuple(array[index * self.SIZE : (index + 1) * self.SIZE] for array in self._arrays)
+
+
+class TrainingBatches(keras.utils.PyDataset):
+    """The training images in batches of inputs, targets and weights, which hang on seed, epoch and index alone.
+
+    So a resumed run has the batches of an unbroken one. Keras asks for them in a thread of its own, ahead of the steps,
+    and must be told not to shuffle them. Its ``workers`` are left alone: they begin an epoch where the last one
+    ended, before ``epoch`` is set, and hand over what they made of it then.
 
     Parameters
     ----------
-    plan : what is told of each batch; goes to the threads in order
-    make : makes a batch; it must hang on nothing but its argument, for batches are made at the same time
+    inputs : makes the inputs of some images
+    labels : int ``[N]``
+    classes : how many there are
+    config : gives batch size, balance, label smoothing, mixup and seed
+    devices : a batch is filled up to a multiple of these, see ``fill_up``
 
     Attributes
     ----------
-    waited : seconds for which the next batch was not ready when it was asked for
+    class_weights : what an image of each class counts, float32 ``[K]``
+    ready : when each batch of the epoch was last made, by ``time.perf_counter``
     """
 
-    def __init__(self, plan: Iterable[S], make: Callable[[S], T]) -> None:
-        self._batches = map_ahead(plan, make, most=AHEAD)
-        self.waited = 0.0
+    def __init__(self, inputs: Inputs, labels: np.ndarray, classes: int, config: TrainConfig, devices: int = 1) -> None:
+        super().__init__()
+        self._inputs, self._labels, self._config, self._devices = inputs, labels, config, devices
+        self._targets = np.eye(classes, dtype=np.float32)
+        self.class_weights = class_weights(labels, classes, config.balance)
+        self.set_epoch(1)
 
-    def __exit__(self, *_: object) -> None:
-        self._batches.close()
+    def set_epoch(self, epoch: int) -> None:
+        """Have the batches of an epoch, counted from 1."""
+        rng = np.random.default_rng((self._config.seed, epoch))
+        order = epoch_order(self._labels, self._config.balance, rng)
+        self.ready: dict[int, float] = {}
+        self._plan = epoch, order, rng.bit_generator.seed_seq.spawn(len(self))
 
-    def __iter__(self) -> Iterator[T]:
-        while True:
-            began = time.perf_counter()
-            try:
-                batch = next(self._batches)
-            except StopIteration:
-                return
-            finally:
-                self.waited += time.perf_counter() - began
-            yield batch
+    def __len__(self) -> int:
+        return math.ceil(len(self._labels) / self._config.batch_size)
+
+    def images_in(self, index: int) -> int:
+        """How many images a batch has, without what it is filled up with."""
+        return min(self._config.batch_size, len(self._labels) - index * self._config.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        epoch, order, seeds = self._plan
+        indices = order[index * self._config.batch_size :][: self._config.batch_size]
+        labels = self._labels[indices]
+        batch = self._inputs(epoch, indices), self._targets[labels], self.class_weights[labels]
+        if self._config.mixup:
+            batch = mixup(*batch, self._config.mixup, np.random.default_rng(seeds[index]))
+        inputs, targets, weights = fill_up(*batch, self._devices)
+        self.ready[index] = time.perf_counter()
+        return inputs, as_output(targets), weights
 
 
-def one_hot_targets(labels: np.ndarray, classes: int, smoothing: float = 0.0) -> np.ndarray:
-    """Targets float32 ``[N, K]``, each summing to 1, of labels int ``[N]``.
+def augmented(images: np.ndarray, config: TrainConfig) -> Inputs:
+    """The inputs of a network that learns as a whole: images ``[N, H, W, 1]``, varied anew in each epoch."""
+    augmentation, threads = AUGMENTATIONS[config.augmentation], os.cpu_count() or 1
+    pool = ThreadPoolExecutor(threads, "augmentation")
 
-    With label smoothing (Szegedy et al. 2016), ``(1 - smoothing) onehot + smoothing / K``.
-    """
-    return ((1 - smoothing) * np.eye(classes)[labels] + smoothing / classes).astype(np.float32)
+    def make(epoch: int, indices: np.ndarray) -> np.ndarray:
+        def vary(part: np.ndarray) -> np.ndarray:
+            return augment_batch([images[i] for i in part], part, augmentation, config.seed, epoch)
+
+        return np.concatenate(list(pool.map(vary, np.array_split(indices, min(threads, len(indices))))))
+
+    return make
 
 
 def as_output(targets: np.ndarray) -> np.ndarray:
     """Targets ``[N, K]`` in the form of the network's logits: of two classes the share of the second, ``[N, 1]``."""
     return targets[:, 1:] if targets.shape[1] == 2 else targets
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """The targets of labels int ``[N]``, in the form of the network's logits: float32 ``[N, K]``, or ``[N, 1]``."""
+    return as_output(np.eye(classes, dtype=np.float32)[labels])
 
 
 def class_weights(labels: np.ndarray, classes: int, balance: str) -> np.ndarray:
@@ -121,7 +170,7 @@ def epoch_order(labels: np.ndarray, balance: str, rng: np.random.Generator) -> n
     shown = np.empty(len(labels), np.int64)
     for label in range(labels.max() + 1):
         mine, places = np.flatnonzero(labels == label), np.flatnonzero(turns == label)
-        rounds = -(-len(places) // len(mine))
+        rounds = math.ceil(len(places) / len(mine))
         shown[places] = np.concatenate([rng.permutation(mine) for _ in range(rounds)])[: len(places)]
     return shown
 
@@ -149,5 +198,23 @@ def mixup(
     mixed = share * inputs + (1 - share) * inputs[partner]
     mine, theirs = share * weights, (1 - share) * weights[partner]
     together = mine + theirs
-    answers = (mine[:, None] * targets + theirs[:, None] * targets[partner]) / together[:, None]
-    return mixed, answers, together
+    mixed_targets = (mine[:, None] * targets + theirs[:, None] * targets[partner]) / together[:, None]
+    return mixed, mixed_targets, together
+
+
+def fill_up(
+    inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, devices: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A batch of ``n`` images filled up with some of them again, so that each device gets equally many.
+
+    Keras takes the mean over the share of each device, then over the devices. What is added counts nothing, and the
+    others as much more as the mean is then taken over more of them: so the loss and its gradient stay those of the
+    batch on one device. Metrics without weights count an image twice that was added.
+    """
+    count = len(inputs)
+    filled = devices * math.ceil(count / devices)
+    if filled == count:
+        return inputs, targets, weights
+    places = np.resize(np.arange(count), filled)
+    counted = np.where(np.arange(filled) < count, weights[places] * np.float32(filled / count), np.float32(0))
+    return inputs[places], targets[places], counted

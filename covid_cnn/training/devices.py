@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import keras
-import numpy as np
 import tensorflow as tf
 
 
@@ -46,44 +44,3 @@ def _flags() -> set[str]:
 
 def _gpus() -> list[str]:
     return [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
-
-
-def train_on_batch(
-    model: keras.Model, inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray
-) -> dict[str, float]:
-    """One step of training on a batch, of which each device of the model's strategy takes its share.
-
-    The step is that of one device on the whole batch, but for what layers work out of what they see: batch
-    normalisation takes the mean of a share, and dropout the same units of every share. Keras's own ``train_on_batch``
-    would give each device the whole batch.
-
-    Parameters
-    ----------
-    model : compiled
-    inputs : float ``[N, ...]``, N at least 1
-    targets : float ``[N, K]``
-    weights : float32 ``[N]``, what each image counts
-
-    Returns
-    -------
-    The loss and the metrics; where N is no multiple of the devices, a metric is the mean of theirs.
-    """
-    devices = model.distribute_strategy.num_replicas_in_sync
-    if devices == 1 or len(inputs) < devices:  # with fewer images than devices all do the same, which does no harm
-        return model.train_on_batch(inputs, targets, weights, return_dict=True)
-    shares = np.array_split(np.arange(len(inputs)), devices)
-
-    def of(values: np.ndarray) -> tf.distribute.DistributedValues:
-        parts = [tf.constant(values[share]) for share in shares]
-        return model.distribute_strategy.experimental_distribute_values_from_function(
-            lambda context: parts[context.replica_id_in_sync_group]
-        )
-
-    # Keras takes the mean over a share, and over the devices: so an image of a small share would count for more.
-    even = len(inputs) / devices
-    balanced = np.concatenate([weights[share] * np.float32(len(share) / even) for share in shares])
-    model._symbolic_build(data_batch=(inputs, targets, weights))  # as Keras does: no variable can be made in a step
-    model.make_train_function()
-    model.reset_metrics()
-    told = model.train_function(iter([(of(inputs), of(targets), of(balanced))]))
-    return {name: float(value) for name, value in told.items()}

@@ -1,35 +1,36 @@
 """How the weights move: an optimiser with gentler rates for a pretrained base, and the learning-rate schedule."""
 
-import math
 from typing import Any
 
 import keras
+from keras.optimizers.schedules import CosineDecay, LearningRateSchedule
+
+from covid_cnn.runs.config import TrainConfig
+
+LAST = "logits"
 
 
-def learning_rate(peak: float, step: int, steps: int, warm_up: int = 0, schedule: str = "constant") -> float:
-    """The learning rate of one step.
+def learning_rate(config: TrainConfig, steps: int) -> float | LearningRateSchedule:
+    """The learning rate of a run over its steps, as an optimiser of Keras takes it.
 
-    It first rises linearly to its peak (Goyal et al. 2017), ``peak (step + 1) / warm_up``, and then stays there, or
-    falls to 0 along half a cosine (Loshchilov and Hutter 2017, without restarts)::
-
-        rate = peak (1 + cos(pi t)) / 2,    t = (step - warm_up) / (steps - warm_up)
+    It first rises linearly to its peak (Goyal et al. 2017), in step s of the warm-up of W to ``peak (s + 1) / W``, and
+    then stays there, or falls to 0 along half a cosine (Loshchilov and Hutter 2017, without restarts).
 
     Parameters
     ----------
-    peak : the highest rate, above 0
-    step : 0 .. steps - 1
-    steps : of the whole run
-    warm_up : the first so many steps rise
-    schedule : one of ``SCHEDULES``
+    config : gives the peak, the schedule, and the epochs of the run and of its warm-up
+    steps : an epoch has so many
     """
-    if step < warm_up:
-        return peak * (step + 1) / warm_up
-    if schedule == "constant":
-        return peak
-    return peak * (1 + math.cos(math.pi * (step - warm_up) / (steps - warm_up))) / 2
-
-
-LAST = "logits"
+    constant, rising = config.schedule == "constant", max(0, config.warm_up * steps - 1)
+    if constant and not rising:
+        return config.learning_rate
+    return CosineDecay(
+        config.learning_rate / (rising + 1),
+        decay_steps=max(1, config.epochs * steps - rising),
+        alpha=1.0 if constant else 0.0,
+        warmup_target=config.learning_rate if rising else None,
+        warmup_steps=rising,
+    )
 
 
 @keras.saving.register_keras_serializable("covid_cnn")
@@ -44,23 +45,24 @@ class DiscriminativeAdam(keras.optimizers.Adam):
     base_rate : the share, 0..1
     """
 
-    def __init__(self, learning_rate: float = 0.001, base_rate: float = 1.0, **options) -> None:
+    def __init__(
+        self, learning_rate: float | LearningRateSchedule = 0.001, base_rate: float = 1.0, **options: Any
+    ) -> None:
         super().__init__(learning_rate, **options)
         self.base_rate = base_rate
 
-    def build(self, variables) -> None:
-        """Find the share of the rate of each variable."""
-        super().build(variables)
-        self._shares = [1.0 if v.path.startswith(f"{LAST}/") else self.base_rate for v in variables]
-
     def update_step(self, gradient, variable, learning_rate) -> None:
-        """Take the step of one variable at its own rate."""
-        share = self._shares[self._get_variable_index(variable)]
+        """Take the step of one variable, whose name begins with that of its layer, at its own rate."""
+        share = 1.0 if variable.name.startswith(f"{LAST}/") else self.base_rate
         super().update_step(gradient, variable, learning_rate * share)
 
     def get_config(self) -> dict:
         """As Keras asks of what is saved."""
         return super().get_config() | {"base_rate": self.base_rate}
+
+
+# As earlier versions called it, in the checkpoints of their runs.
+keras.saving.get_custom_objects()["covid_cnn>GentleAdam"] = DiscriminativeAdam
 
 
 @keras.saving.register_keras_serializable("covid_cnn")
@@ -71,24 +73,41 @@ def accuracy(targets, logits):
     return keras.metrics.categorical_accuracy(targets, logits)
 
 
-def compile_network(model: keras.Model, learning_rate: float, base_rate: float = 1.0) -> None:
-    """Make a network that ends in logits ready to learn from targets (``data.as_output``) by cross-entropy."""
+def compile_network(
+    model: keras.Model,
+    learning_rate: float | LearningRateSchedule,
+    base_rate: float = 1.0,
+    label_smoothing: float = 0.0,
+) -> None:
+    """Make a network that ends in logits ready to learn by cross-entropy, from targets as ``data.one_hot`` makes them.
+
+    Parameters
+    ----------
+    model : ends in one logit for two classes, otherwise in one a class
+    learning_rate, base_rate : of Adam, and the share of it for all but the last layer, see ``DiscriminativeAdam``
+    label_smoothing : the share of every target that is spread over all classes (Szegedy et al. 2016), 0 to below 1
+    """
     optimizer = keras.optimizers.Adam(learning_rate) if base_rate == 1 else DiscriminativeAdam(learning_rate, base_rate)
-    model.compile(optimizer, **_scores(model))
+    model.compile(optimizer, **_scores(model, label_smoothing))
     optimizer.build(model.trainable_variables)  # within a step, several devices could not
 
 
 def eval_model(model: keras.Model) -> keras.Model:
-    """The same network, with the same weights as they change, to be evaluated by what it learns by."""
+    """The same network, with the same weights as they change, to be validated: by targets as they are, on one device.
+
+    Smoothed targets would make runs with and without smoothing incomparable. Of several devices some may get no image
+    of a batch, on which Keras fails.
+    """
     same = keras.Model(model.inputs, model.outputs)
     same.compile(**_scores(model))
     return same
 
 
-def _scores(model: keras.Model) -> dict[str, Any]:
+def _scores(model: keras.Model, label_smoothing: float = 0.0) -> dict[str, Any]:
     """The loss and the metrics, as ``compile`` of Keras takes them."""
     loss = keras.losses.BinaryCrossentropy if model.output_shape[-1] == 1 else keras.losses.CategoricalCrossentropy
-    return {"loss": loss(from_logits=True), "metrics": [accuracy], "jit_compile": False}
+    loss = loss(from_logits=True, label_smoothing=label_smoothing)
+    return {"loss": loss, "metrics": [accuracy], "jit_compile": False}
 
 
 def prepare_statistics(network: keras.Model, pretrained: bool) -> None:
@@ -104,3 +123,10 @@ def prepare_statistics(network: keras.Model, pretrained: bool) -> None:
                 layer.trainable = False
             else:
                 layer.momentum = 0.9
+
+
+def reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    """Make the dropout of an epoch hang on seed and epoch alone, so that a resumed run drops the same units."""
+    for index, layer in enumerate(model.layers):
+        if isinstance(layer, keras.layers.Dropout):
+            layer.seed_generator.state.assign((seed * 1000 + index, epoch))

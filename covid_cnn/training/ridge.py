@@ -5,10 +5,19 @@ Each class gets a regression of 1 (it is this class) or 0 (it is not) on the emb
 images: what it says of images that it did not see is known for all of them, not for a validation split alone.
 """
 
+import time
 from collections.abc import Sequence
+from typing import Any
 
+import keras
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
+
+from covid_cnn.runs.config import TrainConfig
+from covid_cnn.training import optimizer
+from covid_cnn.training.data import ArrayBatches, one_hot
+from covid_cnn.training.learner import Learner
+from covid_cnn.training.reading import TrainingData
 
 FOLDS = 5
 
@@ -55,3 +64,50 @@ def out_of_fold(
         kernel, bias = solve_ridge(views[kept], labels[kept], class_weights, penalty)
         answers[left_out] = views[left_out, 0] @ kernel + bias
     return answers
+
+
+# How a run does without steps. The embeddings of both splits have views there.
+
+
+def solve_epoch(learner: Learner, data: TrainingData, config: TrainConfig) -> dict[str, Any]:
+    """Solve for the last layer on the training images, and return the event of the one epoch that this is."""
+    began = time.monotonic()
+    weights = learner.batches.class_weights
+    _set_last_layer(learner.network, solve_ridge(learner.views, data.train.labels, weights, config.recipe.penalty))
+    judge = optimizer.eval_model(learner.model)
+    train = ArrayBatches(learner.views[:, 0], one_hot(data.train.labels, len(data.classes)))
+    event = {"epoch": 1, "step": 1, **judge.evaluate(train, verbose=0, return_dict=True)}
+    validated = judge.evaluate(learner.val_batches, verbose=0, return_dict=True)
+    event |= {f"val_{name}": value for name, value in validated.items()}
+    return event | {"seconds": time.monotonic() - began}
+
+
+def solve_on_all(learner: Learner, data: TrainingData, weights: np.ndarray, penalty: float) -> None:
+    """Solve for the last layer again: there is no epoch to choose, so the validation images may teach too."""
+    views, labels, _ = _all(learner, data)
+    _set_last_layer(learner.network, solve_ridge(views, labels, weights, penalty))
+
+
+def out_of_fold_logits(
+    learner: Learner, data: TrainingData, weights: np.ndarray, penalty: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The logits of the training and then the validation images, by layers that know not their patient; the labels."""
+    views, labels, patients = _all(learner, data)
+    return _as_logits(out_of_fold(views, labels, patients, weights, penalty, seed)), labels
+
+
+def _all(learner: Learner, data: TrainingData) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Embeddings ``[N, views, D]``, labels and patients of the training and then of the validation images."""
+    patients = [item.patient for item in (*data.train.items, *data.val.items)]
+    views = np.concatenate([learner.views, learner.val_views])
+    return views, np.concatenate([data.train.labels, data.val.labels]), patients
+
+
+def _set_last_layer(network: keras.Model, solution: tuple[np.ndarray, np.ndarray]) -> None:
+    kernel, bias = solution
+    network.get_layer("logits").set_weights([_as_logits(kernel), _as_logits(bias[None])[0]])
+
+
+def _as_logits(scores: np.ndarray) -> np.ndarray:
+    """One logit for two classes, otherwise one a class, from ``[N, K]``."""
+    return scores[:, 1:] - scores[:, :1] if scores.shape[1] == 2 else scores

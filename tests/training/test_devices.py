@@ -52,16 +52,33 @@ assert strategy.num_replicas_in_sync == 2
 assert devices.device_strategy(whole=False).num_replicas_in_sync == 1
 with strategy.scope():
     together = network()
+class Batches(keras.utils.PyDataset):
+    # One batch, filled up for some devices.
+    def __init__(self, devices, *batch):
+        super().__init__()
+        self.batch = data.fill_up(*batch, devices)
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        inputs, targets, weights = self.batch
+        return inputs, data.as_output(targets), weights
+
 rng = np.random.default_rng(0)
 for count in (8, 5, 1, 7, 8):
     inputs = rng.random((count, 8, 8, 1), np.float32)
-    wanted = data.as_output(data.one_hot_targets(rng.integers(0, classes, count), classes))
+    targets = np.eye(classes, dtype=np.float32)[rng.integers(0, classes, count)]
     weights = rng.uniform(0.5, 2, count).astype(np.float32)
-    one, both = (devices.train_on_batch(model, inputs, wanted, weights) for model in (alone, together))
+    one, both = (
+        model.fit(Batches(number, inputs, targets, weights), shuffle=False, verbose=0).history
+        for number, model in enumerate((alone, together), start=1)
+    )
     assert set(one) == set(both) == {"loss", "accuracy"}
     np.testing.assert_allclose(both["loss"], one["loss"], rtol=1e-4)
     for mine, theirs in zip(alone.get_weights(), together.get_weights(), strict=True):
         np.testing.assert_allclose(theirs, mine, atol=2e-5)
+wanted = data.as_output(targets)
 judged = [optimizer.eval_model(model).evaluate(inputs, wanted, verbose=0) for model in (alone, together)]
 np.testing.assert_allclose(judged[1], judged[0], rtol=1e-4)
 """,
