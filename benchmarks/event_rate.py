@@ -23,7 +23,7 @@ from covid_cnn.data import synthetic
 from covid_cnn.runs import pictures
 from covid_cnn.runs.config import TrainConfig
 from covid_cnn.runs.run import Run, create_run
-from covid_cnn.training.callbacks import Scalars
+from covid_cnn.training.callbacks import ScalarLog
 
 STEP = 0.01  # seconds
 STEPS = 300
@@ -58,7 +58,7 @@ def main(rounds: int = 9) -> None:
         multiplications = round(STEP / once)
         os.environ["COVID_CNN_HOME"] = home
         run, told = _run(), 0
-        scalars = Scalars(run, last=0)
+        scalars = ScalarLog(run, last=0)
 
         def work() -> float:
             for _ in range(multiplications):
@@ -86,7 +86,7 @@ def main(rounds: int = 9) -> None:
                 for _ in range(STEPS):
                     told += 1
                     numbers = {"loss": work(), "accuracy": 0.5, "learning_rate": 1e-3}
-                    scalars.step(run.append("step", epoch=1, step=told, steps=STEPS * rounds, **numbers))
+                    scalars.add_step(run.append("step", epoch=1, step=told, steps=STEPS * rounds, **numbers))
                 return time.perf_counter() - began
 
             before = app.process.cpu_times()

@@ -19,7 +19,7 @@ from covid_cnn.images.augment import AUGMENTATIONS
 from covid_cnn.images.reader import read_ahead
 from covid_cnn.runs.config import RECIPES
 from covid_cnn.training import networks, ridge
-from covid_cnn.training.embeddings import Embedder
+from covid_cnn.training.embeddings import embed_views, embedder
 
 SOURCES = ("radiopaedia.org", "eurorad.org")
 FLOORS = {"radiopaedia.org": 0.75, "eurorad.org": 0.65}
@@ -74,7 +74,8 @@ def embeddings(
     read = read_ahead([item.path for item in items], lambda r: ops.prepare(r.pixels, recipe.input_size))
     images = np.stack([image for image in read if isinstance(image, np.ndarray)])
     built = networks.build_network(network, len(classes.CLASSES))
-    embedded = Embedder(built, AUGMENTATIONS[augmentation], seed=0).views(images, views)
+    embed = embedder(built)
+    embedded = embed_views(embed, images, AUGMENTATIONS[augmentation], 0, views)
     if file:
         np.save(file, embedded)
     return embedded

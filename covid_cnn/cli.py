@@ -192,7 +192,7 @@ def train(
         config = TrainConfig.of(reference(data), network, **chosen)
         # What equals the recipe does no harm: commands of older model cards name every setting.
         changed = [key for key, value in chosen.items() if value not in (None, getattr(config.recipe, key, value))]
-        without = [f"--{key.replace('_', '-')}" for key in changed if key not in config.telling]
+        without = [f"--{key.replace('_', '-')}" for key in changed if key not in config.active_settings]
         if without:
             raise RunError(f"Leave out {', '.join(without)}: nothing in how {network} learns here hangs on that.")
         run = create_run(config, name)

@@ -238,8 +238,8 @@ class TrainConfig:
         return find_recipe(self.network).learning(self.learns)
 
     @property
-    def telling(self) -> dict[str, Any]:
-        """The settings that mean something for the network."""
+    def active_settings(self) -> dict[str, Any]:
+        """The settings that change something in how the network learns here, by their names."""
         names = ("data", "network", *find_recipe(self.network).settings(self.learns))
         return {name: getattr(self, name) for name in names}
 

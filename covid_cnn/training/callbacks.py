@@ -160,7 +160,7 @@ class EpochRecorder(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Begin a step, whose loss shall be its own and not the mean of the epoch so far."""
         self.model.reset_metrics()
-        self._rate = float(keras.ops.convert_to_tensor(self.model.optimizer.learning_rate))
+        self._rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self._step_began = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:

@@ -103,10 +103,10 @@ class TrainingBatches(keras.utils.PyDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Have the batches of an epoch, counted from 1."""
-        rng = np.random.default_rng((self._config.seed, epoch))
-        order = epoch_order(self._labels, self._config.balance, rng)
+        seeds = np.random.SeedSequence((self._config.seed, epoch))
+        order = epoch_order(self._labels, self._config.balance, np.random.default_rng(seeds))
         self.ready: dict[int, float] = {}
-        self._plan = epoch, order, rng.bit_generator.seed_seq.spawn(len(self))
+        self._plan = epoch, order, seeds.spawn(len(self))
 
     def __len__(self) -> int:
         return math.ceil(len(self._labels) / self._config.batch_size)

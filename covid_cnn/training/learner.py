@@ -20,7 +20,7 @@ class Learner:
     network : from images ``[N, H, W, 1]`` to logits
     model : what ``fit`` trains: the network, or its last layer
     batches, val_batches : what it learns from, and what it is validated on
-    views, val_views : of a last layer the embeddings ``[N, views, D]`` of the images, else None
+    views, val_views : of a last layer: the embeddings ``[N, views, D]`` of the images
     """
 
     def __init__(self, run: Run, training_data: TrainingData) -> None:
@@ -34,8 +34,7 @@ class Learner:
             run.log("Fetching its ImageNet weights from the internet, unless they are here from an earlier run.")
         train, val = training_data.train, training_data.val
         self._precision = devices.mixed_precision(whole)
-        self.views: np.ndarray | None = None
-        self.val_views: np.ndarray | None = None
+        self.views = self.val_views = np.empty((0, 0, 0), np.float32)
         with strategy.scope():
             self.network = self._build(self._precision, pretrained)
             if whole:
@@ -85,7 +84,7 @@ class Learner:
     def predict(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The embeddings ``[N, D]`` of the training and of the validation images, and the logits of the latter."""
         predict = partial(keras.Model.predict, verbose=0)
-        if self.views is not None and self.val_views is not None:
+        if self._config.recipe.frozen_base:
             val = self.val_views[:, 0]
             return self.views[:, 0], val, predict(self.model, ArrayBatches(val))
         both = keras.Model(self.network.inputs, [self.network.get_layer("embedding").output, self.network.output])

@@ -87,8 +87,8 @@ def test_what_learns_has_a_recipe_of_its_own():
     last, whole = (TrainConfig.of("data", "efficientnet_lite0", learns=learns) for learns in ("last", "all"))
     assert last == CONFIG and last.recipe.frozen_base and not whole.recipe.frozen_base
     assert (whole.schedule, whole.warm_up, whole.base_rate) == ("cosine", 1, 0.1)
-    assert "base_rate" in whole.telling and "base_rate" not in last.telling
-    assert "epochs" not in TrainConfig.of("data", "lung_zones").telling
+    assert "base_rate" in whole.active_settings and "base_rate" not in last.active_settings
+    assert "epochs" not in TrainConfig.of("data", "lung_zones").active_settings
 
 
 def test_settings_survive_in_the_folder(run):

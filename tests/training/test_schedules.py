@@ -35,7 +35,7 @@ def test_a_warm_up_rises_in_equal_steps_to_the_peak():
     found = rates(1.0, 2, 4, warm_up=1, schedule="cosine")
     assert found[:4] == [0.25, 0.5, 0.75, 1.0]
     # It falls from the last step of the warm-up on: (1 + cos 36 degrees) / 2, and 108 degrees.
-    assert found[4] == pytest.approx(0.904508) and found[6] == pytest.approx(0.345492)
+    assert found[4] == pytest.approx(0.904508, abs=1e-5) and found[6] == pytest.approx(0.345492, abs=1e-5)
 
 
 def test_a_warm_up_of_one_step_is_none():

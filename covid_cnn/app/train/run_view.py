@@ -164,7 +164,7 @@ def _figures(journal: EventLog, config: TrainConfig, state: str) -> None:
         st.metric("Best epoch", best["epoch"], help="The one with the lowest validation loss; it becomes the model.")
         st.metric("Its validation loss", f"{best['val_loss']:.4f}")
         st.metric("Its validation accuracy", f"{best['val_accuracy']:.1%}")
-    if "learning_rate" in config.telling:
+    if "learning_rate" in config.active_settings:
         st.metric("Learning rate", f"{journal.learning_rate or config.learning_rate:.3g}")
 
 
@@ -270,5 +270,7 @@ def _loss_figure(run: Run, kind: str) -> bytes:
 
 def _command(config: TrainConfig) -> str:
     """The command line that trains a run of these settings."""
-    options = [text for key, value in config.telling.items() for text in (f"--{key.replace('_', '-')}", str(value))]
+    options = [
+        text for key, value in config.active_settings.items() for text in (f"--{key.replace('_', '-')}", str(value))
+    ]
     return shlex.join(["python", "-m", "covid_cnn", "train", *options])

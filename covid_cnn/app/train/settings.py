@@ -182,7 +182,7 @@ def describe_settings(config: TrainConfig) -> dict[str, str]:
     words = {"network": {config.network: find_recipe(config.network).title}, "learns": LEARNS}
     words |= {field: names for field, (_, names, _) in CHOICES.items()}
     words["augmentation"] = {key: key.capitalize() for key in AUGMENTATIONS}
-    return {titles[key]: words.get(key, {}).get(value, str(value)) for key, value in config.telling.items()}
+    return {titles[key]: words.get(key, {}).get(value, str(value)) for key, value in config.active_settings.items()}
 
 
 def fill_settings(config: TrainConfig) -> None:
@@ -193,7 +193,7 @@ def fill_settings(config: TrainConfig) -> None:
         state["train_network"], state["train_other"] = OTHER, config.network
     state["train_data"] = state["train_data_wanted"] = config.data
     state[f"train_learns_{config.network}"] = config.learns
-    for field, value in config.telling.items():
+    for field, value in config.active_settings.items():
         if field not in ("data", "network", "learns"):
             state[_key(field, config.network, config.learns)] = value
 

@@ -67,7 +67,7 @@ def _watch(found: Sequence[Run], drawn: dict[str, str]) -> None:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    titles, settings = list(describe_settings(run.config).items()), list(run.config.telling.values())
+    titles, settings = list(describe_settings(run.config).items()), list(run.config.active_settings.values())
     # Numbers stay numbers, to be sorted by.
     shown = {
         title: value if isinstance(value, int | float) else text
