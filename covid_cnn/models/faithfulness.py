@@ -21,6 +21,8 @@ Progress = Callable[[float], object]
 CELLS, PATCH = 12, 3  # of the occlusion map: cells a side, and how many a side are covered at once
 STEPS = 10  # of a curve
 SEEDS = 5  # random orders
+GRID, HOTTEST = 96, 0.1  # where heatmaps are compared: pixels a side, and the share of them
+AGREE = 0.3  # of the hottest tenth that two maps must share: three times what chance gives
 BLUR = 5 / 224  # of the side: what RISE blurs with
 
 
@@ -65,6 +67,21 @@ def heat_of(drops: np.ndarray) -> np.ndarray:
     """What speaks for a class in an occlusion map ``[h, w]`` of it: 0..1, its maximum 1, as a heatmap is."""
     positive = np.maximum(drops, 0)
     return positive / positive.max() if positive.any() else positive
+
+
+def hottest_overlap(heatmap: np.ndarray, other: np.ndarray) -> float:
+    """The share, 0..1, of the hottest tenth of a heatmap ``[h, w]`` that is in the hottest tenth of another as well.
+
+    By chance it is a tenth. Both maps are looked at on one grid of ``GRID`` pixels a side.
+    """
+    ranks = [rank_pixels(ops.upsample(each, (GRID, GRID))) for each in (heatmap, other)]
+    first, second = (rank < HOTTEST * rank.size for rank in ranks)
+    return float((first & second).sum() / first.sum())
+
+
+def maps_agree(heatmap: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two heatmaps ``[h, w]`` of one answer mark the same place, clearly more than by chance (``AGREE``)."""
+    return bool(heatmap.any() and other.any()) and hottest_overlap(heatmap, other) >= AGREE
 
 
 @dataclass(frozen=True)

@@ -87,11 +87,13 @@ class Change:
 
     Attributes
     ----------
+    done : it as what was done to the image, to begin a sentence: "Mirroring".
     moves : whether it moves what is in the image, so that the lungs move along.
     of_lungs : whether the function takes the lungs, bool ``[H, W]``, after the image.
     """
 
     title: str
+    done: str
     apply: Callable[..., np.ndarray]
     settings: Mapping[str, Setting] = field(default_factory=dict)
     moves: bool = False
@@ -104,15 +106,22 @@ class Change:
 
 _LEFT, _TOP = Setting("From the left", 0, 0.95, 0.05), Setting("From the top", 0, 0.95, 0.05)
 CHANGES: dict[str, Change] = {
-    "mirror": Change("Mirror", mirror, moves=True),
-    "rotate": Change("Rotate", rotate, {"degrees": Setting("Degrees, clockwise", -45, 45, 10, 1)}, moves=True),
-    "crop": Change("Crop", crop, {"share": Setting("Share cut off on each side", 0, 0.4, 0.1)}, moves=True),
-    "brighten": Change("Brighten or darken", brighten, {"amount": Setting("Brighter", -2, 2, 0.5, 0.1)}),
-    "blur": Change("Blur", blur, {"sigma": Setting("Spread, hundredths of the width", 0, 5, 1, 0.1)}),
-    "hide_lungs": Change("Hide the lungs", hide_lungs, of_lungs=True),
-    "keep_lungs": Change("Hide all but the lungs", keep_lungs, of_lungs=True),
+    "mirror": Change("Mirror", "Mirroring", mirror, moves=True),
+    "rotate": Change(
+        "Rotate", "Turning", rotate, {"degrees": Setting("Degrees, clockwise", -45, 45, 10, 1)}, moves=True
+    ),
+    "crop": Change(
+        "Crop", "Cutting off the edges", crop, {"share": Setting("Share cut off on each side", 0, 0.4, 0.1)}, moves=True
+    ),
+    "brighten": Change(
+        "Brighten or darken", "Another brightness", brighten, {"amount": Setting("Brighter", -2, 2, 0.5, 0.1)}
+    ),
+    "blur": Change("Blur", "Blurring", blur, {"sigma": Setting("Spread, hundredths of the width", 0, 5, 1, 0.1)}),
+    "hide_lungs": Change("Hide the lungs", "Hiding the lungs", hide_lungs, of_lungs=True),
+    "keep_lungs": Change("Hide all but the lungs", "Hiding all but the lungs", keep_lungs, of_lungs=True),
     "cover": Change(
         "Cover a rectangle",
+        "Covering a rectangle",
         cover,
         {
             "left": Setting("From the left", 0, 0.95, 0.3),
@@ -122,7 +131,7 @@ CHANGES: dict[str, Change] = {
             "grey": Setting("Grey: 0 black, 1 white", 0, 1, 0, 0.05),
         },
     ),
-    "stamp": Change("Stamp an R", stamp, {"left": _LEFT, "top": _TOP, "size": Setting("Size", 0.02, 0.4, 0.1)}),
+    "stamp": Change("Stamp an R", "An R", stamp, {"left": _LEFT, "top": _TOP, "size": Setting("Size", 0.02, 0.4, 0.1)}),
 }
 
 

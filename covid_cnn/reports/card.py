@@ -93,6 +93,24 @@ def headlines(info: dict[str, Any]) -> list[str]:
     return sentences
 
 
+def trust_sentence(info: dict[str, Any]) -> str:
+    """How far to trust the model, in one sentence without terms: what it did farthest from home."""
+    if info["training_data"]["synthetic"]:
+        return "It learned from drawings, and knows nothing of people."
+    metrics = info["metrics"]
+    if elsewhere := metrics.get("other"):
+        worst = min(elsewhere.values(), key=lambda report: report["accuracy"]["value"])
+        return f"At another hospital {_of_100(worst['accuracy'])}."
+    if test := metrics.get("test"):
+        return f"Of new patients of its own collections {_of_100(test['accuracy'])}; at your hospital expect fewer."
+    return "It was never tested: do not trust it."
+
+
+def _of_100(accuracy: dict[str, Any]) -> str:
+    value, low, high = (f"{100 * accuracy[key]:.0f}" for key in ("value", "low", "high"))
+    return f"{value} of 100 answers were right ({low} to {high})"
+
+
 def _false_alarms(report: dict[str, Any]) -> str:
     """What a model that looks for one class does to people without it, as counts that need no statistics to read."""
     classes, positive = report["classes"], report["positive"]

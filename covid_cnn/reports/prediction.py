@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from covid_cnn.reports import card
-from covid_cnn.reports.wording import NOTICE, decision_sentence, read_prediction
+from covid_cnn.reports.wording import NOTICE, decision_sentence
 
 if TYPE_CHECKING:
     from covid_cnn.images.radiograph import Radiograph
@@ -40,7 +40,6 @@ def summarize_prediction(
     time : of the prediction, with a time zone.
     """
     height, width = radiograph.pixels.shape
-    told = read_prediction(prediction)
     drawn = ("The image was drawn by a program: it is no patient's.",) if radiograph.synthetic else ()
     return {
         "notice": NOTICE,
@@ -59,10 +58,10 @@ def summarize_prediction(
             "warnings": [*drawn, *radiograph.warnings],
         },
         "prediction": {
-            "label": told.label,
+            "label": prediction.label if prediction.in_distribution else None,
             "sentence": decision_sentence(prediction),
-            "probabilities": told.probabilities,
-            "prediction_set": told.prediction_set,
+            "probabilities": prediction.by_class(),
+            "prediction_set": prediction.prediction_set,
             "set_level": prediction.set_level,
             "positive": prediction.positive,
             "threshold": prediction.threshold,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from covid_cnn.models.bundle import Prediction
@@ -190,49 +190,39 @@ TERMS = {
     ),
 }
 NOTICE = "Research and teaching only. Not for diagnosis."
+UNKNOWN_KIND = "No chest X-ray: no answer"
+UNKNOWN_KIND_WHY = "Unlike the films that it learned from: no chest X-ray, or one shown in another way."
+LEARNED_FROM = "This image was in its training; its answer proves nothing."
 
 
-class Reading(NamedTuple):
-    """A prediction as it is told: all classes apart, or the positive one against the rest.
+def open_classes(prediction: Prediction) -> tuple[str, ...]:
+    """The classes between which an answer does not decide, the most probable first; none of an unknown kind of image.
 
-    Attributes
-    ----------
-    label : the answer; None where the image is unlike those that the network was trained on
-    probabilities : of each class by its name, 0..1
-    prediction_set : the classes that it could be, the most probable first; None where the model has no such sets
+    These are the prediction set and the label, which where two rules disagree is not in it.
     """
-
-    label: str | None
-    probabilities: dict[str, float]
-    prediction_set: tuple[str, ...] | None
-
-
-def read_prediction(prediction: Prediction, binary: bool = False) -> Reading:
-    """What is told of a prediction; `binary`, for one with a positive class, reads it as that class or not."""
-    probabilities = {name: float(p) for name, p in zip(prediction.classes, prediction.probabilities, strict=True)}
-    possible = prediction.prediction_set
-    label = prediction.label if prediction.in_distribution else None
-    if not binary or prediction.positive is None:
-        return Reading(label, probabilities, possible)
-    positive, rest = prediction.positive, f"not {prediction.positive}"
-
-    def name(one: str) -> str:
-        return positive if one == positive else rest
-
-    probability = probabilities[positive]
-    return Reading(
-        label and name(label),
-        {rest: 1 - probability, positive: probability},
-        # The rest stands where its most probable class stood.
-        possible and tuple(dict.fromkeys(map(name, possible))),
-    )
+    if not prediction.in_distribution:
+        return ()
+    named = {*(prediction.prediction_set or ()), prediction.label}
+    probability = prediction.by_class()
+    return tuple(sorted(named, key=lambda name: -probability[name]))
 
 
-def decision_sentence(prediction: Prediction, binary: bool = False) -> str:
+def verdict(prediction: Prediction) -> str:
+    """The answer in one line, as the prediction set has it: "Not sure: normal or other pneumonia (45 %, 39 %)"."""
+    classes = open_classes(prediction)
+    if not classes:
+        return UNKNOWN_KIND
+    probability = prediction.by_class()
+    shares = ", ".join(f"{100 * probability[name]:.0f} %" for name in classes)
+    *others, last = classes
+    return f"Not sure: {', '.join(others)} or {last} ({shares})" if others else f"{last} ({shares})"
+
+
+def decision_sentence(prediction: Prediction) -> str:
     """What the network answered, and by which rule."""
     if not prediction.in_distribution:
         return "The image is unlike those that the network was trained on, so that it is given no label."
-    probability = read_prediction(prediction).probabilities
+    probability = prediction.by_class()
     if prediction.positive is None or prediction.threshold is None:
         return (
             f"{prediction.label} is the most probable of {len(prediction.classes)} classes, "
@@ -244,41 +234,35 @@ def decision_sentence(prediction: Prediction, binary: bool = False) -> str:
         f"{'reaches' if positive else 'stays below'} the decision threshold of {prediction.threshold:.3f}"
     )
     most_probable = max(probability, key=lambda name: probability[name])
-    if not binary and positive and most_probable != prediction.positive:
+    if positive and most_probable != prediction.positive:
         told += f", though {most_probable} is more probable, with {probability[most_probable]:.3f}"
-    elif not binary and not positive and len(probability) > 2:
+    elif not positive and len(probability) > 2:
         told += (
             f"; of the other classes, {prediction.label} is the most probable, with {probability[prediction.label]:.3f}"
         )
     return f"{told}."
 
 
-def possible_classes(prediction: Prediction, binary: bool = False) -> str:
+def possible_classes(prediction: Prediction) -> str:
     """The prediction set in words, to stand after "could be"; empty where the model has no prediction sets."""
-    names = read_prediction(prediction, binary).prediction_set
-    if not names:
+    if not prediction.prediction_set:
         return ""
-    if binary and prediction.positive is not None and names != (prediction.positive,):
-        return (
-            f"{prediction.positive} or not" if prediction.positive in names else f"anything but {prediction.positive}"
-        )
-    *others, last = names
+    *others, last = prediction.prediction_set
     return f"{', '.join(others)} or {last}" if others else f"{last} alone"
 
 
-def coverage_sentence(prediction: Prediction, binary: bool = False) -> str:
+def coverage_sentence(prediction: Prediction) -> str:
     """What a prediction set promises, and whether it agrees with the answer; empty where the model has none."""
-    reading = read_prediction(prediction, binary)
-    if reading.prediction_set is None or prediction.set_level is None:
+    if prediction.prediction_set is None or prediction.set_level is None:
         return ""
-    if reading.label is None:
+    if not prediction.in_distribution:
         return "Of such an image the model knows nothing."
     told = (
         f"Of 100 images like those the model was tuned on, at least {100 * prediction.set_level:g} have their true "
         "class in such a set; at another hospital it may be fewer."
     )
-    if reading.label not in reading.prediction_set:
-        told += f" The answer, {reading.label}, is not among them: the two rules disagree, so rely on neither."
+    if prediction.label not in prediction.prediction_set:
+        told += f" The answer, {prediction.label}, is not among them: the two rules disagree, so rely on neither."
     return told
 
 

@@ -66,9 +66,9 @@ def test_an_archive_is_a_table_with_a_row_for_each_image(drawn):
     app = upload(show(), packed(files))
     table = app.dataframe[0].value
     names = ["CD › IM000001", "a › bad.png", "a › one.png", "b › moving.gif", "b › two.png", "notes.txt"]
-    assert list(table["Image"]) == [f"images.zip › {name}" for name in names]
+    assert list(table["Name"]) == [f"images.zip › {name}" for name in names]
     unreadable = [False, True, False, True, False, True]
-    assert (table["Label"] == "unreadable").tolist() == table["X-ray"].isna().tolist() == unreadable
+    assert (table["Answer"] == "unreadable").tolist() == table["X-ray"].isna().tolist() == unreadable
     assert table["Note"][1].startswith("images.zip › a › bad.png is damaged")
     assert "is a GIF image, which is not read" in table["Note"][3] and "not an image" in table["Note"][5]
     assert table["X-ray"][2].startswith("data:image/jpeg;base64,")
@@ -82,7 +82,7 @@ def test_the_table_and_its_csv_hold_no_patients_name(model, drawn):
     files = {"DOELING.JANE/8472915/1.dcm": whole, "x/Doeling_Jane": whole[:-2000], "y/Jane.Doeling": whole}
     app = upload(show(), packed(files | {"one.png": drawn[0]}))
     names = ["***.*** › *** › 1.dcm", "one.png", "x › ***_***", "y › ***.***"]
-    assert list(app.dataframe[0].value["Image"]) == [f"images.zip › {name}" for name in names]
+    assert list(app.dataframe[0].value["Name"]) == [f"images.zip › {name}" for name in names]
     answers = next(iter(app.session_state[folder.ANSWERS].values())).values()
     shown = [(folder._shown_name(folder.Source("not to be shown", reader.read), one), one) for one in answers]
     text = folder._csv(model, shown).decode()

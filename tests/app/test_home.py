@@ -1,7 +1,7 @@
 """The start page, and the way from it to the others, without a browser."""
 
-import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,8 +9,9 @@ import pytest
 from pages import press, settled
 from streamlit.testing.v1 import AppTest
 
+from covid_cnn.app.start import page
 from covid_cnn.common import paths
-from covid_cnn.data.samples import SAMPLES
+from covid_cnn.data.samples import FILM_KEYS, SAMPLES
 from covid_cnn.models import bundle
 from covid_cnn.reports import wording
 
@@ -39,43 +40,31 @@ def with_other_data(folder: Path, metrics: dict) -> None:
     (folder / bundle.INFO_FILE).write_text(json.dumps(info), encoding="utf-8")
 
 
-def test_it_says_what_it_is_for_and_shows_every_sample():
+def test_it_is_one_sentence_one_large_film_and_six_small_ones():
     app = start()
     assert app.title[0].value == "Covid CNN"
     assert wording.NOTICE in app.warning[0].value
-    assert len(app.image) == len(SAMPLES)
-    assert [sample.story for sample in SAMPLES.values()] == [c.value for c in app.caption][: len(SAMPLES)]
+    assert page.SENTENCE in app.markdown[0].value and len(re.findall(r"[.?!](?: |$)", page.SENTENCE)) == 1
+    assert len(app.image) == len(FILM_KEYS) == 7
+    assert [button.key for button in app.button] == [f"try {key}" for key in FILM_KEYS]
+    assert app.button[0].label == "Ask the model"
 
 
-@pytest.mark.parametrize("key", SAMPLES)
+@pytest.mark.parametrize("key", FILM_KEYS)
 def test_one_click_on_a_sample_leads_to_its_prediction(model, key):
     app = settled(start().button(key=f"try {key}").click().run())
     assert app.title[0].value == "Predict"
     assert wording.NOTICE in app.warning[0].value
-    assert len(app.metric) == 1 and len(app.get("bidi_component")) == 2  # stage mode, and the viewer
-    assert SAMPLES[key].story in [caption.value for caption in app.caption]
+    assert len(app.get("bidi_component")) == 2  # stage mode, and the viewer
+    shown = [caption.value for caption in app.caption]
+    assert SAMPLES[key].story in shown
+    assert any("Truth" in caption for caption in shown)
 
 
 def test_without_a_model_a_sample_leads_to_the_training():
     app = press(start(), "Ask the model")
     assert "There is no model yet" in app.info[0].value
     assert press(app, "Train a model").title[0].value == "Train"
-
-
-def test_it_has_a_door_to_every_other_page():
-    doors = [link.proto.label for link in start().get("page_link")]
-    assert doors == ["Predict", "Train", "Dataset", "Evaluate", "Tour"]
-
-
-def test_without_the_real_samples_the_drawn_ones_remain(monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "data_store" else find(name))
-    from covid_cnn.app.start import samples
-
-    samples._thumbnail.clear()
-    app = start()
-    assert [button.key for button in app.button] == ["try clear", "try opacities", "try letter"]
-    assert "pydicom" in app.caption[0].value
 
 
 def test_the_gap_is_shown_once_a_model_was_tested_elsewhere(model):

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import importlib.resources
 import io
 import json
@@ -13,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pydicom
 import pytest
 import streamlit as st
@@ -23,12 +23,11 @@ from streamlit.testing.v1 import AppTest
 from uploads import DEEP, dicom
 
 from covid_cnn.app.predict import viewer as predict_viewer
-from covid_cnn.app.predict import what_if
 from covid_cnn.app.shared import elements
 from covid_cnn.common import paths
 from covid_cnn.data import synthetic
-from covid_cnn.data.samples import SAMPLES
-from covid_cnn.evaluation import calibration
+from covid_cnn.data.samples import FILM_KEYS, SAMPLES
+from covid_cnn.evaluation import calibration, leakage
 from covid_cnn.images import ops, reader
 from covid_cnn.images.radiograph import Radiograph, Values
 from covid_cnn.models import bundle
@@ -108,16 +107,27 @@ def three(home, monkeypatch) -> Callable[..., Path]:
     return make
 
 
+def cards(app: AppTest) -> list[str]:
+    """The cards with an answer, as HTML."""
+    bodies = [element.proto.body for element in app.get("html")]
+    return [body for body in bodies if 'aria-label="Answer"' in body]
+
+
+def verdicts(app: AppTest) -> list[str]:
+    return [html.unescape(re.search("<h2>(.*?)</h2>", card)[1]) for card in cards(app)]
+
+
 def bars(app: AppTest) -> list[dict[str, float]]:
-    """What each chart of probabilities shows: a bar for each class, and the thresholds that are marked in it."""
+    """What each table of bars shows: the probability of each class, and the thresholds that are marked in it."""
+    bodies = [element.proto.body for element in app.get("html")]
     shown = []
-    for chart in app.get("vega_lite_chart"):
-        tables = [pa.ipc.open_stream(dataset.data.data).read_all().to_pylist() for dataset in chart.proto.datasets]
-        rows = [row for table in tables for row in table]
-        shown.append(
-            {row["class"]: row["probability"] for row in rows if "probability" in row}
-            | {f"threshold of {row['class']}": row["threshold"] for row in rows if "threshold" in row}
-        )
+    for table in re.findall("<table.*?</table>", "".join(bodies)):
+        shown.append({})
+        for row in re.findall("<tr.*?</tr>", table):
+            name = html.unescape(re.search("<th[^>]*>(.*?)</th>", row)[1])
+            shown[-1][name] = float(re.search('class="track" title="([0-9.]+)"', row)[1])
+            if mark := re.search("decision threshold ([0-9.]+)", row):
+                shown[-1][f"threshold of {name}"] = float(mark[1])
     return shown
 
 
@@ -191,17 +201,13 @@ def told(app: AppTest) -> str:
     return re.sub(r"\\(.)", r"\1", "\n".join(box.value for box in (*app.error, *app.warning)))
 
 
-def types(app: AppTest) -> list[str]:
-    return [element.type for element in app.main]
-
-
 # Images
 
 
 def test_without_an_image_it_asks_for_one():
     app = show()
-    assert "Upload an X-ray" in app.info[0].value
-    assert len(app.image) == len(SAMPLES) and not app.metric and not viewers(app)
+    assert app.file_uploader and not cards(app) and not viewers(app)
+    assert len(app.image) == len(FILM_KEYS) - 1
 
 
 @pytest.mark.parametrize("key", SAMPLES)
@@ -210,21 +216,55 @@ def test_every_sample_is_answered_by_every_model(key, name):
     app = show(predict_sample=key, predict_model=name)
     model = bundle.load_bundle(name)
     answer = model.predict(SAMPLES[key].read().pixels)
-    assert app.metric[0].value == (answer.label if answer.in_distribution else "Not sure")
+    assert verdicts(app) == [wording.verdict(answer)]
     assert (wording.decision_sentence(answer) in texts(app)) == answer.in_distribution
+    film = SAMPLES[key].provenance
+    assert not film or all(part in captions(app) for part in (film.truth, film.source, film.licence, film.credit))
     (viewer,) = viewers(app)
     assert shown_class(viewer) == answer.label and [each["name"] for each in viewer["maps"]] == list(answer.classes)
     assert viewer["show"] == ("colours" if answer.in_distribution else "off")
     assert wording.NOTICE in app.warning[0].value
 
 
-def test_a_leg_is_met_with_a_warning_before_anything_else_and_no_label():
+def test_a_leg_is_given_no_answer_and_no_bars():
     app = show(predict_sample="leg")
-    assert app.metric[0].value == "Not sure"
-    assert "unlike those the model learned from" in app.error[0].value
+    assert verdicts(app) == ["No chest X-ray: no answer"]
+    (card,) = cards(app)
+    assert wording.UNKNOWN_KIND_WHY in card and "of 100 answers" not in card and "<table" not in card
     assert "not chest" in told(app)
-    order = types(app)
-    assert order.index("error") < order.index("metric") < order.index("bidi_component")
+
+
+def test_an_image_that_was_learned_from_says_so(drawn, monkeypatch):
+    shown = cards(upload(show(predict_model="notebook_cnn"), drawn))[0]
+    assert "of 100 answers were right" in shown and "training" not in shown
+    monkeypatch.setattr(leakage, "is_training_image", lambda radiograph, learned: True)
+    shown = cards(upload(show(predict_model="notebook_cnn"), drawn))[0]
+    assert wording.LEARNED_FROM in shown and "of 100 answers" not in shown
+
+
+def test_no_clinician_is_shown_a_command_line():
+    app = show(predict_sample="healthy_adult", predict_what_if=True)
+    shown = texts(app) + captions(app) + told(app) + " ".join(box.help or "" for box in app.button)
+    assert "python -m" not in shown
+
+
+def test_next_and_previous_open_the_neighbours():
+    app = show(predict_sample="covid_severe")
+    assert next(button for button in app.button if button.key == "Previous image").disabled
+    app = settled(app.button(key="Next image").click().run())
+    assert "**A healthy adult**" in texts(app)
+    app = settled(app.button(key="Previous image").click().run())
+    assert "**COVID-19, severe**" in texts(app)
+
+
+def test_a_long_name_is_elided_from_the_left_and_the_modality_and_the_size_are_shown():
+    name = "1.2.840.113619.2.5.1762583153.215519.978957063.78.dcm"
+    app = upload(show(), (name, dicom(DEEP, Modality="CR"), "application/dicom"))
+    heading = next(text for text in app.markdown if "978957063" in text.value)
+    assert re.sub(r"\\(.)", r"\1", heading.value) == f"**{elements.elide_left(name)}**" and "…" in heading.value
+    assert re.sub(r"\\(.)", r"\1", heading.help) == name
+    height, width = DEEP.shape
+    assert f"CR, {width} x {height} px" in captions(app)
 
 
 def test_a_drawn_image_is_called_drawn():
@@ -235,13 +275,13 @@ def test_a_drawn_image_is_called_drawn():
 def test_uploads_are_answered_beside_one_that_cannot_be_read(drawn):
     app = upload(show(predict_model="notebook_cnn"), drawn, TEXT)
     assert "notes.png is damaged or not an image" in told(app)
-    assert len(viewers(app)) == len(app.metric) == 1
+    assert len(viewers(app)) == len(cards(app)) == 1
     table = app.dataframe[0].value
     assert list(table["Image"]) == ["drawn.png", "notes.png"]
-    assert table["Label"][1] == "unreadable" and "not an image" in table["Note"][1]
+    assert table["Answer"][1] == "unreadable" and "not an image" in table["Note"][1]
     model = bundle.load_bundle("notebook_cnn")
     answer = model.predict(reader.read(drawn[1]).pixels)
-    assert answer.in_distribution and table["Label"][0] == answer.label
+    assert answer.in_distribution and table["Answer"][0] == answer.label
     assert np.allclose(table.loc[0, list(model.classes)].astype(float), answer.probabilities, atol=1e-6)
 
     app = upload(app, drawn)  # the page goes on
@@ -251,31 +291,31 @@ def test_uploads_are_answered_beside_one_that_cannot_be_read(drawn):
 
 def test_two_uploads_of_one_name_are_both_answered(drawn):
     app = upload(show(), drawn, drawn)
-    assert len(app.metric) == 1 and len(app.dataframe[0].value) == 2
+    assert len(cards(app)) == 1 and len(app.dataframe[0].value) == 2
 
 
 def test_a_file_name_is_shown_as_text(drawn):
     name = "**b**_i_<img src=x>[a](b)$x$ :red[c] `d`.png"
     app = upload(show(), (name, drawn[1], "image/png"), (name, *TEXT[1:]))
-    heading = next(text.value for text in app.markdown if text.value.startswith("##### "))
-    assert re.sub(r"\\(.)", r"\1", heading) == f"##### {name}"
+    heading = next(text.value for text in app.markdown if text.value.startswith("**") and "src" in text.value)
+    assert re.sub(r"\\(.)", r"\1", heading) == f"**{elements.elide_left(name)}**"
     assert f"{name} is damaged" in told(app)
     warning = next(box.value for box in app.warning if "could not be read" in box.value)
-    for shown in (heading.removeprefix("##### "), warning.partition("\n- ")[2]):
+    for shown in (heading.removeprefix("**").removesuffix("**"), warning.partition("\n- ")[2]):
         assert not re.search(r"(?<!\\)[*_<\[$:`]", shown)
 
 
 def test_an_upload_comes_before_a_sample(drawn):
     app = upload(show(predict_sample="chest"), drawn)
-    assert "##### drawn\\.png" in [text.value for text in app.markdown]
-    assert len(app.metric) == 1
+    assert "**drawn\\.png**" in [text.value for text in app.markdown]
+    assert len(cards(app)) == 1
 
 
 def test_an_image_of_the_dataset_page_can_be_cleared(home, drawn):
     path = home / "a.png"
     path.write_bytes(drawn[1])
     app = show(predict_path=str(path))
-    assert "##### a\\.png" in [text.value for text in app.markdown]
+    assert "**a\\.png**" in [text.value for text in app.markdown]
     clear = next(button for button in app.button if button.label == "Clear the image from the dataset")
     assert not viewers(settled(clear.click().run()))
 
@@ -343,7 +383,8 @@ def test_the_viewer_has_all_values_of_a_dicom_file_and_shows_them_as_the_model_s
         expected = np.minimum(65535, 20.0 * stored)
     np.testing.assert_array_equal(values(viewer), expected)
     np.testing.assert_allclose(greys(viewer), radiograph.pixels, atol=1 / 255)
-    assert [preset["name"] for preset in viewer["presets"]] == list(radiograph.windows)
+    assert [preset["name"] for preset in viewer["presets"]][: len(radiograph.windows)] == list(radiograph.windows)
+    assert len(viewer["presets"]) > 1  # keys 1 to 9 have something to choose
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
@@ -409,23 +450,15 @@ def test_models_are_compared_with_one_click(calls):
     assert calls == [OPENS, "notebook_cnn"]
     leg = SAMPLES["leg"].read().pixels
     answers = [bundle.load_bundle(name).predict(leg) for name in (OPENS, "notebook_cnn")]
-    labels = [answer.label if answer.in_distribution else "Not sure" for answer in answers]
-    assert [metric.value for metric in app.metric] == [labels[0], *labels]
+    told = [wording.verdict(answer) for answer in answers]
+    assert verdicts(app) == [told[0], *told]
     assert len(bars(app)) == 3 and len(pictures(app)) == 3
     (viewer,) = viewers(app)
     assert {each["model"] for each in viewer["maps"]} == {OPENS, "notebook_cnn"}
     beside = viewer["maps"][viewer["second"]]
     assert (beside["model"], beside["name"]) == ("notebook_cnn", answers[1].label)
-
-
-def test_one_click_on_a_samples_story_asks_the_models_that_it_tells_of(calls):
-    app = show(predict_sample="letter")
-    ask = next(button for button in app.button if button.label.startswith("Ask notebook"))
-    app = settled(ask.click().run())
-    assert calls == [OPENS, "notebook_cnn"] and len(app.metric) == 3
-    assert not [button for button in app.button if button.label.startswith("Ask notebook")]
     app.session_state["predict_sample"] = "inverted"
-    assert len(settled(app.run()).metric) == 3  # and so for the next one
+    assert len(verdicts(settled(app.run()))) == 3  # and so for the next one
 
 
 def test_every_number_has_its_definition_behind_it(three):
@@ -448,7 +481,7 @@ def test_the_chosen_model_answers(calls):
 
 
 def test_the_model_card_opens():
-    app = show()
+    app = show(predict_sample="healthy_adult")
     app = settled(next(button for button in app.button if button.label == "Model card").click().run())
     assert any("must not be used to diagnose" in text.value for text in app.markdown)
 
@@ -480,8 +513,7 @@ def test_the_other_pictures_follow_how_heat_is_drawn_in_the_viewer(monkeypatch):
         predict_viewer, "show_viewer", lambda *args, **more: predict_viewer.Shown(OPENS, "NORMAL", 0.9, "Viridis")
     )
     app = settled(show(predict_sample="opacities").toggle[0].set_value(True).run())
-    question = next(group for group in app.button_group if "question" in (group.key or ""))
-    app = settled(question.set_value(what_if.WHAT_IF).run())
+    app = settled(app.button(key="what if").click().run())
     settled(next(group for group in app.button_group if "add" in (group.key or "")).set_value("mirror").run())
     assert len(drawn) > 4 and set(drawn) == {(0.9, "Viridis")}
 
@@ -499,7 +531,7 @@ def test_without_a_model_it_shows_the_way_to_one(home):
 def test_a_model_that_is_gone_gives_way_to_the_default(home):
     app = show(predict_sample="chest", predict_model="deleted")
     assert app.selectbox(key="predict_model").value == OPENS
-    assert app.metric
+    assert cards(app)
 
 
 def test_a_damaged_model_is_a_sentence_and_the_others_work(home):
@@ -507,39 +539,27 @@ def test_a_damaged_model_is_a_sentence_and_the_others_work(home):
     app = show(predict_sample="chest")
     assert "model notebook_cnn is damaged" in told(app)
     assert app.selectbox(key="predict_model").options == ["efficientnet_lite0"]
-    assert app.metric
+    assert cards(app)
 
 
 def test_a_damaged_graph_is_a_sentence_and_the_others_work(home):
     graph = home / "models" / "efficientnet_lite0" / bundle.GRAPH_FILE
     graph.write_bytes(graph.read_bytes()[:-1])
     app = show(predict_sample="chest")
-    assert "graph of model efficientnet_lite0" in told(app) and not app.metric
+    assert "graph of model efficientnet_lite0" in told(app) and not cards(app)
     app = settled(app.selectbox(key="predict_model").set_value("notebook_cnn").run())
-    assert not [error for error in app.error if "graph" in error.value] and app.metric
+    assert not [error for error in app.error if "graph" in error.value] and cards(app)
 
 
 # Three classes
 
 
-def read_as(app: AppTest, reading: str) -> AppTest:
-    return settled(next(group for group in app.button_group if "reading" in (group.key or "")).set_value(reading).run())
-
-
-def test_the_numbers_beside_the_bars_meet_neither_the_mark_nor_the_end(three):
-    """Wherever a bar ends, its number stands beyond 1, and the axis leaves room for it."""
-    three((0.0, 0.0, 1.0))
-    (chart,) = show(predict_sample="chest").get("vega_lite_chart")
-    bar, text, _ = json.loads(chart.proto.spec)["layer"]
-    low, high = bar["encoding"]["x"]["scale"]["domain"]
-    assert low == 0 and 1 < text["encoding"]["x"]["datum"] < high
-    assert max(bar["encoding"]["x"]["axis"]["values"]) == 1
-
-
 def test_three_classes_are_shown_with_the_rule_and_what_else_it_could_be(three):
     three()
     app = show(predict_sample="chest")
-    assert app.metric[0].value == "COVID-19"
+    assert verdicts(app) == ["Not sure: other pneumonia or COVID-19 (50 %, 40 %)"]
+    assert 'class="named"><th scope="row">COVID-19' in cards(app)[0]
+    assert 'class="other"><th scope="row">normal' in cards(app)[0]
     assert bars(app) == [
         pytest.approx({"normal": 0.1, "other pneumonia": 0.5, "COVID-19": 0.4, "threshold of COVID-19": 0.3})
     ]
@@ -547,81 +567,82 @@ def test_three_classes_are_shown_with_the_rule_and_what_else_it_could_be(three):
     assert "reaches the decision threshold of 0.300, though other pneumonia is more probable, with 0.500." in told
     assert "**Could be other pneumonia or COVID-19.**" in told
     assert "at least 90 have their true class in such a set" in told
-    assert not app.error and [door.label for door in app.expander] == ["How far to trust it: what was measured"]
+    assert not app.error and [door.label for door in app.expander] == ["The numbers"]
 
 
-def test_the_same_answer_can_be_read_as_one_class_or_not(three, calls):
-    three((0.45, 0.3, 0.25))
-    app = show(predict_sample="chest")
-    assert app.metric[0].value == "normal"
-    app = read_as(app, "COVID-19 or not")
-    assert app.metric[0].value == "not COVID-19"
-    assert bars(app) == [pytest.approx({"not COVID-19": 0.75, "COVID-19": 0.25, "threshold of COVID-19": 0.3})]
-    assert "0.250, stays below the decision threshold of 0.300." in texts(app)
-    assert "**Could be COVID-19 or not.**" in texts(app)
-    assert shown_class(viewers(app)[0]) == "normal"  # heatmaps are of classes in both readings
-    assert read_as(app, "All classes").metric[0].value == "normal"
-    assert len(calls) == 1
-
-
-def test_an_image_of_no_known_kind_gets_a_warning_first_and_no_label(three, drawn):
+def test_an_image_of_no_known_kind_gets_no_label_anywhere(three, drawn):
     three((0.0, 0.1, 0.9), known=False)
     app = show(predict_sample="leg")
-    (warning,) = app.error
-    assert "unlike those the model learned from" in warning.value and "not chest" in warning.value
-    assert [box.value for box in app.warning] == [f"**{wording.NOTICE}**"]
-    order = types(app)
-    assert order.index("error") < order.index("metric") < order.index("bidi_component")
-    assert app.metric[0].value == "Not sure"
+    assert verdicts(app) == [wording.UNKNOWN_KIND] and "COVID" not in cards(app)[0]
+    assert not app.error and "not chest" in told(app)
     _, behind = app.expander
     assert behind.label == "What the model would answer anyway"
     assert bars(behind) == bars(app) == [pytest.approx({"normal": 0, "other pneumonia": 0.1, "COVID-19": 0.9})]
     assert viewers(app)[0]["show"] == "off"
-    shown = " ".join(text.value for text in (*app.markdown, *app.metric))
+    shown = " ".join(text.value for text in app.markdown)
     assert "COVID" not in shown and "Could be" not in shown
 
     app = upload(app, drawn, TEXT)
     table = app.dataframe[0].value
-    assert table["Label"].tolist() == ["not sure", "unreadable"]
-    assert table[list(CLASSES)].isna().all(axis=None) and "Could be" not in table
+    assert table["Answer"].tolist() == ["no answer", "unreadable"]
+    assert table[list(CLASSES)].isna().all(axis=None)
 
 
-def test_the_overview_follows_the_reading(three, drawn):
+def test_the_overview_tells_the_set(three, drawn):
     three()
-    app = upload(show(), drawn, drawn)
-    table = app.dataframe[0].value
-    assert table["Label"].tolist() == ["COVID-19"] * 2
-    assert table["Could be"].tolist() == ["other pneumonia or COVID-19"] * 2
-    table = read_as(app, "COVID-19 or not").dataframe[0].value
-    assert table["Could be"].tolist() == ["COVID-19 or not"] * 2
-    assert table["not COVID-19"].astype(float).tolist() == pytest.approx([0.6] * 2) and "normal" not in table
+    table = upload(show(), drawn, drawn).dataframe[0].value
+    assert table["Answer"].tolist() == ["other pneumonia or COVID-19"] * 2
+    assert table["normal"].astype(float).tolist() == pytest.approx([0.1] * 2)
 
 
-def test_two_classes_have_one_reading_and_no_set():
+def test_the_row_itself_opens_its_image_and_next_follows(three, drawn):
+    three()
+    app = upload(show(), drawn, ("other.png", *drawn[1:]))
+    assert "**drawn.png**" in texts(app)
+    app = settled(app.button(key="Next image").click().run())
+    assert "**other.png**" in texts(app) and app.button(key="Next image").disabled
+    app.session_state["predict_table"] = {"selection": {"rows": [], "columns": [], "cells": [(0, "Image")]}}
+    assert "**drawn.png**" in texts(settled(app.run()))
+
+
+def test_two_classes_have_no_set():
     app = show(predict_sample="chest")
-    assert not [group for group in app.button_group if "reading" in (group.key or "")]
     assert not [text for text in app.markdown if "Could be" in text.value]
+
+
+def test_the_viewer_is_handed_the_enhanced_picture_only_when_it_is_asked_for(drawn):
+    app = upload(show(), drawn)
+    assert "enhanced" not in viewers(app)[0]
+    pixels = reader.read(drawn[1]).pixels
+    picture = unpacked(predict_viewer.enhanced(reader.read(drawn[1])), "u1").reshape(pixels.shape)
+    tile = np.s_[64:96, 64:96]
+    assert picture[tile].std() > 255 * pixels[tile].std()  # more contrast from place to place
+
+
+def test_the_ruler_knows_the_spacing_of_a_dicom_file():
+    packed = predict_viewer.packed(reader.read(dicom(DEEP, ImagerPixelSpacing=[0.2, 0.1])))
+    assert (packed["spacing"], packed["at_detector"]) == ((0.2, 0.1), True)
+    assert predict_viewer.packed(reader.read(dicom(DEEP)))["spacing"] is None
 
 
 def test_the_evidence_stands_beside_the_model(three):
     columns = ["Source", "AUROC", "95 % interval", "ECE", "95 % interval"]
     table = {"columns": columns, "rows": [["_Euro|rad_", 0.65, "0.6 to 0.7", 0.1, "0 to 0.2"]]}
     three(evidence=[{"title": "Left out", "headline": "It fails elsewhere.", "table": table}, {"title": "Not chests"}])
-    app = show()
-    assert "It fails elsewhere." in captions(app)
-    (behind,) = app.expander
+    behind = show(predict_sample="healthy_adult")
+    assert "It fails elsewhere." in captions(behind)
     assert [tab.label for tab in behind.tabs] == ["Left out", "Not chests"]
-    assert behind.markdown[1].value == card.markdown_table(
-        columns, [[elements.escape_markdown(str(c)) for c in table["rows"][0]]]
-    )
-    assert r"| \_Euro\|rad\_ | 0\.65 |" in behind.markdown[1].value
+    shown = [text.value for text in behind.markdown]
+    assert card.markdown_table(columns, [[elements.escape_markdown(str(c)) for c in table["rows"][0]]]) in shown
+    assert any(r"| \_Euro\|rad\_ | 0\.65 |" in text for text in shown)
 
 
 def test_the_card_shows_its_diagram(three):
     labels, patients = np.arange(30) % 3, [str(i) for i in range(30)]
     folder = three(calibration=calibration.assess_calibration(labels, np.eye(3)[labels], 0.5, patients))
     assert (folder / card.DIAGRAM).is_file()
-    app = show()
+    app = show(predict_sample="healthy_adult")
+    before = len(pictures(app))
     app = settled(next(button for button in app.button if button.label == "Model card").click().run())
-    assert len(pictures(app)) == len(SAMPLES) + 1
+    assert len(pictures(app)) == before + 1
     assert not [text for text in app.markdown if card.DIAGRAM in text.value]

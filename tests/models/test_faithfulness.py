@@ -127,3 +127,17 @@ def test_a_shipped_model_is_asked(shipped_models):
     verdict = faithfulness.compare_maps(model, pixels, prediction.label, {"heatmap": heatmap}, steps=2, seeds=1)
     first = verdict.orders["heatmap"].deletion.probabilities[0]
     assert first == pytest.approx(prediction.by_class()[prediction.label], abs=0.01)
+
+
+def test_maps_that_mark_one_place_agree_and_those_that_mark_two_do_not():
+    left, right = np.zeros((7, 7), np.float32), np.zeros((12, 12), np.float32)
+    left[2:5, 0:2], right[3:8, 9:12] = 1, 1
+    assert faithfulness.hottest_overlap(left, left) == 1 and faithfulness.maps_agree(left, left)
+    assert faithfulness.hottest_overlap(left, right) < 0.1 and not faithfulness.maps_agree(left, right)
+    assert not faithfulness.maps_agree(left, np.zeros_like(right))  # nothing speaks for the class
+
+
+def test_maps_of_chance_share_a_tenth_of_their_hottest_tenth():
+    maps = [np.random.default_rng(seed).random((7, 7), np.float32) for seed in range(40)]
+    shares = [faithfulness.hottest_overlap(*pair) for pair in zip(maps[::2], maps[1::2], strict=True)]
+    assert 0.03 < np.mean(shares) < 0.2

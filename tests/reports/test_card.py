@@ -171,3 +171,18 @@ def test_the_diagram_lies_beside_the_card_that_shows_it(info, tmp_path):
         assert picture.width > picture.height > 300
     reports_card.write_card(tmp_path, three_classes(info))
     assert (tmp_path / reports_card.DIAGRAM).read_bytes() == first
+
+
+def test_how_far_to_trust_a_model_is_said_in_people_and_without_terms(info):
+    report = info["metrics"]["test"]
+    info["training_data"]["synthetic"] = False
+    good, bad = (report | {"accuracy": statistics.wilson(right, 8).to_dict()} for right in (7, 2))
+    low, high = (round(100 * bad["accuracy"][edge]) for edge in ("low", "high"))
+    info["metrics"]["other"] = {"Friends": good, "Adults": bad}
+    assert reports_card.trust_sentence(info) == f"At another hospital 25 of 100 answers were right ({low} to {high})."
+    del info["metrics"]["other"]
+    assert "at your hospital expect fewer" in reports_card.trust_sentence(info)
+    info["metrics"] = {}
+    assert "never tested" in reports_card.trust_sentence(info)
+    info["training_data"]["synthetic"] = True
+    assert "drawings" in reports_card.trust_sentence(info)

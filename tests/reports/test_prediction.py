@@ -13,6 +13,7 @@ from uploads import DEEP, dicom
 
 from covid_cnn.evaluation.metrics import evaluate_classifier
 from covid_cnn.images import reader
+from covid_cnn.models.bundle import Prediction
 from covid_cnn.reports import card, pdf, wording
 from covid_cnn.reports import prediction as reports_prediction
 
@@ -33,21 +34,6 @@ class Radiograph:
     digest: str = hashlib.sha256(b"the file").hexdigest()
 
 
-@dataclass(frozen=True)
-class Prediction:
-    classes: tuple[str, ...]
-    probabilities: np.ndarray
-    heatmaps: np.ndarray
-    label: str
-    positive: str | None
-    threshold: float | None
-    distance: float = 12.3
-    distance_limit: float = 20.0
-    in_distribution: bool = True
-    prediction_set: tuple[str, ...] | None = None
-    set_level: float | None = None
-
-
 @cache
 def perfect_metrics(classes: tuple[str, ...], positive: str | None) -> dict:
     labels = np.arange(40) % len(classes)
@@ -62,7 +48,19 @@ def case(classes=("NORMAL", "PNEUMONIA"), positive="PNEUMONIA", shape=(60, 50)):
     generator = np.random.default_rng(0)
     probabilities = np.append(np.full(k - 1, 0.2 / (k - 1)), 0.8).astype(np.float32)
     prediction = Prediction(
-        tuple(classes), probabilities, generator.random((7, 7, k)), classes[-1], positive, 0.4 if positive else None
+        classes=tuple(classes),
+        probabilities=probabilities,
+        heatmaps=generator.random((7, 7, k)),
+        embedding=np.zeros(1, np.float32),
+        label=classes[-1],
+        positive=positive,
+        threshold=0.4 if positive else None,
+        distance=12.3,
+        distance_limit=20.0,
+        in_distribution=True,
+        seen=np.zeros((1, 1), np.float32),
+        prediction_set=None,
+        set_level=None,
     )
     model = {
         "name": "small",
@@ -163,40 +161,33 @@ def test_of_three_classes_the_sentence_tells_both_rules():
         "The probability of COVID-19, 0.200, stays below the decision threshold of 0.300; "
         "of the other classes, other pneumonia is the most probable, with 0.700."
     )
-    assert wording.decision_sentence(other, binary=True).endswith("stays below the decision threshold of 0.300.")
-    assert wording.decision_sentence(unsure, binary=True).endswith("reaches the decision threshold of 0.300.")
 
 
-def test_three_classes_can_be_read_as_one_against_the_rest():
-    prediction = of_three(0.1, 0.5, 0.4, label="COVID-19", possible=("other pneumonia", "COVID-19", "normal"))
-    assert wording.read_prediction(prediction).label == "COVID-19"
-    assert wording.read_prediction(prediction).probabilities == dict(zip(THREE, (0.1, 0.5, 0.4), strict=True))
-    binary = wording.read_prediction(prediction, binary=True)
-    assert binary.label == "COVID-19"
-    assert binary.probabilities == pytest.approx({"not COVID-19": 0.6, "COVID-19": 0.4})
-    assert binary.prediction_set == ("not COVID-19", "COVID-19")
-    healthy = wording.read_prediction(replace(prediction, label="normal", prediction_set=("normal",)), binary=True)
-    assert (healthy.label, healthy.prediction_set) == ("not COVID-19", ("not COVID-19",))
-    _, plain, _ = case(("A", "B", "C"), None)
-    assert wording.read_prediction(plain, binary=True) == wording.read_prediction(
-        plain
-    )  # there is no class to look for
+@pytest.mark.parametrize(
+    ("probabilities", "possible", "verdict"),
+    [
+        ((0.45, 0.39, 0.16), ("normal", "other pneumonia"), "Not sure: normal or other pneumonia (45 %, 39 %)"),
+        ((0.1, 0.2, 0.7), ("COVID-19",), "COVID-19 (70 %)"),
+        ((0.1, 0.5, 0.4), ("other pneumonia",), "Not sure: other pneumonia or COVID-19 (50 %, 40 %)"),  # rules disagree
+        ((0.3, 0.3, 0.4), (), "COVID-19 (40 %)"),  # a model without prediction sets
+        ((0.3, 0.32, 0.38), THREE, "Not sure: COVID-19, other pneumonia or normal (38 %, 32 %, 30 %)"),
+    ],
+)
+def test_the_verdict_is_that_of_the_set(probabilities, possible, verdict):
+    label = "normal" if possible[:1] == ("normal",) and len(possible) == 2 else "COVID-19"
+    assert wording.verdict(of_three(*probabilities, label=label, possible=possible)) == verdict
 
 
 def test_the_prediction_set_is_told_in_words():
-    def told(*possible: str, binary: bool = False) -> str:
+    def told(*possible: str) -> str:
         prediction = of_three(0.1, 0.5, 0.4, label="COVID-19", possible=possible)
-        return f"{wording.possible_classes(prediction, binary)}. {wording.coverage_sentence(prediction, binary)}"
+        return f"{wording.possible_classes(prediction)}. {wording.coverage_sentence(prediction)}"
 
     promise = "Of 100 images like those the model was tuned on, at least 90 have their true class in such a set"
     assert told("COVID-19").startswith(f"COVID-19 alone. {promise}") and "disagree" not in told("COVID-19")
     assert told("other pneumonia", "COVID-19").startswith(f"other pneumonia or COVID-19. {promise}")
     assert told(*THREE).startswith("normal, other pneumonia or COVID-19. ")
     assert "The answer, COVID-19, is not among them: the two rules disagree" in told("normal", "other pneumonia")
-    assert told("COVID-19", binary=True).startswith("COVID-19 alone. ")
-    assert told("normal", "COVID-19", binary=True).startswith(f"COVID-19 or not. {promise}")
-    neither = told("normal", "other pneumonia", binary=True)
-    assert neither.startswith("anything but COVID-19. ") and "disagree" in neither
     assert told() == ". "
 
 
@@ -209,7 +200,7 @@ def test_an_unlike_image_is_given_no_label():
     assert "COVID-19" not in wording.decision_sentence(prediction) and "no label" in wording.decision_sentence(
         prediction
     )
-    assert wording.read_prediction(prediction).label is wording.read_prediction(prediction, binary=True).label is None
+    assert wording.verdict(prediction) == wording.UNKNOWN_KIND
     assert "knows nothing" in wording.coverage_sentence(prediction)
     found = facts(radiograph, prediction, model)["prediction"]
     assert found["label"] is None and found["in_distribution"] is False

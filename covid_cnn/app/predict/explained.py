@@ -1,4 +1,4 @@
-"""One image with its answer: warnings, frame and window, the viewer, the numbers, other models, the report."""
+"""One image with its answer, in one look: the viewer, and beside it the card with the ways to go on."""
 
 import json
 from collections.abc import Callable
@@ -9,14 +9,20 @@ from typing import Literal
 import streamlit as st
 
 from covid_cnn import __version__
-from covid_cnn.app.predict import answer, compare, memory, viewer
+from covid_cnn.app.predict import answer, compare, memory, viewer, what_if
 from covid_cnn.app.shared import elements, models
+from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.common.storage import Cache
+from covid_cnn.data.samples import Provenance
+from covid_cnn.evaluation import leakage
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.models.bundle import Bundle, Prediction
-from covid_cnn.reports import pdf
+from covid_cnn.reports import pdf, wording
 from covid_cnn.reports.prediction import summarize_prediction
 
 WINDOW_HELP = "How the file's values become greys for the model. The viewer starts with it, and looks at all values."
+WHAT_IF = "predict_what_if"  # in the session: whether the image is being changed
+SHARES = (6, 4)  # of the width: the viewer and the card
 
 
 def draw_explained(
@@ -24,53 +30,83 @@ def draw_explained(
     radiograph: Radiograph,
     prediction: Prediction,
     model: Bundle,
-    offer: Callable[[], None],
-    binary: bool | None = None,
-) -> viewer.Shown:
+    model_key: str,
+    film: Provenance | None = None,
+) -> None:
     """The image and all that is said of it; of one that the model does not know, no label.
 
     Parameters
     ----------
     key : of the image, its frame and its window.
-    offer : draws the choice of frame and window.
-    binary : how the answer is read, where that was chosen above; None where it, and what speaks against the model,
-        shall stand here.
-
-    Returns
-    -------
-    What is shown of this model.
+    model_key : where the session keeps the name of the model.
+    film : where the image comes from, if it is one of the real films among the samples.
     """
-    if not prediction.in_distribution:
-        warnings = "".join(f"\n- {elements.escape_markdown(warning)}" for warning in radiograph.warnings)
-        st.error(f"**Not an image that the model knows.** {prediction.warning}\n{warnings}", icon=":material/help:")
-    st.markdown(f"##### {elements.escape_markdown(radiograph.name)}")
+    left, right = st.columns(SHARES, gap="medium")
+    others = compare.ask_others(key, radiograph, model)
+    answers = {model.name: prediction} | {name: told for name, (_, told) in others.items()}
+    with left:
+        shown = _viewer(key, radiograph, answers)
+    with right:
+        asking = bool(st.session_state.get(WHAT_IF))
+        answer.draw_card(model, prediction, _is_learned(key, radiograph, model), brief=asking)
+        if not asking:
+            _draw_remarks(radiograph)
+            if film:
+                answer.draw_provenance(film)
+        with st.container(horizontal=True, gap="small"):
+            st.button("What if?", key="what if", icon=":material/science:", type=_kind(asking), on_click=_turn_what_if)
+            with st.popover("Another model", icon=":material/compare:"):
+                models.choose_model(model_key)
+                compare.offer_comparison(model)
+                models.draw_trust(model)
+            _offer_report(key, radiograph, prediction, model, shown.name)
+        if asking:
+            what_if.draw_panel(key, radiograph, prediction, model, shown.name, shown.opacity, shown.colour_map)
+        with st.expander("The numbers", icon=":material/menu_book:"):
+            st.caption(f"{elements.escape_markdown(radiograph.origin)}. {viewer.map_facts(radiograph)}")
+            answer.draw_numbers(prediction)
+            elements.term_help("grad_cam")
+            answer.draw_seen(prediction)
+    if others:
+        compare.draw_others(radiograph, {model.name: (model, prediction)} | others, shown)
+
+
+def _draw_remarks(radiograph: Radiograph) -> None:
     if radiograph.synthetic:
         st.markdown(elements.SYNTHETIC)
-    if prediction.in_distribution:
-        for warning in radiograph.warnings:
-            st.warning(elements.escape_markdown(warning), icon=":material/warning:")
-    verdict = st.container()
-    if binary is None:
-        models.draw_trust(model)
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        offer()
-        if binary is None:
-            binary = answer.choose_reading(model)
-    with verdict:
-        answer.draw_verdict(prediction, binary)
-    others = compare.choose_other_model(key, radiograph, model)
-    left, right = st.columns([3, 2])
-    with left:
-        shown = _viewer(key, radiograph, {model.name: prediction} | others)
-        st.caption(f"{elements.escape_markdown(radiograph.origin)}. {viewer.map_facts(radiograph)}")
-        elements.term_help("grad_cam")
-    with right:
-        answer.draw_numbers(prediction, binary)
-        answer.draw_seen(prediction)
-        _downloads(key, radiograph, prediction, model, shown.name)
-    if others:
-        compare.draw_other(radiograph, {model.name: prediction} | others, shown)
-    return shown
+    for warning in radiograph.warnings:
+        st.warning(elements.escape_markdown(warning), icon=":material/warning:")
+
+
+def _kind(on: bool) -> Literal["primary", "secondary"]:
+    return "primary" if on else "secondary"
+
+
+def _turn_what_if() -> None:
+    st.session_state[WHAT_IF] = not st.session_state.get(WHAT_IF)
+
+
+# ---- an image that was learned from
+
+
+def _is_learned(key: str, radiograph: Radiograph, model: Bundle) -> bool:
+    def look() -> bool:
+        learned = _fingerprint(model.name, model.info["sha256"])
+        return learned is not None and leakage.is_training_image(radiograph, learned)
+
+    return memory.remember(key, f"learned {model.name}", look)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _fingerprint(name: str, digest: str) -> leakage.TrainingFingerprint | None:
+    """By what the training images of a model are known again; None where it brings nothing to tell."""
+    try:
+        return leakage.training_fingerprint(elements.load_bundle(name), None, Cache())
+    except CovidCnnError:  # the Evaluate page says what is wrong with it
+        return None
+
+
+# ---- frame and window
 
 
 def choose_frame_and_window(key: str, frames: int, windows: tuple[str, ...]) -> None:
@@ -95,6 +131,9 @@ def _window(key: str) -> str:
     return f"predict_window {key}"
 
 
+# ---- the viewer and the report
+
+
 def _viewer(key: str, radiograph: Radiograph, answers: dict[str, Prediction]) -> viewer.Shown:
     """The viewer with the heatmaps of all classes of all models; what is shown of the first model."""
     maps = [
@@ -105,20 +144,24 @@ def _viewer(key: str, radiograph: Radiograph, answers: dict[str, Prediction]) ->
     places = [(each.model, each.name) for each in maps]
     predicted = [places.index((name, prediction.label)) for name, prediction in answers.items()]
     model, prediction = next(iter(answers.items()))
+    image = memory.remember(key, "viewer", lambda: viewer.packed(radiograph))
+    if viewer.is_enhanced(f"viewer {key}"):
+        image = image | {"enhanced": memory.remember(key, "enhanced", lambda: viewer.enhanced(radiograph))}
     shown = viewer.show_viewer(
         f"viewer {key}",
-        memory.remember(key, "viewer", lambda: viewer.packed(radiograph)),
+        image,
         maps,
         first=predicted[0],
         second=predicted[1] if len(predicted) > 1 else None,
         heat=prediction.in_distribution,
+        headline=wording.verdict(prediction),
     )
     if shown.model == model and shown.name in prediction.classes:
         return shown
     return shown._replace(model=model, name=prediction.label)
 
 
-def _downloads(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, shown: str) -> None:
+def _offer_report(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, shown: str) -> None:
     """The report in three forms. Callables, so that the page need not wait for a PDF that nobody wants."""
 
     def page(form: Literal["pdf", "png"]) -> bytes:
@@ -128,11 +171,12 @@ def _downloads(key: str, radiograph: Radiograph, prediction: Prediction, model: 
         told = summarize_prediction(radiograph, prediction, model.info, __version__, datetime.now(UTC))
         return json.dumps(told, indent=2) + "\n"
 
-    with st.popover("Download", icon=":material/download:", width="stretch"):
-        for label, data, name, kind in (
-            ("Report (PDF)", partial(page, "pdf"), "report.pdf", "application/pdf"),
-            ("Report (PNG)", partial(page, "png"), "report.png", "image/png"),
-            ("Report (JSON)", facts, "report.json", "application/json"),
-        ):
+    forms: tuple[tuple[str, Callable[[], bytes | str], str, str], ...] = (
+        ("Report (PDF)", partial(page, "pdf"), "report.pdf", "application/pdf"),
+        ("Report (PNG)", partial(page, "png"), "report.png", "image/png"),
+        ("Report (JSON)", facts, "report.json", "application/json"),
+    )
+    with st.popover("Report", icon=":material/description:"):
+        for label, data, name, kind in forms:
             st.download_button(label, data, name, kind, key=f"{name} {key}", on_click="ignore", width="stretch")
         st.caption("The report holds no file name and nothing of the patient. The viewer's own button saves its image.")

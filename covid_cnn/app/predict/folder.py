@@ -28,7 +28,10 @@ from covid_cnn.models.bundle import Bundle, Prediction
 from covid_cnn.reports import wording
 
 ARCHIVES, ANSWERS, STOPPED = "predict_archives", "predict_answers", "predict_stopped"
+TABLE, SHOWN = "predict_table", "predict_shown"  # the table's own state, and the keys of its rows
 THUMBNAIL = 96  # px
+NAME = 22  # characters of a name in the table; its last column has all
+TABLE_HEIGHT = 420  # px
 BLINK = 0.2  # seconds between two steps of the progress bar
 TOLD = 3  # how many unreadable files are told above the table
 JOINT = " › "  # between the folders of a path in an archive
@@ -40,6 +43,13 @@ class Source(NamedTuple):
 
     name: str
     read: Callable[..., Radiograph]  # takes `frame` and `window` as `reader.read` does
+
+
+class Neighbours(NamedTuple):
+    """Images in order, by their keys, and what opens one of them."""
+
+    keys: list[str]
+    go_to: Callable[[str], None]
 
 
 class _Answer(NamedTuple):
@@ -108,14 +118,13 @@ def _shown_name(source: Source, answer: "_Answer | CovidCnnError") -> str:
 # Asking
 
 
-def choose_row(sources: Mapping[str, Source], model: Bundle, binary: bool) -> str | None:
+def choose_row(sources: Mapping[str, Source], model: Bundle) -> str | None:
     """Ask the model about every image, show the table, and tell which image to open.
 
     Parameters
     ----------
     sources : the images by their keys
     model : who is asked
-    binary : whether the answers are read as one class or not (see ``wording.read_prediction``)
 
     Returns
     -------
@@ -125,14 +134,11 @@ def choose_row(sources: Mapping[str, Source], model: Bundle, binary: bool) -> st
     answers = _answers(model, sources)
     _ask(sources, model, answers)
     shown = {key: answers[key] for key in sources if key in answers}
+    st.session_state[SHOWN] = list(shown)
     if not shown:
         return None
-    unreadable = [str(answer) for answer in shown.values() if isinstance(answer, CovidCnnError)]
-    if unreadable:
-        sentences = "".join(f"\n- {elements.escape_markdown(sentence)}" for sentence in unreadable[:TOLD])
-        more = "\n\nThe table tells of the others." if len(unreadable) > TOLD else ""
-        st.warning(f"{len(unreadable)} of {len(shown)} files could not be read.\n{sentences}{more}")
-    selected = _table({key: (_shown_name(sources[key], answer), answer) for key, answer in shown.items()}, binary)
+    selected = _table({key: (_shown_name(sources[key], answer), answer) for key, answer in shown.items()})
+    _tell_unreadable(list(shown.values()))
     st.download_button(
         "Table (CSV)",
         partial(_csv, model, [(_shown_name(sources[key], answer), answer) for key, answer in shown.items()]),
@@ -140,13 +146,31 @@ def choose_row(sources: Mapping[str, Source], model: Bundle, binary: bool) -> st
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
-        help="The table that the command line writes: with the most probable label of every image, also where the "
-        "page says that it is not sure, which the column in_distribution tells. A text that a spreadsheet would take "
-        "for a formula has an apostrophe in front.",
+        help="With the most probable label of every image, also where the page says that it is not sure, which the "
+        "column in_distribution tells. A text that a spreadsheet would take for a formula has an apostrophe in front.",
     )
     if selected is not None:
         return list(shown)[selected]
     return next((key for key, answer in shown.items() if not isinstance(answer, CovidCnnError)), None)
+
+
+def shown_keys() -> list[str]:
+    """The keys of the table's rows, in their order."""
+    return list(st.session_state.get(SHOWN, ()))
+
+
+def open_row(key: str) -> None:
+    """Select the row of an image, as a click on it does."""
+    row = shown_keys().index(key)
+    st.session_state[TABLE] = {"selection": {"rows": [row], "columns": [], "cells": []}}
+
+
+def _tell_unreadable(answers: list["_Answer | CovidCnnError"]) -> None:
+    unreadable = [str(answer) for answer in answers if isinstance(answer, CovidCnnError)]
+    if unreadable:
+        sentences = "".join(f"\n- {elements.escape_markdown(sentence)}" for sentence in unreadable[:TOLD])
+        more = "\n\nThe table tells of the others." if len(unreadable) > TOLD else ""
+        st.warning(f"{len(unreadable)} of {len(answers)} files could not be read.\n{sentences}{more}")
 
 
 def _few_enough(sources: Mapping[str, Source]) -> Mapping[str, Source]:
@@ -154,8 +178,8 @@ def _few_enough(sources: Mapping[str, Source]) -> Mapping[str, Source]:
     if len(sources) <= limits.MAX_PAGE_IMAGES:
         return sources
     st.warning(
-        f"The page takes the first {limits.MAX_PAGE_IMAGES:,} of these {len(sources):,} images. "
-        "`python -m covid_cnn predict FOLDER --csv table.csv` takes any number, and a .zip in place of the folder.",
+        f"The page takes the first {limits.MAX_PAGE_IMAGES:,} of these {len(sources):,} images; open the others after "
+        "them.",
         icon=":material/content_cut:",
     )
     return dict(islice(sources.items(), limits.MAX_PAGE_IMAGES))
@@ -222,36 +246,42 @@ def _keep(radiograph: Radiograph, prediction: Prediction) -> _Answer:
 # The table
 
 
-def _table(answers: dict[str, tuple[str, "_Answer | CovidCnnError"]], binary: bool) -> int | None:
-    """One row an image; returns the number of the selected row."""
+def _table(answers: dict[str, tuple[str, "_Answer | CovidCnnError"]]) -> int | None:
+    """One row an image; returns the number of the row that was clicked, wherever."""
     rows: list[dict[str, Any]] = []
-    columns: dict[str, Any] = {"X-ray": st.column_config.ImageColumn("X-ray", width="small")}
+    columns: dict[str, Any] = {"X-ray": st.column_config.ImageColumn("X-ray", width=56)}
     for name, answer in answers.values():
+        short = elements.elide_left(name, NAME)
         if isinstance(answer, CovidCnnError):
-            rows.append({"X-ray": None, "Image": name, "Label": "unreadable", "Note": str(answer)})
+            rows.append({"X-ray": None, "Image": short, "Answer": "unreadable", "Note": str(answer), "Name": name})
             continue
         radiograph, prediction, thumbnail = answer
-        reading = wording.read_prediction(prediction, binary)
-        notes = [prediction.warning, *radiograph.warnings]
-        row: dict[str, Any] = {"X-ray": thumbnail, "Image": name, "Label": reading.label or "not sure"}
-        if reading.label and reading.prediction_set:
-            row["Could be"] = wording.possible_classes(prediction, binary)
+        classes = wording.open_classes(prediction)
         # Of an image that the model does not know, nothing is told that could be taken for an answer.
-        row |= reading.probabilities if reading.label else dict.fromkeys(reading.probabilities)
-        rows.append(row | {"Note": " ".join(note for note in notes if note)})
-        for label in reading.probabilities:
+        shares = prediction.by_class() if classes else dict.fromkeys(prediction.classes)
+        notes = [prediction.warning, *radiograph.warnings]
+        told = {"Note": " ".join(note for note in notes if note), "Name": name}
+        rows.append(
+            {"X-ray": thumbnail, "Image": short, "Answer": " or ".join(classes) or "no answer", **shares, **told}
+        )
+        for label in prediction.classes:
             columns[label] = st.column_config.ProgressColumn(label, min_value=0.0, max_value=1.0, format="%.3f")
-    st.caption("Click a column's title to sort by it, and the box at the left of a row to open its image below.")
+    columns |= {"Image": st.column_config.TextColumn(width=120), "Answer": st.column_config.TextColumn(width=120)}
+    frame = pd.DataFrame(rows)
+    last = ["Note", "Name"]
     table = st.dataframe(
-        pd.DataFrame(rows),
+        frame[[name for name in frame.columns if name not in last] + last],
         hide_index=True,
         column_config=columns,
-        row_height=56,
+        height=TABLE_HEIGHT,
+        row_height=48,
         on_select="rerun",
-        selection_mode="single-row",
-        key="predict_table",
+        selection_mode=["single-row", "single-cell"],
+        key=TABLE,
+        alt="The images with their answers; a click on a row opens its image",
     )
-    chosen = table["selection"]["rows"]
+    selection = table["selection"]
+    chosen = [*(row for row, _ in selection["cells"]), *selection["rows"]]
     return chosen[0] if chosen and chosen[0] < len(rows) else None
 
 

@@ -3,6 +3,7 @@
 Here is what is chosen, and the way from there to the answers: `folder` asks about many images, `explained` shows one.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from covid_cnn.app.predict import answer, compare, explained, folder, memory, what_if
+from covid_cnn.app.predict import explained, folder, memory
 from covid_cnn.app.predict.folder import Source
 from covid_cnn.app.shared import elements, models
 from covid_cnn.app.start import samples
@@ -23,85 +24,108 @@ from covid_cnn.models.bundle import Bundle, Prediction
 
 # Keys of the session that other pages set before they switch to this one.
 MODEL, PATH = "predict_model", "predict_path"
+_UPLOADS = "predict_uploads"
 _SAMPLE = "sample "  # begins the key of an image that is a sample
 
 
 def draw_page() -> None:
     """The whole page."""
-    st.title("Predict")
+    elements.draw_heading("Predict")
     elements.draw_notice()
-    left, right = st.columns([1, 3], gap="large")
-    with left:
-        sources = _choose_images()
-        model = models.choose_model(MODEL)
-        if model is not None and any(key.startswith(_SAMPLE) for key in sources):
-            compare.offer_other_model(model)
+    model = models.current_model(MODEL)
     if model is None:
         return
-    with right:
-        if not sources:
-            models.draw_trust(model)
-            st.info("Upload an X-ray, or try one of these.", icon=":material/upload:")
-            samples.choose_sample()
-        elif len(sources) == 1:
-            folder.forget()
-            (key,) = sources
-            _answer(key, sources[key], model)
-        else:
-            models.draw_trust(model)
-            binary = answer.choose_reading(model)
-            opened = folder.choose_row(sources, model, binary)
-            if opened is not None:
-                _answer(opened, sources[opened], model, binary)
-
-
-def _answer(key: str, source: Source, model: Bundle, binary: bool | None = None) -> None:
-    asked = _ask(key, source, model)
+    if not any(st.session_state.get(key) for key in (_UPLOADS, samples.SAMPLE, PATH)):
+        _offer_images(model)
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.popover("Open", icon=":material/folder_open:"):
+            uploads = _upload()
+            _choose_sample()
+            _offer_to_clear(uploads)
+        toolbar = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    sources = _chosen_images(uploads)
+    if len(sources) > 1:
+        listed, opened = st.columns((3, 7), gap="medium")
+        with listed:
+            key = folder.choose_row(sources, model)
+        neighbours = folder.Neighbours(folder.shown_keys(), folder.open_row)
+    else:
+        folder.forget()
+        key, opened = next(iter(sources), None), st.container()
+        neighbours = folder.Neighbours([f"{_SAMPLE}{name}" for name in SAMPLES], _open_sample)
+    if key is None:
+        return
+    asked = _ask(key, sources[key], model)
     memory.forget({key, asked.view})
-    offer = partial(explained.choose_frame_and_window, key, asked.frames, asked.windows)
-    with st.container(border=True):
+    with toolbar:
+        _draw_toolbar(key, asked, neighbours)
+    with opened:
         if isinstance(asked.result, CovidCnnError):
             st.error(elements.escape_markdown(str(asked.result)), icon=":material/broken_image:")
-            offer()
-        else:
-            shown = explained.draw_explained(asked.view, *asked.result, model, offer, binary)
-            what_if.draw_panel(asked.view, *asked.result, model, shown.name, shown.opacity, shown.colour_map)
+            return
+        film = SAMPLES[key.removeprefix(_SAMPLE)].provenance if key.startswith(_SAMPLE) else None
+        explained.draw_explained(asked.view, *asked.result, model, MODEL, film)
 
 
-# What to look at
+# ---- what to look at
 
 
-def _choose_images() -> dict[str, Source]:
-    """The chosen images, each by a key that is its own."""
+def _offer_images(model: Bundle) -> None:
+    """What is on the page before an image is chosen."""
+    left, right = st.columns((1, 2), gap="large")
+    with left:
+        _upload()
+        st.caption(f"{elements.escape_markdown(model.name)} answers.")
+        models.choose_model(MODEL)
+    with right:
+        st.markdown("Or try one of these.")
+        samples.choose_small_film()
+        _choose_sample()
+
+
+def _upload() -> list[UploadedFile]:
     # Anything may be uploaded: the kind of a file is told from its content, and many DICOM files have no suffix.
-    uploads = st.file_uploader(
+    return st.file_uploader(
         "X-rays (PNG, JPEG, WebP, BMP, TIFF or DICOM), or a .zip of them",
         accept_multiple_files=True,
-        key="predict_uploads",
+        key=_UPLOADS,
         help=f"An image may have {limits.MAX_FILE_BYTES // 2**20} MB, a .zip {limits.MAX_UPLOAD_BYTES // 2**20}; of "
         f"{limits.MAX_PAGE_IMAGES:,} images at once the page shows all. "
         "Images stay in this computer's memory: they are not stored, and not sent anywhere else.",
     )
+
+
+def _choose_sample() -> None:
     st.pills(
-        "Or try a sample",
+        "All samples",
         list(SAMPLES),
         format_func=lambda key: SAMPLES[key].title,
         key=samples.SAMPLE,
         wrap=True,
         help="\n\n".join(f"**{sample.title}.** {sample.story}" for sample in SAMPLES.values()),
     )
+
+
+def _offer_to_clear(uploads: list[UploadedFile]) -> None:
+    if not uploads and not st.session_state.get(samples.SAMPLE) and st.session_state.get(PATH):
+        st.button("Clear the image from the dataset", icon=":material/close:", on_click=_clear_path)
+
+
+def _clear_path() -> None:
+    st.session_state.pop(PATH, None)
+
+
+def _chosen_images(uploads: list[UploadedFile]) -> dict[str, Source]:
+    """The chosen images, each by a key that is its own."""
     archives = [upload for upload in uploads if folder.is_archive(upload)]
     images = [upload for upload in uploads if upload not in archives]
     chosen = {upload.file_id: Source(upload.name, partial(_read_upload, upload)) for upload in images}
     chosen |= folder.unpack(archives)
     if not uploads and (sample := st.session_state.get(samples.SAMPLE)):
-        chosen[f"{_SAMPLE}{sample}"] = Source(SAMPLES[sample].title, partial(_read_sample, SAMPLES[sample]))
-        st.caption(SAMPLES[sample].story)
-    if not chosen and (path := st.session_state.get(PATH)):
+        return {f"{_SAMPLE}{sample}": Source(SAMPLES[sample].title, partial(_read_sample, SAMPLES[sample]))}
+    if not chosen and not uploads and (path := st.session_state.get(PATH)):
         chosen[f"path {path}"] = Source(Path(path).name, partial(reader.read, Path(path)))
-        if st.button("Clear the image from the dataset", icon=":material/close:"):
-            del st.session_state[PATH]
-            st.rerun()
     return chosen
 
 
@@ -113,7 +137,52 @@ def _read_sample(sample: Sample, frame: int = 0, window: int | None = None) -> R
     return replace(sample.read(frame=frame, window=window), name=sample.title)
 
 
-# What is said of it
+def _open_sample(key: str) -> None:
+    st.session_state[samples.SAMPLE] = key.removeprefix(_SAMPLE)
+
+
+# ---- the line above the image
+
+
+def _draw_toolbar(key: str, asked: "_Asked", neighbours: "folder.Neighbours") -> None:
+    """What is shown, what it is, and the way to the next."""
+    if key in neighbours.keys:
+        _draw_neighbours(key, neighbours)
+    if not isinstance(asked.result, CovidCnnError):
+        radiograph, _ = asked.result
+        height, width = radiograph.pixels.shape
+        facts = f"{radiograph.modality + ', ' if radiograph.modality else ''}{width} x {height} px"
+        short = elements.elide_left(radiograph.name)
+        name = elements.escape_markdown(short)
+        st.markdown(f"**{name}**", help=elements.escape_markdown(radiograph.name) if short != radiograph.name else None)
+        with st.container(key="facts", horizontal=True):  # where there is room for them
+            st.caption(facts)
+            if key.startswith(_SAMPLE):
+                st.caption(SAMPLES[key.removeprefix(_SAMPLE)].story)
+    explained.choose_frame_and_window(key, asked.frames, asked.windows)
+
+
+def _draw_neighbours(key: str, neighbours: "folder.Neighbours") -> None:
+    keys: Sequence[str] = neighbours.keys
+    at = keys.index(key)
+    for label, icon, shortcut, step in (
+        ("Previous", ":material/chevron_left:", "b", -1),
+        ("Next", ":material/chevron_right:", "n", 1),
+    ):
+        there = 0 <= at + step < len(keys)
+        st.button(
+            icon,
+            key=f"{label} image",
+            shortcut=shortcut,
+            help=f"{label} image",
+            type="tertiary",
+            disabled=not there,
+            on_click=neighbours.go_to,
+            args=(keys[at + step],) if there else (key,),
+        )
+
+
+# ---- what is said of it
 
 
 class _Asked(NamedTuple):

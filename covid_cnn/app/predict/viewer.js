@@ -2,7 +2,7 @@
 // that no control waits for the server. Names of classes and models are only ever set as text, never as markup.
 
 // What belongs to an image, and what to the person who looks: the latter goes along to the next image and viewer.
-const START = { zoom: 1, x: 0.5, y: 0.5, swipe: 1, invert: false };
+const START = { zoom: 1, x: 0.5, y: 0.5, swipe: 1, invert: false, line: null };
 const HABITS = { show: null, opacity: 0.5, colours: null, drag: "auto" };
 const habits = { ...HABITS };
 const MOST_ZOOM = 16;
@@ -24,9 +24,8 @@ class Viewer {
     this.root = root;
     this.controls = Object.fromEntries([...root.querySelectorAll("[name]")].map((one) => [one.name, one]));
     this.panes = [...root.querySelectorAll("figure")].map((figure) => new Pane(figure));
-    this.state = { ...START, ...HABITS, first: "0", second: ALONE };
+    this.state = { ...START, ...HABITS, first: "0", second: ALONE, enhanced: false, measuring: false };
     this.pointers = new Map();
-    root.querySelector("details").open = matchMedia("(min-width: 800px)").matches;
     root.addEventListener("input", (event) => this.changed(event.target));
     for (const control of [this.controls.opacity, this.controls.colours]) control.onchange = () => this.drawn();
     this.controls.reset.onclick = () => {
@@ -34,13 +33,20 @@ class Viewer {
       this.set({ ...START, ...this.window(this.data.preset), ...this.shownAs() });
       this.drawn();
     };
-    this.controls.anyway.onclick = () => this.set({ show: "colours" });
-    this.controls.large.onclick = () =>
-      document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen();
+    this.controls.heat.onclick = () => this.turnHeat();
+    this.controls.enhance.onclick = () => this.enhance();
+    this.controls.measure.onclick = () => this.set({ measuring: !this.state.measuring, line: null });
+    this.controls.tune.onclick = () => {
+      const settings = root.querySelector(".settings");
+      settings.hidden = !settings.hidden;
+      this.controls.tune.setAttribute("aria-expanded", String(!settings.hidden));
+    };
+    this.controls.large.onclick = () => this.enlarge();
     this.controls.large.hidden = !document.fullscreenEnabled;
     this.controls.save.onclick = () => this.save();
     for (const pane of this.panes) this.listen(pane.canvas);
     new ResizeObserver(() => this.redraw()).observe(root);
+    this.listenToPage();
   }
 
   // ---- data
@@ -56,10 +62,12 @@ class Viewer {
     const pixels = data.bytes === 1 ? stored : new Uint16Array(stored.buffer);
     const measured = new Float64Array((await inflated(data.measured)).buffer);
     const greys = await Promise.all(data.presets.map((preset) => preset.greys && inflated(preset.greys)));
+    const enhanced = data.enhanced && (await inflated(data.enhanced));
     if (this.data !== data) return; // other data came meanwhile
     const chosen = (index) => before?.maps[index] && data.maps.findIndex((map) => sameMap(map, before.maps[index]));
     const kept = (index) => (chosen(index) >= 0 ? String(chosen(index)) : null);
-    this.image = new Xray(pixels, data, maps, measured, greys);
+    this.image = new Xray(pixels, data, maps, measured, greys, enhanced);
+    this.root.querySelector(".headline").textContent = data.headline;
     this.palettes = Object.fromEntries(Object.entries(data.palettes).map(([name, text]) => [name, bytes(text)]));
     this.fill(this.controls.first, data.maps.map(mapName));
     this.fill(this.controls.second, data.maps.map(mapName), "nothing");
@@ -71,6 +79,7 @@ class Viewer {
       first: kept(this.state.first) ?? String(data.first),
       second: data.second !== null && before?.second !== data.second ? String(data.second) : kept(this.state.second) ?? ALONE,
     };
+    settings.enhanced = Boolean(enhanced);
     this.set(fresh ? { ...START, ...this.window(data.preset), ...this.shownAs(), ...settings } : settings);
     this.say("");
     this.root.classList.add("ready");
@@ -134,7 +143,8 @@ class Viewer {
       if (control.type === "checkbox") control.checked = state[name];
       else control.value = state[name];
     }
-    this.controls.anyway.parentElement.hidden = this.data.show !== "off" || state.show !== "off";
+    for (const [name, on] of [["heat", state.show !== "off"], ["enhance", state.enhanced], ["measure", state.measuring]])
+      this.controls[name].setAttribute("aria-pressed", String(on));
     this.controls.opacity.disabled = state.show !== "colours";
     this.controls.swipe.disabled = state.show === "off";
     for (const name of ["width", "center"]) {
@@ -142,7 +152,7 @@ class Viewer {
       this.controls[name].parentElement.dataset.told = told;
       this.controls[name].setAttribute("aria-valuetext", `${told} ${this.data.unit}`);
     }
-    this.root.classList.toggle("grabbed", state.zoom > 1 || state.drag === "window");
+    this.root.classList.toggle("grabbed", state.zoom > 1 || state.drag === "window" || state.measuring);
     this.redraw();
   }
 
@@ -156,15 +166,73 @@ class Viewer {
         pane.figure.hidden = +index < 0;
         if (pane.figure.hidden) return;
         pane.compose(this.image, +index, state, this.palettes[state.colours]);
-        pane.draw(state);
+        pane.draw(state, this.length());
         const name = mapName(data.maps[+index]);
         const heat = this.image.threshold(+index) ? `what speaks for ${name} (Grad-CAM)` : `nothing here speaks for ${name}`;
-        const text = state.show === "off" ? "The X-ray alone" : `The X-ray, and ${heat}`;
-        pane.caption.textContent = text;
-        pane.canvas.setAttribute("aria-label", text);
+        const alone = state.show === "off";
+        pane.label = alone ? "The X-ray alone" : `The X-ray, and ${heat}`;
+        pane.canvas.setAttribute("aria-label", `${pane.label}. ${data.headline}`);
+        pane.caption.textContent = alone ? "" : `Heat: ${this.image.threshold(+index) ? "" : "nothing here speaks for "}${name}`;
       });
       this.drawScale();
     });
+  }
+
+  // ---- buttons and their keys
+
+  turnHeat() {
+    const show = this.state.show !== "off" ? "off" : this.before ?? "colours";
+    if (show === "off") this.before = this.state.show;
+    if (this.data.show !== "off") habits.show = show; // of an image that the model does not know, this time alone
+    this.set({ show });
+  }
+
+  // The page works it out when it is first asked for, and sends it along.
+  enhance() {
+    this.set({ enhanced: !this.state.enhanced });
+    this.tell("enhanced", this.state.enhanced);
+  }
+
+  enlarge() {
+    if (document.fullscreenElement === this.root || this.root.matches(":fullscreen")) document.exitFullscreen();
+    else this.root.requestFullscreen();
+  }
+
+  // Keys that work wherever on the page one is, but for where one types.
+  listenToPage() {
+    const stop = new AbortController();
+    const act = {
+      h: () => this.turnHeat(), e: () => this.enhance(), m: () => this.controls.measure.click(), f: () => this.enlarge(),
+      i: () => this.set({ invert: !this.state.invert }),
+    };
+    document.addEventListener("keydown", (event) => {
+      if (!this.root.isConnected) return stop.abort();
+      if (event.ctrlKey || event.metaKey || event.altKey || !this.image) return;
+      if (event.composedPath()[0]?.closest?.("input:not([type=range], [type=checkbox]), textarea, select, [role=combobox], [role=textbox], [contenteditable=true]")) return;
+      const preset = this.data.presets[event.key - 1];
+      if (/^[1-9]$/.test(event.key) && preset) this.set(this.window(event.key - 1));
+      else act[event.key.toLowerCase()]?.();
+    }, { signal: stop.signal });
+  }
+
+  // How long the ruler's line is, in words.
+  length() {
+    if (!this.state.line) return "";
+    const [x0, y0, x1, y1] = this.state.line;
+    const { spacing, at_detector: detector, full_width: width, full_height: height } = this.data;
+    const [down, across] = spacing ?? [1, 1];
+    const long = Math.hypot((x1 - x0) * width * across, (y1 - y0) * height * down);
+    return spacing ? `${long.toFixed(1)} mm${detector ? " at the detector" : ""}` : `${Math.round(long)} px`;
+  }
+
+  // The arrow keys, with the ruler out: they move its end, and with Shift its beginning.
+  moveLine(right, down, begin) {
+    const line = [...(this.state.line ?? [0.5, 0.5, 0.5, 0.5])];
+    const at = begin ? 0 : 2;
+    line[at] = clamp(line[at] + 0.01 * right, 0, 1);
+    line[at + 1] = clamp(line[at + 1] + 0.01 * down, 0, 1);
+    this.set({ line });
+    this.say(this.length());
   }
 
   drawScale() {
@@ -183,7 +251,9 @@ class Viewer {
     canvas.addEventListener("contextmenu", (event) => event.preventDefault()); // the right button sets the window
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
-      this.pointers.set(event.pointerId, { place: [event.clientX, event.clientY], does: this.doing(canvas, event) });
+      const does = this.doing(canvas, event);
+      this.pointers.set(event.pointerId, { place: [event.clientX, event.clientY], does });
+      if (does === "measure") this.set({ line: [...this.placeOf(canvas, event), ...this.placeOf(canvas, event)] });
       this.read(canvas, event);
     });
     canvas.addEventListener("pointermove", (event) => {
@@ -201,14 +271,15 @@ class Viewer {
       this.set({ zoom: this.state.zoom * Math.exp(-event.deltaY / 300) });
     }, { passive: false });
     canvas.addEventListener("keydown", (event) => {
-      const { zoom } = this.state;
+      const { zoom, measuring } = this.state;
       const [right, down] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
       const act = {
         "+": { zoom: zoom * 1.25 }, "-": { zoom: zoom / 1.25 }, 0: { zoom: 1, ...this.window(this.data.preset) },
       }[event.key];
-      if (event.ctrlKey || event.metaKey || !(act || ((right || down) && (event.shiftKey || zoom > 1)))) return;
+      if (event.ctrlKey || event.metaKey || !(act || ((right || down) && (event.shiftKey || zoom > 1 || measuring)))) return;
       event.preventDefault();
       if (act) this.set(act);
+      else if (measuring) this.moveLine(right, down, event.shiftKey);
       else if (event.shiftKey) this.dragWindow(10 * right, 10 * down);
       else this.dragImage(-0.1 * right, -0.1 * down);
     });
@@ -218,6 +289,7 @@ class Viewer {
   doing(canvas, event) {
     const { drag, zoom } = this.state;
     if (event.button === 2) return "window";
+    if (this.state.measuring) return "measure";
     if (this.onLine(canvas, event)) return "swipe";
     if (drag !== "auto") return drag;
     if (zoom > 1) return "move";
@@ -240,6 +312,8 @@ class Viewer {
     if (others.length) {
       const apart = (point) => Math.hypot(point[0] - others[0][1].place[0], point[1] - others[0][1].place[1]);
       this.set({ zoom: (this.state.zoom * apart(now)) / Math.max(apart(before), 1) });
+    } else if (pointer.does === "measure") {
+      this.set({ line: [...this.state.line.slice(0, 2), ...this.placeOf(canvas, event).map((at) => clamp(at, 0, 1))] });
     } else if (pointer.does === "swipe") {
       this.set({ swipe: clamp(this.placeOf(canvas, event)[0], 0, 1) });
     } else if (pointer.does === "window") {
@@ -281,8 +355,8 @@ class Viewer {
   }
 
   say(text) {
-    const scale = this.data.every > 1 ? ` One pixel in ${this.data.every} is shown, across and down.` : "";
-    this.controls.readout.textContent = text || `Point at the image to read its numbers.${scale}`;
+    this.controls.readout.textContent = text;
+    this.controls.readout.title = this.data.every > 1 ? `One pixel in ${this.data.every} is shown, across and down.` : "";
   }
 
   // What is shown, whole and unmagnified, over a line that says what it is.
@@ -297,7 +371,7 @@ class Viewer {
     context.font = `${size}px sans-serif`;
     shown.forEach((pane, n) => {
       context.drawImage(pane.picture, n * width, 0);
-      context.fillText(pane.caption.textContent, n * width + size / 2, height + 1.5 * size, width - size);
+      context.fillText(pane.label, n * width + size / 2, height + 1.5 * size, width - size);
     });
     context.fillText(this.data.notice, size / 2, height + 3.2 * size, canvas.width - size);
     canvas.convertToBlob().then((blob) => {
@@ -321,14 +395,14 @@ class Pane {
 
   // The picture anew, if anything that it is made of has changed.
   compose(image, index, state, palette) {
-    const { x, y, zoom, drag, first, second, ...parts } = state;
+    const { x, y, zoom, drag, first, second, line, measuring, ...parts } = state;
     const made = JSON.stringify([index, parts]);
     if (this.image === image && this.made === made) return;
     Object.assign(this, { image, made });
     image.compose(this.picture, index, state, palette);
   }
 
-  draw({ x, y, zoom, swipe, show }) {
+  draw({ x, y, zoom, swipe, show, line }, length) {
     const { canvas, picture } = this;
     const ratio = devicePixelRatio || 1;
     const [width, height] = [canvas.clientWidth * ratio, canvas.clientHeight * ratio].map(Math.round);
@@ -341,6 +415,25 @@ class Pane {
     context.fillRect(0, 0, width, height);
     context.drawImage(picture, left, top, width * zoom, height * zoom);
     if (show !== "off") this.drawLine(context, lineAt({ x, zoom, swipe }, width), height, ratio);
+    if (line) this.drawRuler(context, line.map((at, n) => (n % 2 ? top + at * height * zoom : left + at * width * zoom)), length, ratio);
+  }
+
+  drawRuler(context, [x0, y0, x1, y1], length, ratio) {
+    context.save();
+    Object.assign(context, { font: `${14 * ratio}px sans-serif`, lineCap: "round", lineJoin: "round" });
+    for (const [colour, wide] of [["black", 4], ["yellow", 2]]) {
+      Object.assign(context, { strokeStyle: colour, lineWidth: wide * ratio });
+      context.beginPath();
+      context.moveTo(x0, y0);
+      context.lineTo(x1, y1);
+      context.stroke();
+    }
+    const { width } = context.measureText(length);
+    const [x, y] = [clamp(x1 + 8 * ratio, 0, context.canvas.width - width), clamp(y1, 16 * ratio, context.canvas.height)];
+    Object.assign(context, { strokeStyle: "black", lineWidth: 4 * ratio, fillStyle: "yellow" });
+    context.strokeText(length, x, y);
+    context.fillText(length, x, y);
+    context.restore();
   }
 
   // Up to where the heatmap reaches, with a grip to see that it can be dragged.
@@ -368,9 +461,9 @@ class Pane {
 // The numbers: for each pixel a step, for each step what it measures, and for each map 8-bit heat on a coarser grid
 // that is enlarged when it is first asked for.
 class Xray {
-  constructor(pixels, data, maps, measured, greys) {
+  constructor(pixels, data, maps, measured, greys, enhanced) {
     const { width, height, heat_width: heatWidth, heat_height: heatHeight } = data;
-    Object.assign(this, { data, pixels, width, height, heatWidth, heatHeight, maps, measured, greys });
+    Object.assign(this, { data, pixels, width, height, heatWidth, heatHeight, maps, measured, greys, enhanced });
     this.enlarged = new Map();
     this.low = measured.reduce((low, value) => Math.min(low, value));
     this.high = measured.reduce((high, value) => Math.max(high, value));
@@ -431,19 +524,28 @@ class Xray {
     });
   }
 
+  // The grey of each pixel: through the window, or with its local contrast enhanced, whatever the window.
+  shades(state) {
+    if (state.enhanced && this.enhanced) return state.invert ? this.enhanced.map((grey) => 255 - grey) : this.enhanced;
+    const greys = this.look(state);
+    const shades = new Uint8Array(this.pixels.length);
+    for (let i = 0; i < shades.length; i++) shades[i] = greys[this.pixels[i]];
+    return shades;
+  }
+
   // The colour covers a pixel by opacity times the heat there, as in figures.overlay.
   compose(canvas, index, state, palette) {
-    const { width, height, pixels } = this;
+    const { width, height } = this;
     const { show, opacity, swipe } = state;
     Object.assign(canvas, { width, height });
-    const greys = this.look(state);
+    const shades = this.shades(state);
     const context = canvas.getContext("2d");
     const picture = context.createImageData(width, height);
     const out = new Uint32Array(picture.data.buffer);
     const plain = Uint32Array.from({ length: 256 }, (_, grey) => 0xff000000 | (grey * 0x010101));
-    for (let i = 0; i < out.length; i++) out[i] = plain[greys[pixels[i]]];
+    for (let i = 0; i < out.length; i++) out[i] = plain[shades[i]];
     const edge = show === "off" ? 0 : Math.round(swipe * width);
-    if (show === "colours" && edge) this.colour(out, greys, this.heat(index), edge, blends(opacity, palette));
+    if (show === "colours" && edge) this.colour(out, shades, this.heat(index), edge, blends(opacity, palette));
     if (show === "contour" && edge) {
       const [r, g, b] = CONTOUR;
       const colour = 0xff000000 | (b << 16) | (g << 8) | r;
@@ -452,10 +554,10 @@ class Xray {
     context.putImageData(picture, 0, 0);
   }
 
-  colour(out, greys, heat, edge, blend) {
+  colour(out, shades, heat, edge, blend) {
     for (let y = 0; y < this.height; y++) {
       for (let at = y * this.width, end = at + edge; at < end; at++) {
-        if (heat[at]) out[at] = blend[(heat[at] << 8) | greys[this.pixels[at]]];
+        if (heat[at]) out[at] = blend[(heat[at] << 8) | shades[at]];
       }
     }
   }

@@ -60,6 +60,9 @@ def packed(radiograph: Radiograph) -> dict[str, Any]:
         image = there & ((stored < values.padding[0]) | (stored > values.padding[1]))
         there = image if image.any() else there
     height, width = steps.shape
+    presets = [_preset(window, measured, measured[there]) for window in values.windows]
+    if len(presets) == 1:
+        presets += _parts(steps, measured, there)
     return {
         "pixels": _deflated(steps),
         "bytes": steps.itemsize,
@@ -71,9 +74,17 @@ def packed(radiograph: Radiograph) -> dict[str, Any]:
         "measured": _deflated(measured.astype("<f8")),
         "unit": values.unit,
         "inverted": values.inverted,
-        "presets": [_preset(window, measured, measured[there]) for window in values.windows],
+        "presets": presets,
         "preset": values.window,
+        "spacing": radiograph.spacing,
+        "at_detector": radiograph.at_detector,
     }
+
+
+def enhanced(radiograph: Radiograph) -> str:
+    """The X-ray with its local contrast enhanced (CLAHE), as many pixels of it as `packed` has, for the viewer."""
+    every = math.ceil(max(radiograph.pixels.shape) / LONGEST)
+    return _deflated(ops.enhance_contrast(radiograph.pixels[every // 2 :: every, every // 2 :: every]))
 
 
 def map_facts(radiograph: Radiograph) -> str:
@@ -119,19 +130,44 @@ def _preset(window: Window, measured: np.ndarray, shown: np.ndarray) -> dict[str
     return {"name": window.label, "center": center, "width": width, "function": function, "greys": greys}
 
 
+def _parts(steps: np.ndarray, measured: np.ndarray, there: np.ndarray) -> list[dict[str, Any]]:
+    """Windows about the lower and the upper half of the pixels, for an image that brings one window alone."""
+    counts = np.bincount(steps.ravel(), minlength=there.size) * there
+    part = np.cumsum(counts[np.argsort(measured)]) / counts.sum()
+    lowest, middle, highest = (float(np.sort(measured)[np.searchsorted(part, share)]) for share in (0.02, 0.5, 0.98))
+    halves = {"low values": (lowest, middle), "high values": (middle, highest)}
+    return [
+        {"name": name, "center": (low + high) / 2, "width": high - low, "function": "LINEAR EXACT", "greys": None}
+        for name, (low, high) in halves.items()
+        if high > low
+    ]
+
+
+def is_enhanced(key: str) -> bool:
+    """Whether a person asked a viewer for the X-ray with its local contrast enhanced."""
+    return bool(st.session_state.get(key, {}).get("enhanced"))
+
+
 def show_viewer(
-    key: str, image: dict[str, Any], maps: Sequence[Map], first: int, second: int | None = None, heat: bool = True
+    key: str,
+    image: dict[str, Any],
+    maps: Sequence[Map],
+    first: int,
+    second: int | None = None,
+    heat: bool = True,
+    headline: str = "",
 ) -> Shown:
     """The viewer on the page.
 
     Parameters
     ----------
     key : its own among the viewers of the page; with the same key it keeps its settings.
-    image : the X-ray, from `packed`.
+    image : the X-ray, from `packed`, and as "enhanced" what `enhanced` gives, where that was asked for.
     maps : the heatmaps that can be chosen.
     first : the index of the one that is shown at first.
     second : the index of one to open beside it.
     heat : whether heat is shown at first.
+    headline : what the model says, for full screen, where nothing else of the page is seen.
 
     Returns
     -------
@@ -157,8 +193,15 @@ def show_viewer(
         "second": second,
         "show": "colours" if heat else "off",
         "notice": wording.NOTICE,
+        "headline": f"{headline}. {wording.NOTICE}" if headline else wording.NOTICE,
     }
-    chosen = _component(key=key, data=data, on_shown_change=lambda: None, on_drawn_change=drawn).shown
+    chosen = _component(
+        key=key,
+        data=data,
+        on_shown_change=lambda: None,
+        on_drawn_change=drawn,
+        on_enhanced_change=lambda: None,
+    ).shown
     model, name = chosen or maps[first][:2]
     return Shown(model, name, *st.session_state.get(_DRAWN, ()))
 

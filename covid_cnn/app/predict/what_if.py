@@ -1,28 +1,26 @@
-"""Questions to an answer: change the image and see it move, and test the heatmap by taking parts of the image away."""
+"""Questions to an answer: change the image and see it move, and test the heatmap by hiding parts of the image."""
 
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
-import altair as alt
 import numpy as np
-import pandas as pd
 import streamlit as st
 
-from covid_cnn.app.predict import answer
 from covid_cnn.app.shared import elements
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.images import ops
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.models import faithfulness, perturb
 from covid_cnn.models.bundle import Bundle, Prediction
-from covid_cnn.models.faithfulness import FaithfulnessResult, Trial
 from covid_cnn.models.perturb import CHANGES, Step
+from covid_cnn.reports import wording
 
-WHAT_IF, OPINION = "What if the image were another?", "A second opinion on the heatmap"
+WHAT_IF, OPINION = "Change the image", "Test the heatmap"
 MEMORY = "what_if_memory"
 KEPT = 100  # results in a session: a strip and every place of its last slider
 SHOWN = 512  # px of a step's picture
-HEATMAP, OCCLUSION, CHANCE = "the heatmap", "the occlusion map", "random order"
+DISAGREE = "The two maps disagree: do not read the heatmap."
+AGREE = "The two maps mark the same place."
 
 
 class _Answer(NamedTuple):
@@ -50,7 +48,13 @@ def draw_panel(
     shown_class : whose probability and heatmap are followed; None follows the class that the model named
     opacity, colour_map : of the heatmaps, as ``ops.overlay`` takes them
     """
-    question = st.segmented_control("Question this answer", [WHAT_IF, OPINION], key=f"question {key}")
+    question = st.segmented_control(
+        "Question this answer",
+        [WHAT_IF, OPINION],
+        default=WHAT_IF,
+        key=f"question {key}",
+        label_visibility="collapsed",
+    )
     view = _View(shown_class or prediction.label, opacity, colour_map)
     if question == WHAT_IF:
         _ask_what_if(key, radiograph, prediction, model, view)
@@ -72,11 +76,14 @@ class _View(NamedTuple):
         return prediction.heatmaps[..., prediction.classes.index(self.name)]
 
 
-# What if
+# ---- what if
 
 
 def _ask_what_if(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, view: _View) -> None:
     steps = _choose_steps(f"what if {key}")
+    told, controls = st.container(), st.container()
+    with controls:
+        _set_last_step(f"what if {key}", steps)
     answers = [_Answer(ops.fit_within(radiograph.pixels, SHOWN), prediction)]
     try:
         answers += _answers(key, radiograph.pixels, model, steps)
@@ -84,11 +91,12 @@ def _ask_what_if(key: str, radiograph: Radiograph, prediction: Prediction, model
         st.error(elements.escape_markdown(str(error)), icon=":material/error:")
         return
     if steps:
-        _strip(["As it is", *(f"{i}. {CHANGES[step.change].title}" for i, step in enumerate(steps, 1))], answers, view)
+        with told:
+            _draw_strip(steps, answers, view)
 
 
 def _choose_steps(key: str) -> list[Step]:
-    """The steps chosen so far, the last as its sliders stand."""
+    """The steps chosen so far."""
     steps: list[Step] = st.session_state.setdefault(f"{key} steps", [])
 
     def add() -> None:
@@ -96,23 +104,29 @@ def _choose_steps(key: str) -> list[Step]:
             steps.append(Step(change, CHANGES[change].defaults()))
             st.session_state[f"{key} add"] = None
 
-    def undo() -> None:
-        steps.pop()
-
     st.pills(
-        "Change the image; each change comes on top of those before",
+        "Each change comes on top of those before",
         list(CHANGES),
         format_func=lambda name: CHANGES[name].title,
         key=f"{key} add",
         on_change=add,
+        help="An answer that rests on the lungs survives a letter in the corner, and not the lungs hidden.",
     )
+    return steps
+
+
+def _set_last_step(key: str, steps: list[Step]) -> None:
+    """Offer to change the last step by its sliders, and to take it away."""
+
+    def undo() -> None:
+        steps.pop()
+
     if not steps:
-        st.caption("An answer that rests on the lungs survives a letter in the corner, and not the lungs hidden.")
-        return steps
+        return
     change = steps[-1].change
     names, settings = CHANGES[change].settings, {}
     if names:
-        for (name, setting), place in zip(names.items(), st.columns(max(3, len(names))), strict=False):
+        for (name, setting), place in zip(names.items(), st.columns(max(2, len(names))), strict=False):
             slider = f"{key} {len(steps)} {change} {name}"
             # Streamlit forgets a slider that is not shown; after an undo it stands where it stood.
             st.session_state.setdefault(slider, float(steps[-1].settings[name]))
@@ -123,7 +137,6 @@ def _choose_steps(key: str) -> list[Step]:
     with st.container(horizontal=True):
         st.button("Undo", icon=":material/undo:", key=f"{key} undo", on_click=undo)
         st.button("Reset", icon=":material/restart_alt:", key=f"{key} reset", on_click=steps.clear)
-    return steps
 
 
 def _answers(key: str, pixels: np.ndarray, model: Bundle, steps: list[Step]) -> list[_Answer]:
@@ -140,194 +153,97 @@ def _answers(key: str, pixels: np.ndarray, model: Bundle, steps: list[Step]) -> 
     return [memory[name] for name in names]
 
 
-def _strip(titles: list[str], answers: list[_Answer], view: _View) -> None:
-    """How the probability moved, and each step's picture."""
-    rows: list[dict[str, Any]] = []
-    for title, (_, prediction) in zip(titles, answers, strict=True):
-        known = "like the training images" if prediction.in_distribution else "unlike the training images"
-        label = prediction.label if prediction.in_distribution else "not sure"
-        rows.append({"step": title, "probability": prediction.by_class()[view.name], "label": label, "image": known})
-    first, last = rows[0]["probability"], rows[-1]["probability"]
-    st.markdown(
-        f"The probability of **{elements.escape_markdown(view.name)}** moved from **{first:.3f}** to **{last:.3f}**; "
-        "the model "
-        f"says **{elements.escape_markdown(rows[0]['label'])}** at first and "
-        f"**{elements.escape_markdown(rows[-1]['label'])}** now."
-    )
-    if not answers[-1].prediction.in_distribution:
-        st.caption(
-            "The changed image is flagged as unlike the training images. That is right where a change is unnatural, "
-            "and then the probability means little."
-        )
-    _moves(pd.DataFrame(rows), view.name, answers[-1].prediction)
+def changes_told(steps: list[Step], predictions: list[Prediction]) -> list[str]:
+    """A sentence of Markdown for each step that changed the answer, and one where none did.
+
+    Parameters
+    ----------
+    steps : the changes, in order.
+    predictions : the answer to the image as it is, and after each step.
+    """
+    sentences = []
+    for n, step in enumerate(steps, 1):
+        before, after = predictions[n - 1], predictions[n]
+        if wording.open_classes(before) != wording.open_classes(after):
+            verdicts = [elements.escape_markdown(wording.verdict(each)) for each in (before, after)]
+            done = CHANGES[step.change].done + (" in the corner" if _in_corner(step) else "")
+            sentences.append(f"**{done} changed the answer**, from {verdicts[0]} to **{verdicts[1]}**")
+    return sentences or ["No change so far changed the answer."]
+
+
+def _in_corner(step: Step) -> bool:
+    place = step.settings
+    return step.change == "stamp" and place["top"] <= 0.2 and (place["left"] <= 0.2 or place["left"] >= 0.7)
+
+
+def _draw_strip(steps: list[Step], answers: list[_Answer], view: _View) -> None:
+    """Which step changed the answer, and each step's picture with its probability."""
+    for sentence in changes_told(steps, [prediction for _, prediction in answers]):
+        st.markdown(sentence)
+    titles = ["As it is", *(f"{n}. {CHANGES[step.change].title}" for n, step in enumerate(steps, 1))]
     with st.container(horizontal=True):
-        for row, (pixels, prediction) in zip(rows, answers, strict=True):
-            with st.container(width=150):
-                st.image(elements.data_address(view.overlay(pixels, view.heatmap(prediction))), width="stretch")
-                flag = "" if prediction.in_distribution else " :orange-badge[unlike]"
-                text = f"**{row['step']}** {row['probability']:.3f}"
-                st.markdown(f"{text}  \n{elements.escape_markdown(row['label'])}{flag}")
+        for title, (pixels, prediction) in zip(titles, answers, strict=True):
+            with st.container(width=128):
+                overlay = view.overlay(pixels, view.heatmap(prediction))
+                told = f"{view.name} {prediction.by_class()[view.name]:.3f}"
+                st.image(elements.data_address(overlay), width="stretch", alt=f"{title}: the X-ray with its heatmap")
+                st.markdown(f"**{title}**  \n{elements.escape_markdown(told)}")
+                st.caption(elements.escape_markdown(_short_verdict(prediction)))
     with st.expander("The last image, larger"):
-        left, right = st.columns(2)
         pixels, prediction = answers[-1]
-        left.image(elements.data_address(pixels), caption="Changed", width="stretch")
-        overlay = view.overlay(pixels, view.heatmap(prediction))
-        right.image(
-            elements.data_address(overlay),
-            caption=f"Grad-CAM: what speaks for {elements.escape_markdown(view.name)}",
-            width="stretch",
-        )
+        st.image(elements.data_address(pixels), caption="Changed", width="stretch", alt="The changed X-ray")
 
 
-def _moves(table: pd.DataFrame, name: str, prediction: Prediction) -> None:
-    """The probability after each step; hollow where the image is flagged."""
-    axis = alt.Axis(labelAngle=-40, labelLimit=140, labelOverlap=False)
-    base = alt.Chart(table).encode(
-        x=alt.X("step:N", sort=None, title=None, axis=axis),
-        y=alt.Y("probability:Q", scale=alt.Scale(domain=[0, 1]), title=None),
-        tooltip=["step:N", alt.Tooltip("probability:Q", format=".4f"), "label:N", "image:N"],
-    )
-    flagged = alt.datum["image"] == "unlike the training images"
-    points = base.mark_point(size=110, strokeWidth=2, color=answer.BAR).encode(
-        fill=alt.condition(flagged, alt.value("transparent"), alt.value(answer.BAR))
-    )
-    layers = [base.mark_line(color=answer.BAR), points]
-    if name == prediction.positive and prediction.threshold is not None:
-        rule = alt.Chart(pd.DataFrame({"threshold": [prediction.threshold]}))
-        layers.append(rule.mark_rule(strokeDash=[4, 4], color="#d97706").encode(y="threshold:Q"))
-    st.altair_chart(alt.layer(*layers).properties(height=300, title=_heading(name)))
-    st.caption(
-        "Hollow: flagged as unlike the training images. Dashed: the decision threshold, where the class has one."
-    )
+def _short_verdict(prediction: Prediction) -> str:
+    return " or ".join(wording.open_classes(prediction)) or "no answer"
 
 
-# A second opinion
+# ---- a second opinion on the heatmap
 
 
 def _ask_opinion(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, view: _View) -> None:
-    st.caption(
-        "A heatmap is worked out from inside the network. Here the network is asked again and again with parts of the "
-        "image hidden (occlusion: Zeiler and Fergus 2014), and with the pixels that the heatmap calls most important "
-        "taken away or shown first (deletion and insertion: Petsiuk et al. 2018)."
-    )
     name = (key, model.name, view.name)
     place = st.empty()
     if name not in _memory():
         with place.container():
+            st.caption("The model is asked again and again with a part of the image hidden.")
             if not st.button("Ask for it", key=f"opinion {key}", type="primary", help="It takes some seconds."):
                 return
         with place.container():
             st.button("Stop", icon=":material/stop:", key=f"stop {key}")  # a click ends this run of the page
-            _remember(name, _opinion(radiograph.pixels, prediction, model, view))
+            _remember(name, _hide_parts(radiograph.pixels, prediction, model, view))
         place.empty()
-    drops, verdict = _memory()[name]
-    _show_opinion(radiograph.pixels, prediction, view, drops, verdict)
+    _draw_opinion(radiograph.pixels, prediction, view, _memory()[name])
 
 
-def _opinion(
-    pixels: np.ndarray, prediction: Prediction, model: Bundle, view: _View
-) -> tuple[np.ndarray, FaithfulnessResult | None]:
-    bar = st.progress(0.0, "Hiding one place after the other")
-    drops = faithfulness.occlusion(
-        model, pixels, lambda done: bar.progress(0.4 * done, "Hiding one place after the other")
-    )[..., prediction.classes.index(view.name)]
-    maps = {HEATMAP: view.heatmap(prediction), OCCLUSION: faithfulness.heat_of(drops)}
-    maps = {name: heatmap for name, heatmap in maps.items() if heatmap.any()}
-    if not maps:
-        return drops, None
-    text = "Taking pixels away, and showing them again"
-    tell = lambda done: bar.progress(0.4 + 0.6 * done, text)  # noqa: E731
-    return drops, faithfulness.compare_maps(model, pixels, view.name, maps, tell)
+def _hide_parts(pixels: np.ndarray, prediction: Prediction, model: Bundle, view: _View) -> np.ndarray:
+    """How much the probability of the class falls when each place is hidden, ``[h, w]``."""
+    told = "Hiding one place after the other"
+    bar = st.progress(0.0, told)
+    drops = faithfulness.occlusion(model, pixels, lambda done: bar.progress(done, told))
+    return drops[..., prediction.classes.index(view.name)]
 
 
-def _show_opinion(
-    pixels: np.ndarray, prediction: Prediction, view: _View, drops: np.ndarray, verdict: FaithfulnessResult | None
-) -> None:
-    left, right = st.columns(2)
+def _draw_opinion(pixels: np.ndarray, prediction: Prediction, view: _View, drops: np.ndarray) -> None:
+    gradcam, occlusion = view.heatmap(prediction), faithfulness.heat_of(drops)
+    agree = faithfulness.maps_agree(gradcam, occlusion)
+    st.markdown(f"**{AGREE if agree else DISAGREE}**")
     name = elements.escape_markdown(view.name)
-    gradcam, occlusion = (
-        view.overlay(pixels, heat) for heat in (view.heatmap(prediction), faithfulness.heat_of(drops))
+    captions = (
+        f"Heatmap: what raised the score of {name}",
+        f"Occlusion: where hiding lowers it, by {max(drops.max(), 0):.3f} at most",
     )
-    left.image(elements.data_address(gradcam), caption=f"Grad-CAM for {name}", width="stretch")
-    right.image(
-        elements.data_address(occlusion),
-        caption=f"Occlusion map for {name}: where hiding lowers its probability, at most by {max(drops.max(), 0):.3f}",
-        width="stretch",
-    )
-    if verdict is None:
-        st.info(f"Nothing in this image speaks for {name}, so there is no order of pixels to test.")
-        return
-    st.markdown(f"**{agreement_sentence(verdict, view.name)}**")
-    chance = verdict.mean_chance()
-    trials = {**verdict.orders, CHANCE: chance}
-    for place, title, kind in zip(
-        st.columns(2), ("Deletion: the sooner it falls, the better", "Insertion: the sooner it rises, the better"),
-        ("deletion", "insertion"), strict=True
-    ):  # fmt: skip
-        with place:
-            st.markdown(title)
-            st.altair_chart(_curves(trials, kind, view.name))
-    rows = [
-        {"Order": order, "Area, deletion": trial.deletion.area, "Area, insertion": trial.insertion.area}
-        for order, trial in trials.items()
-    ]
-    numbers = {column: st.column_config.NumberColumn(format="%.3f") for column in list(rows[0])[1:]}
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=numbers)
+    for place, heat, caption in zip(st.columns(2), (gradcam, occlusion), captions, strict=True):
+        overlay = elements.data_address(view.overlay(pixels, heat))
+        place.image(overlay, caption=caption, width="stretch", alt=caption.replace("\\", ""))
+    overlap = faithfulness.hottest_overlap(gradcam, occlusion) if gradcam.any() and occlusion.any() else 0.0
     st.caption(
-        f"Areas under the curves. Random order is the mean of {len(verdict.chance)}, each as coarse as the heatmap. "
-        "One image proves little; whole sets of images are measured by python -m benchmarks.second_opinion."
+        f"Of the hottest tenth they share {100 * overlap:.0f} %; by chance it is 10 %, and from "
+        f"{100 * faithfulness.AGREE:.0f} % on they agree. Occlusion: Zeiler and Fergus 2014."
     )
 
 
-def agreement_sentence(verdict: FaithfulnessResult, class_name: str) -> str:
-    """What the curves say of the heatmap, in one sentence of Markdown."""
-    name = elements.escape_markdown(class_name)
-    if HEATMAP not in verdict.orders:
-        return f"The heatmap of {name} is empty, so only the occlusion map is tested."
-    meanings = {
-        (True, True): "taking away what the heatmap marks lowers the probability of {} sooner than random order does, "
-        "and showing it raises it sooner: on this image the heatmap marks what the answer rests on.",
-        (True, False): "taking away what the heatmap marks lowers the probability of {} sooner than random order does, "
-        "but showing it first does not raise it sooner: the heatmap marks only a part of what the answer rests on.",
-        (False, True): "showing what the heatmap marks raises the probability of {} sooner than random order does, but "
-        "taking it away does not lower it sooner: the rest of the image is enough for the answer.",
-        (False, False): "what the heatmap marks moves the probability of {} no sooner than random order does: on this "
-        "image the heatmap is no explanation.",
-    }
-    text = meanings[verdict.better(HEATMAP)].format(name)
-    return text[0].upper() + text[1:]
-
-
-def _curves(trials: dict[str, Trial], kind: str, name: str) -> alt.Chart:
-    rows: list[dict[str, Any]] = []
-    for order, trial in trials.items():
-        curve = getattr(trial, kind)
-        rows += [
-            {"order": order, "share": share, "probability": probability}
-            for share, probability in zip(curve.shares, curve.probabilities, strict=True)
-        ]
-    legend = alt.Legend(orient="bottom", columns=2, symbolType="stroke", symbolSize=300)
-    title = "share of pixels taken away" if kind == "deletion" else "share of pixels shown sharp"
-    return (
-        alt.Chart(pd.DataFrame(rows))
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("share:Q", title=title, axis=alt.Axis(format="%")),
-            y=alt.Y("probability:Q", scale=alt.Scale(domain=[0, 1]), title=None),
-            color=alt.Color("order:N", sort=list(trials), title=None, legend=legend),
-            strokeDash=alt.StrokeDash("order:N", sort=list(trials), title=None, legend=legend),
-            tooltip=["order:N", alt.Tooltip("share:Q", format=".0%"), alt.Tooltip("probability:Q", format=".4f")],
-        )
-        .properties(height=340, title=_heading(name))
-    )
-
-
-def _heading(name: str) -> alt.TitleParams:
-    """What the chart's height is, above it, where it has room whatever the class is called."""
-    return alt.TitleParams(f"probability of {name}", anchor="start", fontSize=13, fontWeight="normal", offset=8)
-
-
-# Memory
+# ---- memory
 
 
 def _memory() -> dict[Hashable, Any]:

@@ -34,6 +34,11 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", unlinked)
 
 
+def elide_left(text: str, longest: int = 36) -> str:
+    """The end of a long name, which is what tells files apart: "…67.203/IM0001.dcm"."""
+    return text if len(text) <= longest else f"…{text[1 - longest :]}"
+
+
 def data_address(pixels: np.ndarray) -> str:
     """The picture, as ``ops.to_png`` takes it, as a data: address.
 

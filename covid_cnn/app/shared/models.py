@@ -12,8 +12,8 @@ from covid_cnn.models.bundle import Bundle
 from covid_cnn.reports import card, wording
 
 
-def choose_model(key: str) -> Bundle | None:
-    """The chosen model, its name kept under ``key`` of the session; None where none can be loaded."""
+def current_model(key: str) -> Bundle | None:
+    """The model whose name is kept under ``key`` of the session, the first at first; None where none can be loaded."""
     found, problems = bundle.discover_bundles()
     for problem in problems:
         st.error(elements.escape_markdown(problem))
@@ -24,24 +24,28 @@ def choose_model(key: str) -> Bundle | None:
         return None
     if st.session_state.get(key) not in found:
         st.session_state[key] = next(iter(found))
-    name = st.selectbox("Model", list(found), key=key, help="Each was trained on other images or in another way.")
+    st.session_state[key] = st.session_state[key]  # or Streamlit forgets it with the first page that offers no choice
     try:
-        return elements.load_bundle(name)
+        return elements.load_bundle(st.session_state[key])
     except CovidCnnError as error:
         st.error(elements.escape_markdown(str(error)))
+        choose_model(key)  # another may be whole
         return None
 
 
+def choose_model(key: str) -> None:
+    """The choice of a model, its name kept under ``key`` of the session."""
+    found, _ = bundle.discover_bundles()
+    st.selectbox("Model", list(found), key=key, help="Each was trained on other images or in another way.")
+
+
 def draw_trust(model: Bundle) -> None:
-    """The most sobering sentence of the model, and behind a door all that was measured of it."""
-    first, *others = card.headlines(model.info)
-    st.caption(elements.escape_markdown(first))
-    with st.expander("How far to trust it: what was measured", icon=":material/fact_check:"):
-        for sentence in others:
-            st.caption(elements.escape_markdown(sentence))
-        _evidence(model.info.get("evidence") or [])
-        if st.button("Model card", icon=":material/id_card:", type="tertiary"):
-            _card(model.name)
+    """All that was measured of the model, the most sobering sentence first."""
+    for sentence in card.headlines(model.info):
+        st.caption(elements.escape_markdown(sentence))
+    _evidence(model.info.get("evidence") or [])
+    if st.button("Model card", icon=":material/id_card:", type="tertiary"):
+        _card(model.name)
 
 
 def _evidence(sections: list[dict[str, Any]]) -> None:

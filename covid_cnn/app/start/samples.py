@@ -1,36 +1,43 @@
-"""The samples as cards with a picture, for those who would rather look than read."""
-
-from typing import Literal
+"""The real films as cards with a picture: one large, the others small."""
 
 import streamlit as st
 
 from covid_cnn.app.shared import elements
-from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.data.samples import SAMPLES
+from covid_cnn.data.samples import FILM_KEYS, SAMPLES
 from covid_cnn.images import ops
 
 SAMPLE = "predict_sample"  # in the session: the sample to ask about
-CARD = 200  # px wide
+SMALL, LARGE = 320, 512  # px of the pictures
 
 
-def choose_sample() -> bool:
-    """A card for each sample, whose button puts its key under ``SAMPLE`` of the session; tells if one was pressed."""
+def choose_film() -> bool:
+    """One film with a prominent button, which puts its key under ``SAMPLE`` of the session; tells if it was pressed."""
+    first = FILM_KEYS[0]
+    st.image(_picture(first, LARGE), width="stretch", alt=_describe(first))
+    return st.button(
+        "Ask the model",
+        key=f"try {first}",
+        icon=":material/radiology:",
+        type="primary",
+        width="stretch",
+        on_click=_keep,
+        args=(first,),
+    )
+
+
+def choose_small_film() -> bool:
+    """The other films, a card each, whose button does the same."""
     pressed = False
-    with st.container(horizontal=True, gap="small"):
-        for key, sample in SAMPLES.items():
-            with st.container(border=True, width=CARD, height="stretch"):
-                try:
-                    st.image(_thumbnail(key), width="stretch")
-                except CovidCnnError as error:
-                    st.caption(elements.escape_markdown(str(error)))
-                    continue
-                st.markdown(f"**{sample.title}**")
-                st.caption(sample.story)
-                kind: Literal["primary", "secondary"] = "primary" if key == "chest" else "secondary"
-                pressed |= st.button(
-                    "Ask the model", key=f"try {key}", type=kind, on_click=_keep, args=(key,), width="stretch"
-                )
+    with st.container(key="films"):
+        for key in FILM_KEYS[1:]:
+            with st.container(key=f"film_{key}"):
+                st.image(_picture(key, SMALL, square=True), width="stretch", alt=_describe(key))
+                pressed |= st.button(SAMPLES[key].title, key=f"try {key}", on_click=_keep, args=(key,), width="stretch")
     return pressed
+
+
+def _describe(key: str) -> str:
+    return f"Chest X-ray: {SAMPLES[key].title}"
 
 
 def _keep(key: str) -> None:
@@ -38,10 +45,12 @@ def _keep(key: str) -> None:
 
 
 @st.cache_data(show_spinner=False)
-def _thumbnail(key: str) -> str:
-    """A square of the sample."""
-    pixels = ops.fit_within(SAMPLES[key].read().pixels, 320)
-    side = min(pixels.shape)
-    top = (pixels.shape[0] - side) // 4
-    left = (pixels.shape[1] - side) // 2
-    return elements.data_address(pixels[top : top + side, left : left + side])
+def _picture(key: str, longest: int, square: bool = False) -> str:
+    """The film, or a square of it."""
+    pixels = ops.fit_within(SAMPLES[key].read().pixels, longest)
+    if square:
+        side = min(pixels.shape)
+        top = (pixels.shape[0] - side) // 4
+        left = (pixels.shape[1] - side) // 2
+        pixels = pixels[top : top + side, left : left + side]
+    return elements.data_address(pixels)
