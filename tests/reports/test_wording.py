@@ -25,8 +25,8 @@ def test_a_term_has_words_a_definition_a_formula_and_a_source(key):
 
 
 def test_every_term_is_shown_and_every_shown_term_is_one():
-    shown = re.findall(r"shared\.term\(\"(\w+)\"\)", PAGES)
-    assert len(wording.FIGURES) == len(set(wording.FIGURES)) and "glossary.FIGURES" in PAGES
+    shown = re.findall(r"elements\.term_help\(\"(\w+)\"\)", PAGES)
+    assert len(wording.FIGURES) == len(set(wording.FIGURES)) and "wording.FIGURES" in PAGES
     assert {*shown, *wording.FIGURES} == set(wording.TERMS)
 
 
