@@ -59,6 +59,7 @@ def test_a_model_is_asked_and_its_figures_are_those_of_the_command_line(with_mod
     assert any(NOTICE in warning.value for warning in app.warning)
     assert app.selectbox(key="evaluate_place").value == "drawn, test"
     app = finished(press(app, "Ask the model"))
+    assert any("At home it missed" in text.value for text in app.markdown)
     shown = app.dataframe[0].value
     app.session_state["evaluate_section"] = ":material/download: Take away"
     command = settled(app.run()).code[0].value

@@ -78,9 +78,10 @@ def watch(page: Page, address: str) -> bool:
     page.goto(address)
     try:
         expect(page.get_by_text(re.compile("Finished$"))).to_be_visible()
+        expect(page.get_by_test_id("stMetric").first).to_be_visible()
     except AssertionError:
         return False
-    return page.get_by_test_id("stMetric").count() > 0
+    return True
 
 
 @pytest.mark.browser

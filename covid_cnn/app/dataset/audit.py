@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 import streamlit as st
@@ -21,6 +21,25 @@ if TYPE_CHECKING:
 SHOWN = 24  # images, or pairs of them, that are shown of one finding
 SEVERITY_BOXES = {"serious": st.error, "warning": st.warning, "note": st.info}
 SEVERITY_ICONS = {"serious": ":material/error:", "warning": ":material/warning:", "note": ":material/info:"}
+
+
+@st.fragment(run_every=2.0)
+def draw_badge(dataset: Dataset, state: Hashable) -> None:
+    """The worst finding of the audit, which begins by itself in the background; a line about it until it has ended."""
+    job = background.ensure_work(("audit", dataset.root, state), lambda tell: _audit(dataset, tell))
+    if job.running:
+        st.badge(f"Audit: {job.part:.0%}", icon=":material/hourglass_top:", color="gray")
+    elif job.result is None:
+        st.badge("The audit has stopped", icon=":material/info:", color="gray")
+    elif not job.result.findings:
+        st.badge("The audit found nothing amiss", icon=":material/check:", color="green")
+    else:
+        worst = min(job.result.findings, key=lambda one: list(SEVERITY_BOXES).index(one.severity))
+        count = len(job.result.findings)
+        told = "1 finding" if count == 1 else f"{count} findings"
+        colour: Literal["red", "orange", "blue"] = {"serious": "red", "warning": "orange"}.get(worst.severity, "blue")  # type: ignore[assignment]
+        st.badge(f"Audit: {told}", icon=SEVERITY_ICONS[worst.severity], color=colour)
+        st.caption(f"The worst: {escape_markdown(worst.sentence)} More under Audit.")
 
 
 @st.fragment

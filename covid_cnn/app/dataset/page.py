@@ -4,14 +4,14 @@ import streamlit as st
 
 from covid_cnn.app.dataset import adding, audit, map, overview
 from covid_cnn.app.dataset.images import SPLIT_NAMES, draw_gallery, opened
-from covid_cnn.app.shared import datasets
+from covid_cnn.app.shared import datasets, elements
 from covid_cnn.app.shared.elements import SYNTHETIC, escape_markdown
 from covid_cnn.data.dataset import Dataset
 
 
 def draw_page() -> None:
     """Show the page."""
-    st.title("Dataset")
+    elements.draw_heading("Dataset")
     adding.draw_under_way()
     found, problems = datasets.all_datasets()
     for problem in problems:
@@ -26,6 +26,7 @@ def draw_page() -> None:
         adding.offer_adding()
     dataset = by_name[name]
     st.markdown(_summary(dataset))
+    audit.draw_badge(dataset, datasets.folder_stamp(dataset.root))
     images, whole, plane, checks = st.tabs(
         [
             ":material/photo_library: Images",

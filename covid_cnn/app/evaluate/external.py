@@ -13,6 +13,7 @@ from covid_cnn.app.evaluate.asking import Asked, EvaluationSet, choose_sets
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.common.statistics import wilson
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import binary, external, leakage
 from covid_cnn.evaluation.binary import DISEASED, BinaryPredictions
@@ -21,6 +22,8 @@ from covid_cnn.evaluation.external import SummaryRow
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.reports import evaluation, figures
 
+# Keys of the session, for pages that come here with a question: the names of datasets, and whether to ask at once.
+DATASETS, AT_ONCE = "evaluate_datasets", "evaluate_at_once"
 MODELS = 3  # that are chosen to begin with
 CAUTION = (
     "McNemar's and DeLong's p-values take the images for independent; where patients have several, trust the "
@@ -36,6 +39,9 @@ def draw_external(models: Mapping[str, dict[str, Any]], found: list[Dataset]) ->
         "for it."
     )
     choices = choose_sets(found)
+    if (wanted := st.session_state.pop(DATASETS, None)) is not None:  # the test images of each, which stand first
+        first = {one.dataset.name: name for name, one in reversed(choices.items())}
+        st.session_state["evaluate_places"] = [first[name] for name in wanted if name in first]
     left, right = st.columns(2)
     names = left.multiselect("Models", list(models), default=list(models)[:MODELS], key="evaluate_models")
     wheres = right.multiselect("Images", list(choices), default=_usual(models, choices), key="evaluate_places")
@@ -44,6 +50,9 @@ def draw_external(models: Mapping[str, dict[str, Any]], found: list[Dataset]) ->
         pairs = {
             (name, where): _unseen(elements.load_bundle(name), choices[where]) for name in names for where in wheres
         }
+        missing = asking.missing(list(pairs.values()))
+        if missing and st.session_state.pop(AT_ONCE, False):
+            asking.offer_prediction(missing)
         _ask_missing(list(pairs.values()))
         for (name, where), (model, place) in pairs.items():
             asked = _asked(model, place)
@@ -100,6 +109,8 @@ def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
     """The chart, the tables, and their download."""
     asked = {key: binary.binarize(one.model, one.answers, DISEASED) for key, one in told.items()}
     notes = _warn(told)
+    for sentence in _sentences(told, asked):
+        st.markdown(f"#### {escape_markdown(sentence)}")
     rows = [_row(*key, asked[key], one, one.key) for key, one in told.items()]
     lines = [row.shares for row in rows]
     cohorts.draw_dots(lines)
@@ -118,6 +129,25 @@ def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
         tables["Differences"] = [external.DIFFERENCES, *differences]
         notes.append(CAUTION)
     _downloads({one.model.name: one.model.info["sha256"] for one in told.values()}, lines, tables, notes)
+
+
+def _sentences(told: Mapping[tuple[str, str], Asked], asked: Mapping[tuple[str, str], BinaryPredictions]) -> list[str]:
+    """What was found, a sentence a model: how many were right at home and away, in people."""
+    sentences = []
+    for name in dict.fromkeys(name for name, _ in told):
+        parts = []
+        for (model, place), one in told.items():
+            if model == name:
+                own = asking.own_dataset(one.model.info)
+                where = "at home" if own and own.root == one.place.dataset.root else "away"
+                verdicts = asked[model, place]
+                right = wilson(int(verdicts.right.sum()), len(verdicts.items))
+                parts.append(
+                    f"{where} ({one.place.dataset.name}) {int(verdicts.right.sum())} of {right.n} right "
+                    f"(95 % interval {right.low:.0%} to {right.high:.0%})"
+                )
+        sentences.append(f"{name}: {', '.join(parts)}.")
+    return sentences
 
 
 def _downloads(

@@ -1,5 +1,6 @@
 """All metrics with their intervals, the confusion of all classes, and the calibration."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.statistics import Interval
 from covid_cnn.evaluation import binary, calibration, metrics
 from covid_cnn.evaluation.binary import BinaryPredictions
+from covid_cnn.evaluation.predictions import UNKNOWN_CLASS
 from covid_cnn.reports import evaluation, figures, wording
 
 
@@ -38,6 +40,16 @@ def draw_figures(asked: Asked, report: dict[str, Any], verdicts: BinaryPredictio
         if all_classes := evaluation.confusion(asked.model, asked.answers):
             st.caption("All classes, by the model's own decision")
             st.pyplot(figures.draw_confusion_matrix(*all_classes), width="content")
+        if unknown := Counter(
+            item.label
+            for item, label in zip(asked.answers.items, asked.answers.labels, strict=True)
+            if label == UNKNOWN_CLASS
+        ):
+            named = ", ".join(f"{count} {label}" for label, count in unknown.most_common())
+            st.caption(
+                f":material/info: Not in the matrix of all classes, for the model knows no such class: "
+                f"{escape_markdown(named)}, of {len(asked.answers.items)} images."
+            )
         bins = calibration.reliability(
             verdicts.labels.astype(int), np.stack([1 - verdicts.scores, verdicts.scores], axis=1)
         )

@@ -11,7 +11,7 @@ from covid_cnn.models import bundle
 
 def draw_page() -> None:
     """Show the page."""
-    st.title("Evaluate")
+    elements.draw_heading("Evaluate")
     elements.draw_notice()
     models, problems = bundle.discover_bundles()
     found, more_problems = datasets.all_datasets()

@@ -3,16 +3,26 @@
 import streamlit as st
 
 from covid_cnn.app.evaluate import cohorts, figures, threshold
-from covid_cnn.app.evaluate.asking import LEFT_OUT, Asked, EvaluationSet, cached_predictions, choose_sets, leaked_images
+from covid_cnn.app.evaluate.asking import (
+    LEFT_OUT,
+    Asked,
+    EvaluationSet,
+    cached_predictions,
+    choose_sets,
+    leaked_images,
+    own_dataset,
+)
 from covid_cnn.app.evaluate.errors import draw_errors
 from covid_cnn.app.evaluate.export import draw_downloads
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.common.statistics import wilson
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import binary, leakage
 from covid_cnn.evaluation.binary import BinaryPredictions
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.reports import outcome
 
 CHOSEN = "evaluate_threshold_of"  # the thresholds that were let go, by model and question
 
@@ -77,9 +87,30 @@ def _question(asked: Asked) -> str:
     )
 
 
+def _tell(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
+    """What was found, in people and in a sentence, and at whose hospital."""
+    of = binary.count_outcomes(verdicts)
+    own = own_dataset(asked.model.info)
+    where = "At home" if own and own.root == asked.place.dataset.root else "Away from home"
+    errors = outcome.tell_errors(
+        of["misses"],
+        of["hits"] + of["misses"],
+        of["false_alarms"],
+        of["false_alarms"] + of["rejections"],
+        "ill" if question == binary.DISEASED else verdicts.yes,
+    )
+    right = wilson(int(verdicts.right.sum()), len(verdicts.items))
+    st.markdown(f"### {where} it {escape_markdown(errors)}.")
+    st.caption(
+        f"{where}: {escape_markdown(asked.place.name)}. {int(verdicts.right.sum())} of {right.n} images right: "
+        f"{right.value:.0%} (95 % interval {right.low:.0%} to {right.high:.0%})."
+    )
+
+
 @st.fragment
 def _sections(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
     """What is told of the answers; a fragment, so that a threshold let go draws this anew and no more."""
+    head = st.container()
     thresholds = st.session_state.setdefault(CHOSEN, {})
     chosen = thresholds.get((asked.model.name, question))
     if verdicts.labels.any() and not verdicts.labels.all():
@@ -95,6 +126,8 @@ def _sections(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
         verdicts = binary.binarize(asked.model, asked.answers, question, chosen)
         st.caption(f"What follows is told at the threshold {chosen:.3f}, in place of the model's own.")
     report = figures.report(verdicts, (*asked.key, question, chosen))
+    with head:
+        _tell(asked, verdicts, question)
     numbers, groups, errors, export = st.tabs(
         [
             ":material/table_chart: All figures",

@@ -36,6 +36,11 @@ def begin_work(key: Hashable, work: Work[T]) -> Job[T]:
     return job
 
 
+def ensure_work(key: Hashable, work: Work[T]) -> Job[T]:
+    """The work of this key, which begins where nobody has begun it."""
+    return _jobs().get(key) or begin_work(key, work)
+
+
 def await_result(key: Hashable, work: Work[T], start: str, at_once: bool = False) -> T | None:
     """What `work` returned; until then a button that starts it, or its progress, and None.
 
