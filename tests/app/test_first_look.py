@@ -1,0 +1,128 @@
+"""What a visitor sees without scrolling and does without a mouse, in a real browser: Start, Predict, stage mode."""
+
+import re
+
+import pytest
+from browsing import press, settled, visit
+from playwright.sync_api import Locator, Page, expect
+
+from covid_cnn.reports import wording
+
+pytestmark = pytest.mark.browser
+
+PROJECTOR, PHONE = {"width": 1280, "height": 720}, {"width": 390, "height": 844}
+MOST_WORDS = 120
+# The words within the first screen, in shadow roots as well; without icons, which are letters of a font, and without
+# what is there for listeners alone.
+WORDS = """() => {
+  const words = [];
+  const visit = (root) => {
+    const nodes = document.createTreeWalker(root, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+    for (let node; (node = nodes.nextNode()); ) {
+      if (node.shadowRoot) visit(node.shadowRoot);
+      const parent = node.parentElement;
+      if (node.nodeType !== Node.TEXT_NODE || !node.textContent.trim() || !parent) continue;
+      if (["STYLE", "SCRIPT", "OPTION", "NOSCRIPT"].includes(parent.tagName)) continue;
+      if (parent.closest(".icon, [data-testid=stIconMaterial], .st-key-heading")) continue;
+      const range = document.createRange();
+      range.selectNodeContents(node);
+      const { left, right, top, bottom, width, height } = range.getBoundingClientRect();
+      const outside = bottom <= 0 || top >= innerHeight || right <= 0 || left >= innerWidth;
+      const seen = parent.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+      if (!seen || outside || width < 2 || height < 2) continue;
+      words.push(...node.textContent.trim().split(/\\s+/));
+    }
+  };
+  visit(document.body);
+  return words;
+}"""
+
+
+def ask(page: Page, app) -> None:
+    """The one click from opening the app to an explained answer."""
+    visit(page, app, "")
+    press(page, "Ask the model")
+    expect(page.locator(".viewer.ready")).to_be_visible()
+    settled(page, "predict")
+
+
+def expect_on_first_screen(page: Page, *parts: Locator) -> None:
+    for part in parts:
+        expect(part).to_be_in_viewport(ratio=0.99)
+    assert page.evaluate("scrollY") == 0
+
+
+@pytest.mark.parametrize("size", [PROJECTOR, PHONE], ids=["projector", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_one_click_after_start_the_answer_is_on_the_first_screen(page, app, size, scheme):
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=scheme)
+    ask(page, app)
+    image, answer = page.locator(".viewer figure canvas").first, page.locator(".answer h2")
+    expect_on_first_screen(page, image, answer, page.locator(".answer .bars"), page.get_by_text(wording.NOTICE).first)
+    words = page.evaluate(WORDS)
+    assert len(words) <= MOST_WORDS, " ".join(words)
+    assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+
+
+def test_on_a_projector_the_buttons_and_the_trust_are_there_as_well(page, app):
+    page.set_viewport_size(PROJECTOR)
+    ask(page, app)
+    buttons = [page.get_by_role("button", name=name).first for name in ("What if?", "Another model", "Report")]
+    expect_on_first_screen(page, page.locator(".answer .trust"), *buttons)
+    picture, card = page.locator(".viewer").bounding_box(), page.locator(".answer").bounding_box()
+    assert picture["width"] / (picture["width"] + card["width"]) == pytest.approx(0.6, abs=0.03)
+
+
+def test_start_has_one_button_that_asks_and_six_small_films(page, app):
+    page.set_viewport_size(PROJECTOR)
+    visit(page, app, "")
+    films = page.locator(".st-key-films").get_by_test_id("stButton").get_by_role("button")
+    expect(films).to_have_count(6)
+    expect_on_first_screen(page, page.get_by_role("button", name="Ask the model"), *films.all())
+    assert len(page.evaluate(WORDS)) <= MOST_WORDS
+    page.set_viewport_size(PHONE)
+    first, second, third = (films.nth(n).bounding_box() for n in range(3))
+    assert first["y"] == pytest.approx(second["y"], abs=2) and third["y"] > first["y"]  # two columns
+    assert all(page.locator("img").evaluate_all("images => images.map((image) => Boolean(image.alt))"))
+
+
+def test_stage_mode_by_key_and_by_button_on_every_page(page, app):
+    for name in ("", "predict", "train", "dataset", "evaluate", "tour"):
+        visit(page, app, name)
+        navigation = page.get_by_test_id("stHeader")
+        expect(page.get_by_role("button", name="Stage mode")).to_be_visible()
+        page.keyboard.press("p")
+        expect(page.locator("html")).to_have_class(re.compile("stage"))
+        expect(navigation).to_be_hidden()
+        page.get_by_role("button", name="Stage mode").click()
+        expect(navigation).to_be_visible()
+
+
+def test_keys_go_to_the_next_image_and_turn_the_heatmap(page, app):
+    page.set_viewport_size(PROJECTOR)
+    ask(page, app)
+    heat = page.locator(".viewer").get_by_role("button", name="Heatmap")
+    expect(heat).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("h")
+    expect(heat).to_have_attribute("aria-pressed", "false")
+    page.keyboard.press("e")
+    expect(page.locator(".viewer").get_by_role("button", name="Local contrast")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    page.keyboard.press("2")
+    page.keyboard.press("m")
+    canvas = page.locator(".viewer figure canvas").first
+    canvas.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".viewer output")).to_have_text(re.compile(r"^\d+ px$"))
+    page.keyboard.press("n")
+    expect(page.locator("strong").get_by_text("A healthy adult", exact=True).first).to_be_visible()
+
+
+def test_the_verdict_stays_visible_in_full_screen(page, app):
+    ask(page, app)
+    press(page.locator(".viewer"), "Full screen")
+    expect(page.locator(".viewer .headline")).to_be_visible()
+    expect(page.locator(".viewer .headline")).to_contain_text(page.locator(".answer h2").inner_text())
+    expect(page.locator(".viewer .headline")).to_contain_text(wording.NOTICE)
