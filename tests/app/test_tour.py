@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from covid_cnn.app.shared import background
 from covid_cnn.app.tour import drawn as tour_drawn
+from covid_cnn.app.tour import ending, screens
 from covid_cnn.app.tour import page as tour_page
-from covid_cnn.app.tour import screens
 from covid_cnn.data import dataset, planted, shortcuts
 from covid_cnn.models import bundle
 from covid_cnn.reports.wording import NOTICE
@@ -83,8 +83,9 @@ def test_without_a_dataset_the_tour_is_told_with_drawings(home, drawn):
     assert "The four corners alone tell" in told[2]
     assert "0 % (0 of 5; 95 % interval 0 to" in told[4]
     assert "the answer turns" in told[5] and "threshold 0.500" in told[5]
-    assert all("Shown on" in screen and "Synthetic" in screen for screen in told[:-1])
+    assert all("Shown on" in screen and "Synthetic" in screen for screen in told[:6])
     assert next(button for button in app.button if button.label == "Next").disabled
+    assert ending.MORAL in told[-1] and "Try your X-ray" in [button.label for button in app.button]
     assert press(app, "Back").header[0].value == TITLES[-2]
 
 

@@ -1,4 +1,4 @@
-"""The guided tour: why a score of 100 % says little, in seven screens with live pictures.
+"""The guided tour: why a score of 100 % says little, in nine screens with live pictures.
 
 It is told with the datasets and models that are here, best with the notebook's dataset and another hospital's. What
 they cannot tell is told with radiographs that the program draws, a letter planted on the ill ones, and a small
@@ -13,6 +13,7 @@ import streamlit as st
 from covid_cnn.app.evaluate.asking import EvaluationSet, choose_sets, own_dataset
 from covid_cnn.app.shared import datasets, elements
 from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.app.tour import ending
 from covid_cnn.app.tour.drawn import DrawnStory
 from covid_cnn.app.tour.real import RealStory
 from covid_cnn.common.errors import CovidCnnError
@@ -61,6 +62,8 @@ STEPS: dict[str, Callable[[Story], None]] = {
     "Another hospital": lambda story: story.away(),
     "What if?": lambda story: story.what_if(),
     "What the default model does instead": lambda story: story.instead(),
+    "Your guess": lambda story: ending.draw_guess(),
+    "What to take home": lambda story: ending.draw_ending(),
 }
 
 
