@@ -47,7 +47,7 @@ def main(
             return {"whole": usage.seconds, "rate": _rate(told["images"], told["seconds"]), "accuracy": share}
 
         def ours(network: str) -> dict:
-            with tempfile.TemporaryDirectory(dir=folder) as home:  # without the embeddings of an earlier round
+            with tempfile.TemporaryDirectory(dir=folder) as home:
                 command = ["--data", str(data), "--network", network, "--name", network, "--quiet"]
                 usage = measure.process("-m", "covid_cnn", "train", *command, *options[network], home=Path(home))
                 epochs = Run(Path(home) / "runs" / network).journal.epochs

@@ -84,13 +84,6 @@ class Cache:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
             self._with_connection(lambda c: c.executemany("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", rows))
 
-    def trim(self, most: int) -> None:
-        """Throw away what was put first, until the blobs take at most ``most`` bytes."""
-        kept = "SELECT rowid, SUM(LENGTH(blob)) OVER (ORDER BY rowid DESC) AS taken FROM blobs"
-        surplus = f"DELETE FROM blobs WHERE rowid IN (SELECT rowid FROM ({kept}) WHERE taken > ?)"
-        if self.file.is_file():
-            self._with_connection(lambda c: c.execute(surplus, (most,)))
-
     def file_digests(self, files: Sequence[Path]) -> dict[Path, str]:
         """The SHA-256 of each file's content; those that cannot be read are left out.
 

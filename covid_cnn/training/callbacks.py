@@ -114,7 +114,7 @@ def _add(writer: EventFileWriter, kind: str, event: Mapping[str, float], values:
 
 
 class EpochRecorder(keras.callbacks.Callback):
-    """Tells of each step; validates, keeps and tells of each epoch; and ends a run early.
+    """Appends the event of each step; validates each epoch, keeps it and appends its event; and ends a run early.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def tell_epoch(run: Run, checkpoint: Checkpoint, attention: AttentionMonitor) ->
 
 
 def has_stopped_early(run: Run, checkpoint: Checkpoint) -> bool:
-    """Whether the validation loss has not fallen for as many epochs as the patience is, which is told then."""
+    """Whether the validation loss has not fallen for as many epochs as the patience says; an event tells if so."""
     since = checkpoint.epoch - checkpoint.best_epoch
     if not 0 < run.config.patience <= since:
         return False

@@ -24,7 +24,8 @@ class Checkpoint:
 
     Attributes
     ----------
-    event : what the event ``epoch`` tells of the last epoch that was kept, which a process may have had no time to tell
+    event : the fields of the event ``epoch`` of the last epoch that was kept; its process may have ended before it was
+        appended
     best_epoch, best_loss : the epoch of the lowest validation loss, 0 and infinity before the first
 
     Raises
@@ -56,7 +57,7 @@ class Checkpoint:
             raise RunError(f"The checkpoint of run {self.folder.parent.name} cannot be read: train again.") from error
 
     def save(self, model: keras.Model, event: dict[str, Any]) -> None:
-        """Keep a model with its optimiser after an epoch, and what is to be told of it; or, on an error, nothing."""
+        """Keep a model with its optimiser after an epoch, and the fields of its event; or, on an error, nothing."""
         self.folder.mkdir(exist_ok=True)
         best = self.best_epoch, self.best_loss
         files = {self._last_file(event["epoch"]): model.save}

@@ -71,7 +71,7 @@ def _train(run: Run) -> None:
         if checkpoint.epoch:
             checkpoint.restore_last(learner.model)
             run.log(f"Going on after epoch {checkpoint.epoch}.")
-            _tell_what_was_not_told(run, checkpoint, attention)
+            _append_missing_epoch(run, checkpoint, attention)
     try:
         with interruptible(run):
             if run.config.recipe.penalty:
@@ -81,10 +81,10 @@ def _train(run: Run) -> None:
             elif checkpoint.epoch < run.config.epochs and not callbacks.has_stopped_early(run, checkpoint):
                 _fit(run, learner, checkpoint, attention)
     except KeyboardInterrupt:
-        checkpoint.read()  # it may have come when an epoch was kept, and not told yet
+        checkpoint.read()  # it may have come between the checkpoint of an epoch and its event
         if not checkpoint.epoch:
             raise
-        _tell_what_was_not_told(run, checkpoint, attention)
+        _append_missing_epoch(run, checkpoint, attention)
         message = f"Stopped in epoch {checkpoint.epoch}; the best epoch so far is kept."
         run.append("stopped", message=message)
     checkpoint.restore_best(learner.model)
@@ -112,7 +112,7 @@ def _fit(run: Run, learner: Learner, checkpoint: Checkpoint, attention: callback
                 run.log(f"It waited for images for {recorder.waited / recorder.seconds:.1%} of the time.")
 
 
-def _tell_what_was_not_told(run: Run, checkpoint: Checkpoint, attention: callbacks.AttentionMonitor) -> None:
-    """Tell of the last epoch that was kept, where the process that kept it could not any more."""
+def _append_missing_epoch(run: Run, checkpoint: Checkpoint, attention: callbacks.AttentionMonitor) -> None:
+    """Append the event of the last epoch in the checkpoint, where the process that kept it ended before it did so."""
     if checkpoint.epoch not in [event["epoch"] for event in run.journal.epochs]:
         callbacks.tell_epoch(run, checkpoint, attention)
