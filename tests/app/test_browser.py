@@ -80,7 +80,7 @@ def test_one_click_on_a_sample_leads_to_a_prediction(page, app):
     press(page, "Ask the model")
     settled(page, "predict")
     expect(page.locator(".answer h2")).to_be_in_viewport()
-    expect(page.get_by_text(wording.NOTICE)).to_be_visible()
+    expect(page.get_by_test_id("stAlertContainer").get_by_text(wording.NOTICE)).to_be_visible()
     expect_drawn(page)
 
 
@@ -111,7 +111,7 @@ def test_what_a_model_would_answer_to_a_leg_is_behind_a_door(page, app):
     choose_sample(page, "A leg")
     expect(page.locator(".answer h2")).to_have_text(wording.UNKNOWN_KIND)
     expect_drawn(page)
-    expect(page.locator(".answer .bars")).to_have_count(0)
+    expect(page.locator(".answer .bars")).not_to_be_visible()
     page.get_by_text("The numbers", exact=True).click()
     page.get_by_text("What the model would answer anyway").click()
     expect(page.locator(".answer .bars")).to_be_visible()
