@@ -30,7 +30,12 @@ def draw_guess() -> None:
     assert film  # it is a real film
     st.markdown("A real film. Is this person ill? Decide before the model does.")
     left, right = st.columns(2)
-    left.image(ops.to_png(pixels), width=WIDTH, caption=escape_markdown(f"{film.credit}. Licence: {film.licence}"))
+    left.image(
+        ops.to_png(pixels),
+        width=WIDTH,
+        alt="A chest X-ray",
+        caption=escape_markdown(f"{film.credit}. Licence: {film.licence}"),
+    )
     with right:
         with st.container(horizontal=True):
             for guess in GUESSES:
@@ -40,7 +45,12 @@ def draw_guess() -> None:
         st.markdown(f"You said: **{st.session_state[GUESSED]}**. The truth: **{escape_markdown(film.truth)}**.")
         st.markdown(f"The model says: {_answer(model, pixels)}")
         stamped = ops.stamp(pixels, 0.02, 0.02, 0.12)
-        st.image(ops.to_png(stamped), width=WIDTH // 2, caption="The same film, an R stamped in its corner")
+        st.image(
+            ops.to_png(stamped),
+            width=WIDTH // 2,
+            caption="The same film, an R stamped in its corner",
+            alt="The same film with an R",
+        )
         st.markdown(f"Now the model says: {_answer(model, stamped)}")
 
 

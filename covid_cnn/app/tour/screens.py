@@ -43,7 +43,7 @@ def pictures_row(pictures: Iterable[tuple[bytes, str]]) -> None:
     """Small pictures beside each other, as many as there is room for, each over its words."""
     with st.container(horizontal=True, gap="small"):
         for picture, words in pictures:
-            st.image(picture, caption=escape_markdown(words) or None, width=SMALL)
+            st.image(picture, caption=escape_markdown(words) or None, width=SMALL, alt=words or "A chest X-ray")
 
 
 def score_line(right: Interval, who: str) -> None:
@@ -76,7 +76,7 @@ def draw_means(means: Mapping[str, Mean]) -> None:
     with st.container(horizontal=True):
         for name in two:
             caption = f"{escape_markdown(name)}, mean of n = {means[name].images}"
-            st.image(ops.to_png(means[name].pixels), caption=caption, width=LARGE)
+            st.image(ops.to_png(means[name].pixels), caption=caption, width=LARGE, alt=caption)
         if len(two) == 2:
             one, other = two
             picture, most = overview.difference_image(means[one].pixels, means[other].pixels)
@@ -84,7 +84,7 @@ def draw_means(means: Mapping[str, Mean]) -> None:
                 f"Red where {escape_markdown(one)} is brighter, blue where {escape_markdown(other)} is. "
                 f"{overview.colour_scale(most)}"
             )
-            st.image(picture, caption=caption, width=LARGE)
+            st.image(picture, caption=caption, width=LARGE, alt=caption)
     if few := overview.warn_of_few_images({name: means[name] for name in two}):
         st.warning(escape_markdown(few), icon=":material/warning:")
 

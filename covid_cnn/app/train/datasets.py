@@ -25,7 +25,9 @@ def choose_dataset(found: Mapping[str, Dataset]) -> str:
             icon=":material/photo_library:",
         )
     with st.container(border=True, key="train_drawn"):
-        st.image(_drawn_pictures(), width=THUMBNAIL)
+        with st.container(horizontal=True, gap="xsmall"):
+            for picture in _drawn_pictures():
+                st.image(picture, width=THUMBNAIL, alt="A drawn chest X-ray")
         st.caption(f"{2 * sum(synthetic.COUNTS.values())} X-rays that the program draws, half with opacities.")
         _pick("Drawn", chosen == DRAWN, DRAWN)
     with st.container(border=True, key="train_yours"):
