@@ -17,7 +17,7 @@ from covid_cnn.training import export, networks
 
 def main(rounds: int = 50, calls: int = 10) -> None:
     """Measure both networks, with weights as training starts from: they do not change the time."""
-    for name in ("notebook_cnn", "efficientnet_lite0", "lung_zones"):  # those that ship
+    for name in ("notebook_cnn", "efficientnet_lite0", "lung_styles"):  # those that ship
         model = networks.build_network(name, 2)
         image = np.random.default_rng(0).random((1, *model.input_shape[1:]), np.float32)
         rivals = {

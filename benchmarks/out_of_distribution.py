@@ -29,8 +29,11 @@ def main(
     print(tables.markdown(report(bundle.load_bundle(model), not_chest_xrays.held_out(data, split))))
 
 
-def report(model: Bundle, items: list[Item]) -> dict[str, Any]:
-    """The table of a bundle as a ``tables.finding``; ``items`` are chest X-rays that it has not seen."""
+def report(model: Bundle, items: list[Item], elsewhere: list[Item] | None = None) -> dict[str, Any]:
+    """The table of a bundle as a ``tables.finding``.
+
+    ``items`` are chest X-rays that it has not seen, ``elsewhere`` such of hospitals that it has not seen either.
+    """
     text = (
         f"Share of images that {model.name} flags as unlike what it learned from. "
         f"Goals: at most {100 * FALSE_ALARMS:g} % of the held-out chest X-rays, "
@@ -38,7 +41,11 @@ def report(model: Bundle, items: list[Item]) -> dict[str, Any]:
         "Images of one patient, pieces of one photograph and views of one leg count as independent here."
     )
     columns = ("Images", "n", "Flagged", "95 % interval", "Goal")
-    rows = [*held_out_rows(model, items), *kind_rows(model, items)]
+    rows = held_out_rows(model, items)
+    if elsewhere:
+        first, *_ = held_out_rows(model, elsewhere)
+        rows.append(["Frontal chest X-rays of another hospital", *first[1:]])
+    rows += kind_rows(model, items)
     return tables.finding("Images that are no frontal chest X-ray", text, columns, rows)
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks import collections, measure, tables
+from benchmarks import measure, tables
 from covid_cnn.common.statistics import bootstrap
 from covid_cnn.data.dataset import Item, open_dataset
 from covid_cnn.images import ops, reader
@@ -102,8 +102,8 @@ def _cells(gazes: list[Gaze]) -> list[str]:
 
 
 def _stem(path: Path) -> str:
-    """The image's name in its own collection: ``benchmarks.collections`` puts the collection's before it."""
-    return path.stem.lower().removeprefix(f"{collections.COHEN}_")
+    """The image's name as all collections have it."""
+    return path.stem.lower()
 
 
 if __name__ == "__main__":

@@ -58,12 +58,6 @@ class DatasetPredictions:
         """The patient of each image."""
         return [item.patient for item in self.items]
 
-    def with_probabilities(self, probabilities: np.ndarray, bundle: Bundle) -> "DatasetPredictions":
-        """The same images with other probabilities ``[N, K]``, by the rule that the bundle decides by."""
-        named = [decide(bundle.classes, row, bundle.positive, bundle.threshold) for row in probabilities]
-        predicted = np.array([bundle.classes.index(name) for name in named])
-        return replace(self, probabilities=probabilities, predicted=predicted)
-
     def of(self, chosen: Sequence[bool] | np.ndarray) -> "DatasetPredictions":
         """The answers to the images that a mask ``[N]`` chooses."""
         mask = np.asarray(chosen, bool)

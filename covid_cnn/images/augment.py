@@ -1,5 +1,6 @@
 """Random variations of a training image. Stateless: the generator decides all, so an epoch can be made again."""
 
+import functools
 import io
 import math
 import string
@@ -10,6 +11,12 @@ import numpy as np
 from PIL import Image
 
 from covid_cnn.images.ops import Affine, about_centre, blur, draw_text, from_bytes, to_bytes, warp
+
+Images = Sequence[np.ndarray] | np.ndarray  # each float32 [H, W, 1], one after the other or as one array
+
+# How an image takes the style of another: how much of its tones and of its broad light and shade, which are the waves
+# of up to so many cycles an image, and how coarse it becomes.
+TONES, SHADE, CYCLES, COARSE = (0.3, 1.0), (0.2, 0.9), (2, 13), (0.3, 0.9)
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class Augmentation:
     jpeg : lowest quality of a JPEG compression, 0 for none
     text : how often letters and digits are stamped on, 0..1
     invert : how often black and white change places, 0..1
+    style : how often an image takes the style of a random other one, 0..1 (see ``take_style``)
     """
 
     rotation: float = 0.0
@@ -44,6 +52,7 @@ class Augmentation:
     jpeg: int = 0
     text: float = 0.0
     invert: float = 0.0
+    style: float = 0.0
 
 
 AUGMENTATIONS = {
@@ -58,24 +67,40 @@ AUGMENTATIONS = {
     "hospitals": Augmentation(
         rotation=7, zoom=0.1, shift=0.05, contrast=0.3, gamma=0.5, blur=0.5, noise=0.04, jpeg=15, text=0.3
     ),
+    # The same patients as any other hospital of the training images might have taken them.
+    "styles": Augmentation(
+        rotation=7, zoom=0.1, shift=0.05, contrast=0.3, gamma=0.5, blur=0.5, noise=0.04, jpeg=15, style=0.8
+    ),
 }
 
 
-def augment(image: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+def augment(image: np.ndarray, augmentation: Augmentation, rng: np.random.Generator, others: Images = ()) -> np.ndarray:
     """A random variation of one image, float32 ``[H, W, 1]`` 0..1, of the same shape, type and range.
 
-    Pixels that come from outside the image repeat its border.
+    Pixels that come from outside the image repeat its border. ``others`` are the images whose style it may take;
+    without any it keeps its own.
     """
-    pixels = warp(image[..., 0], affine(image.shape[:2], augmentation, rng))
+    pixels = image[..., 0]
+    if augmentation.style and len(others) and rng.random() < augmentation.style:
+        pixels = take_style(pixels, others[int(rng.integers(len(others)))][..., 0], rng)
+    pixels = warp(pixels, affine(image.shape[:2], augmentation, rng))
     return tones(pixels, augmentation, rng)[..., None]
 
 
 def augment_batch(
-    images: Sequence[np.ndarray], indices: np.ndarray, augmentation: Augmentation, seed: int, epoch: int
+    images: Sequence[np.ndarray],
+    indices: np.ndarray,
+    augmentation: Augmentation,
+    seed: int,
+    epoch: int,
+    others: Images = (),
 ) -> np.ndarray:
-    """The images ``[n, H, W, 1]`` augmented. Their variation hangs on seed, epoch and index in the dataset alone."""
+    """The images ``[n, H, W, 1]`` augmented. Their variation hangs on seed, epoch and index in the dataset alone.
+
+    ``others`` are all training images, whose style each may take.
+    """
     generators = [np.random.default_rng((seed, epoch, index)) for index in indices]
-    return np.stack([augment(image, augmentation, g) for image, g in zip(images, generators, strict=True)])
+    return np.stack([augment(image, augmentation, g, others) for image, g in zip(images, generators, strict=True)])
 
 
 def affine(shape: tuple[int, ...], augmentation: Augmentation, rng: np.random.Generator) -> Affine:
@@ -111,6 +136,74 @@ def tones(pixels: np.ndarray, augmentation: Augmentation, rng: np.random.Generat
         spread = augmentation.noise * rng.uniform()
         pixels = np.clip(pixels + rng.normal(0, spread, pixels.shape), 0, 1)
     return pixels.astype(np.float32)
+
+
+def take_style(pixels: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An image as the hospital of another image might have made it: the same patient, other tones, shade and sharpness.
+
+    Each with an even chance, but at least one: the tones move towards the other image's histogram; the amplitudes of
+    the broadest waves, which hold light and shade but no shapes, are mixed with the other image's (Fourier domain
+    adaptation, Yang and Soatto 2020); the image is made coarser, as a thumbnail on a web page is.
+
+    Parameters
+    ----------
+    pixels, other : float32 ``[H, W]``, 0..1; the other may be of another size
+
+    Returns
+    -------
+    float32 ``[H, W]``, 0..1
+    """
+    chosen = rng.random(3) < 0.5
+    chosen[rng.integers(3)] |= not chosen.any()
+    if chosen[0]:
+        pixels = match_tones(pixels, other, rng.uniform(*TONES))
+    if chosen[1]:
+        pixels = match_shade(pixels, other, rng.uniform(*SHADE), int(rng.integers(CYCLES[0], CYCLES[1] + 1)))
+    if chosen[2]:
+        pixels = coarsen(pixels, rng.uniform(*COARSE))
+    return np.clip(pixels, 0, 1).astype(np.float32)
+
+
+def match_tones(pixels: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    """``pixels`` ``[H, W]``, 0..1, with their tones moved by ``share``, 0..1, towards the histogram of ``other``."""
+    levels = np.linspace(0, 1, 33)
+    mine, theirs = (np.quantile(image[::4, ::4], levels) for image in (pixels, other))
+    mine += np.arange(len(levels)) * 1e-6  # distinct, as the interpolation needs them
+    return pixels + share * (np.interp(pixels, mine, theirs) - pixels)
+
+
+def match_shade(pixels: np.ndarray, other: np.ndarray, share: float, cycles: int) -> np.ndarray:
+    """``pixels`` ``[H, W]``, 0..1, with the amplitudes of up to ``cycles`` waves mixed by ``share`` with ``other``'s.
+
+    The phases, which hold where things are, stay. Only the few waves that change are worked out, as matrix products.
+    """
+    cycles = min(cycles, (min(*pixels.shape, *other.shape) - 1) // 2)  # more are not in so few pixels
+    mine, theirs = (_waves(image, cycles) for image in (pixels, other))
+    amplitude = np.abs(mine)
+    changed = mine * (share * (np.abs(theirs) - amplitude) / np.maximum(amplitude, 1e-6))
+    rows, columns = (_wave(length, cycles) for length in pixels.shape)
+    return pixels + (np.conj(rows.T) @ changed @ np.conj(columns)).real
+
+
+def _waves(pixels: np.ndarray, cycles: int) -> np.ndarray:
+    """The Fourier coefficients ``[2 cycles + 1, 2 cycles + 1]`` of the broadest waves, a mean over the pixels."""
+    rows, columns = (_wave(length, cycles) for length in pixels.shape)
+    return rows @ pixels @ columns.T / pixels.size
+
+
+@functools.cache
+def _wave(length: int, cycles: int) -> np.ndarray:
+    """The waves of up to so many cycles over a line of pixels, complex64 ``[2 cycles + 1, length]``."""
+    frequencies = np.arange(-cycles, cycles + 1)[:, None]
+    return np.exp(-2j * np.pi * frequencies * np.arange(length)[None] / length).astype(np.complex64)
+
+
+def coarsen(pixels: np.ndarray, factor: float) -> np.ndarray:
+    """``pixels`` ``[H, W]`` made smaller by ``factor``, 0..1, and large again."""
+    height, width = pixels.shape
+    small = max(1, round(width * factor)), max(1, round(height * factor))
+    picture = Image.fromarray(pixels.astype(np.float32)).resize(small, Image.Resampling.BILINEAR)
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR), np.float32)
 
 
 def _stamp(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -52,7 +52,7 @@ SCHEMA = 1
 GRAPH_FILE = "model.tflite"
 INFO_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
-DEFAULT_MODEL = "lung_zones"
+DEFAULT_MODEL = "lung_styles"
 # A bundle may come from anywhere, so that its files are held to a size before they are read: the largest network of
 # Keras as a graph has 1.5 GiB, and the largest model.json here 74 kB.
 MAX_INFO_BYTES = 8 * 2**20

@@ -102,6 +102,9 @@ INFO: Shape = {
         **dict.fromkeys(("data", "network", "augmentation"), _text),
         **dict.fromkeys(("epochs", "batch_size", "seed", "epochs_trained", "best_epoch"), _count),
         "learning_rate": _number,
+        # Of a model that the command line does not train: what makes it again, and how the weights were found.
+        "command?": _text,
+        "how?": _text,
     },
     "metrics": {"val?": REPORT, "test?": REPORT, "other?": {str: REPORT | {"dataset": _text}}},
     "sha256": _text,

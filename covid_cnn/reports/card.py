@@ -161,7 +161,7 @@ def _data(data: dict[str, Any]) -> str:
 
 def _recipe(info: dict[str, Any]) -> str:
     recipe, decision = info["recipe"], info["decision"]
-    command = (
+    command = recipe.get("command") or (
         f"python -m covid_cnn train --data {shlex.quote(recipe['data'])} --network {recipe['network']} "
         f"--epochs {recipe['epochs']} --batch-size {recipe['batch_size']} --learning-rate {recipe['learning_rate']} "
         f"--augmentation {recipe['augmentation']} --seed {recipe['seed']}{_changed(info)} --name {info['name']}"
@@ -194,9 +194,8 @@ def _changed(info: dict[str, Any]) -> str:
 
 def _learning(info: dict[str, Any]) -> str:
     """How the weights were found."""
-    known = config.recipe_of(info["network"])
-    if known and known.penalty:
-        return "its last layer solved for by ridge regression, then once more with the validation images"
+    if how := info["recipe"].get("how"):
+        return how
     recipe = info["recipe"]
     return f"{recipe['epochs_trained']} epochs, of which {recipe['best_epoch']} was the best by validation loss"
 

@@ -27,7 +27,6 @@ class Recipe:
     input_size : height and width in pixels
     frozen_base : only the last layer is trained, on embeddings that are computed once
     views : with a frozen base, how many variants of each training image (the plain one and augmented ones) are embedded
-    penalty : if above 0, the last layer is solved for by ``ridge`` with this penalty, in one epoch of no steps
     balance : how classes of different numbers of images are made to count the same, a name in ``BALANCES``
     schedule, warm_up : how the learning rate changes, see ``schedules``; warm-up in epochs
     base_rate : where a pretrained network learns as a whole, the share of the learning rate that its base gets
@@ -44,7 +43,6 @@ class Recipe:
     learning_rate: float
     augmentation: str
     views: int = 1
-    penalty: float = 0.0
     balance: str = "none"
     schedule: str = "constant"
     warm_up: int = 0
@@ -57,8 +55,6 @@ class Recipe:
     @property
     def choices(self) -> tuple[str, ...]:
         """What can learn of the network, as keys of ``LEARNS``, the recipe's own first."""
-        if self.penalty:
-            return ("last",)
         return ("last", "all", "scratch") if self.frozen_base else ("scratch",)
 
     def learning(self, learns: str) -> "Recipe":
@@ -72,9 +68,8 @@ class Recipe:
 
     def settings(self, learns: str) -> tuple[str, ...]:
         """The fields of ``TrainConfig`` that mean something where ``learns`` is chosen, but for data and network."""
-        steps = () if self.penalty else OF_STEPS
         base = ("base_rate",) if learns == "all" else ()
-        return ("learns", "augmentation", "seed", "balance", *steps, *base)
+        return ("learns", "augmentation", "seed", "balance", *OF_STEPS, *base)
 
 
 def _of_keras(title: str, description: str, pixels: int = 224) -> Recipe:
@@ -114,20 +109,6 @@ RECIPES = {
         batch_size=32,
         learning_rate=1e-3,
         augmentation="notebook",
-    ),
-    "lung_zones": Recipe(
-        title="Lung zones",
-        description="The base of the default model, for any classes. It is used to X-rays in this: it finds the lungs, "
-        "and looks at their zones in one tone. What it sees there it knows from photographs (ImageNet).",
-        input_size=(384, 384),
-        frozen_base=True,
-        epochs=1,
-        batch_size=32,
-        learning_rate=1e-3,
-        augmentation="mirror",
-        views=2,
-        penalty=0.2,
-        balance="weights",
     ),
     # Networks of keras.applications, under the names that they have there.
     "MobileNetV2": _of_keras("MobileNetV2", "Small and quick (9 MB)."),

@@ -22,7 +22,7 @@ from covid_cnn.evaluation.leakage import TrainingFingerprint
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.reports import card
 from covid_cnn.runs.run import Run
-from covid_cnn.training import export, ridge
+from covid_cnn.training import export
 from covid_cnn.training.checkpoint import Checkpoint
 from covid_cnn.training.learner import Learner
 from covid_cnn.training.reading import TrainingData
@@ -47,16 +47,10 @@ def export_run(run: Run, data: TrainingData, learner: Learner, checkpoint: Check
         Images have gone since they were read.
     """
     data.check_files()
-    penalty, weights = run.config.recipe.penalty, learner.batches.class_weights
-    if penalty:
-        ridge.solve_on_all(learner, data, weights, penalty)
     export.round_weights(learner.network)
     run.log("Calibrating on images that the network has not seen.")
     train_embeddings, val_embeddings, logits = learner.predict()
     labels, unseen = data.val.labels, "validation images"
-    if penalty:
-        logits, labels = ridge.out_of_fold_logits(learner, data, weights, penalty, run.config.seed)
-        unseen = f"training and validation images, each read without its patient ({ridge.FOLDS} folds)"
     temperature, probabilities = _calibrate(logits, labels)
     run.log("Exporting the model.")
     info = {
@@ -75,7 +69,7 @@ def export_run(run: Run, data: TrainingData, learner: Learner, checkpoint: Check
     learned = TrainingFingerprint.of([*data.train.items, *data.val.items], data.hashes, data.dataset.synthetic)
     folder = export.stage_bundle(export.convert_graph(learner.network, temperature), info, learned)
     try:
-        _test(run, data, folder, checkpoint.best_epoch, probabilities[-len(data.val.labels) :] if penalty else None)
+        _test(run, data, folder, checkpoint.best_epoch)
     except BaseException:  # an interrupt too leaves no part of a bundle behind
         shutil.rmtree(folder.parent, ignore_errors=True)
         raise
@@ -92,15 +86,10 @@ def _calibrate(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarra
     return temperature, export.calibrated_probabilities(tf.constant(logits), temperature).numpy()
 
 
-def _test(run: Run, data: TrainingData, folder: Path, epoch: int, unseen: np.ndarray | None) -> None:
-    """Put the staged bundle through the validation and test images, and complete it with how good it is on them.
-
-    ``unseen`` are the probabilities ``[N, K]`` of the validation images from before it learned from them too.
-    """
+def _test(run: Run, data: TrainingData, folder: Path, epoch: int) -> None:
+    """Put the staged bundle through the validation and test images, and complete it with how good it is on them."""
     bundle = Bundle(folder)
     split, answers = "val", predictions.predict_known(bundle, data.val.items)
-    if unseen is not None:
-        answers = answers.with_probabilities(unseen, bundle)
     metrics = {split: predictions.report_predictions(bundle, answers)}
     if data.test:
         run.log(f"Testing on {len(data.test)} images.")

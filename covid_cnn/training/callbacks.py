@@ -41,7 +41,7 @@ class AttentionMonitor:
     """
 
     def __init__(self, network: keras.Model, images: np.ndarray, frozen_base: bool) -> None:
-        names = ["feature_map", "embedding"] + (["box"] if gradcam.looks_at_zones(network) else [])
+        names = ["feature_map", "embedding"] + (["box"] if gradcam.looks_into_a_box(network) else [])
         self._network, self._images = network, tf.constant(images)
         self._base = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
         self._frozen = self._features() if frozen_base else None
@@ -63,7 +63,8 @@ def monitor_attention(run: Run, data: TrainingData, network: keras.Model) -> Att
     config, train, val = run.config, data.train, data.val
     shown = np.arange(len(train.pixels))[: 2 * WATCHED]
     shown = shown * len(train.pixels) // len(shown)  # from all of the training images
-    varied = augment_batch(list(train.pixels[shown]), shown, AUGMENTATIONS[config.augmentation], config.seed, 1)
+    augmentation = AUGMENTATIONS[config.augmentation]
+    varied = augment_batch(list(train.pixels[shown]), shown, augmentation, config.seed, 1, train.pixels)
     pictures.save_images(run.folder, "augmented", varied[..., 0], [train.items[i].label for i in shown])
     ranks = [int((val.labels[:i] == label).sum()) for i, label in enumerate(val.labels)]
     watched = np.argsort(ranks, kind="stable")[:WATCHED]  # the first of each class, then the second

@@ -134,7 +134,7 @@ def augmented(images: np.ndarray, config: TrainConfig) -> Inputs:
 
     def make(epoch: int, indices: np.ndarray) -> np.ndarray:
         def vary(part: np.ndarray) -> np.ndarray:
-            return augment_batch([images[i] for i in part], part, augmentation, config.seed, epoch)
+            return augment_batch([images[i] for i in part], part, augmentation, config.seed, epoch, images)
 
         return np.concatenate(list(pool.map(vary, np.array_split(indices, min(threads, len(indices))))))
 

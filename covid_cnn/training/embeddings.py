@@ -46,7 +46,7 @@ def embed_views(
     embedded = []
     for index, image in enumerate(images):
         place = np.array([index])
-        varied = [augment_batch([image], place, augmentation, seed, view)[0] for view in range(1, views)]
+        varied = [augment_batch([image], place, augmentation, seed, view, images)[0] for view in range(1, views)]
         embedded.append([embed(view) for view in (image, *varied)])
         progress(index + 1)
     return np.array(embedded, np.float32)

@@ -45,7 +45,7 @@ def calibrated_probabilities(logits: tf.Tensor, temperature: float) -> tf.Tensor
     return tf.nn.softmax(logits / temperature)
 
 
-def convert_graph(model: keras.Model, temperature: float, heatmaps: bool = True) -> bytes:
+def convert_graph(model: keras.Model, temperature: float, heatmaps: bool = True, appearance: str = "") -> bytes:
     """The LiteRT graph of a network.
 
     Parameters
@@ -53,17 +53,21 @@ def convert_graph(model: keras.Model, temperature: float, heatmaps: bool = True)
     model : a network of ``networks``
     temperature : divides the logits, above 0
     heatmaps : False leaves the heatmaps out, only to measure what they cost
+    appearance : name of a layer ``[N, h, w, C]`` whose mean over the places is exported as the embedding. The last
+        layers of a network know classes alone; what an image looks like is better told by an earlier one.
     """
-    names = ["feature_map", "embedding", "logits"] + (["box"] if gradcam.looks_at_zones(model) else [])
-    network = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
+    names = ["feature_map", "embedding", "logits"] + (["box"] if gradcam.looks_into_a_box(model) else [])
+    tapped = [model.get_layer(appearance or "embedding").output]
+    network = keras.Model(model.inputs, [model.get_layer(name).output for name in names] + tapped)
     weights = [(variable, variable.numpy()) for variable in network.variables]
 
     @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")])
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         # The weights as constants: with variables the conversion takes several times as long.
         with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in weights]):
-            feature_map, embedding, logits, *box = network([image], training=False)
-            outputs = {"probabilities": calibrated_probabilities(logits, temperature), "embedding": embedding}
+            feature_map, embedding, logits, *box, look = network([image], training=False)
+            look = tf.reduce_mean(look, axis=(1, 2)) if appearance else look
+            outputs = {"probabilities": calibrated_probabilities(logits, temperature), "embedding": look}
             if heatmaps:
                 outputs["heatmaps"] = gradcam.explain(model, feature_map, embedding, *box)
             return outputs

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from covid_cnn.training import lung_network
 
-GRID = 24  # cells a side of the heatmap of a network that looks at image and lungs apart
+GRID = 24  # cells a side of the heatmap of a network that looks into a box of the image
 
 
 def class_scores(logits: tf.Tensor) -> tf.Tensor:
@@ -49,30 +49,21 @@ def reference(model: keras.Model, images: np.ndarray, layer: str = "feature_map"
         feature_map, logits = network([images], training=False)
         scores = tf.unstack(class_scores(logits), axis=-1)
     gradients = tf.stack([tape.gradient(score, feature_map) for score in scores], axis=-1)
-    if looks_at_zones(model):
-        heat = _on_the_image(gradients * feature_map[..., None], boxes(model, images))
-    else:
-        alpha = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
-        heat = tf.reduce_sum(alpha * feature_map[..., None], axis=-2)
+    alpha = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
+    heat = tf.reduce_sum(alpha * feature_map[..., None], axis=-2)
+    if looks_into_a_box(model):
+        heat = lung_network.place_heat(heat, boxes(model, images), GRID)
     return scale(tf.nn.relu(heat)).numpy()
 
 
-def looks_at_zones(model: keras.Model) -> bool:
-    """Whether the network looks at the image and at the zones of the lungs apart."""
-    return isinstance(model.get_layer("embedding"), lung_network.Zones)
+def looks_into_a_box(model: keras.Model) -> bool:
+    """Whether the network looks at the box around the lungs, so that its heat must be put back into the image."""
+    return any(layer.name == "box" for layer in model.layers)
 
 
 def boxes(model: keras.Model, images: np.ndarray) -> tf.Tensor:
     """The box around the lungs of each image, float32 ``[N, 4]``: top, bottom, left, right, 0..1."""
     return keras.Model(model.inputs, model.get_layer("box").output)([images], training=False)
-
-
-def _on_the_image(contributions: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
-    """What image and lungs contribute ``[N, h, w, 2 C, K]`` -> ``[N, GRID, GRID, K]``, both on the image."""
-    whole, inside = tf.split(contributions, 2, axis=3)
-    everything = tf.constant([[0.0, 1.0, 0.0, 1.0]])
-    heat = lung_network.place_heat(tf.reduce_sum(whole, axis=3), everything, GRID)
-    return heat + lung_network.place_heat(tf.reduce_sum(inside, axis=3), box, GRID)
 
 
 def head_weights(model: keras.Model, embedding: tf.Tensor) -> tf.Tensor:
@@ -101,25 +92,6 @@ def head_weights(model: keras.Model, embedding: tf.Tensor) -> tf.Tensor:
     return tf.einsum("cd,nd,dk->nck", hidden, active, kernel) / (height * width)
 
 
-def zone_contributions(model: keras.Model, feature_map: tf.Tensor) -> tf.Tensor:
-    """Gradient times activation of a network with ``lung_network.Zones``: ``[N, h, w, 2, K]``, image and lungs.
-
-    With a weight of its own for every zone, the mean gradient of Grad-CAM would mix the zones. Its variant without
-    that mean, HiResCAM (Draelos and Carin 2020), shows exactly what each place contributes: all places together are
-    the logit, less its bias.
-    """
-    _, height, width, channels = feature_map.shape
-    channels, zones = channels // 2, lung_network.Zones.ZONES
-    kernel = class_scores(tf.convert_to_tensor(model.get_layer("logits").kernel))  # [(1 + zones) C, K]
-    classes = kernel.shape[-1]
-    whole = tf.reshape(feature_map[..., :channels], (-1, height * width, channels))
-    whole = tf.matmul(whole, kernel[None, :channels] / (height * width))
-    inside = tf.reshape(feature_map[..., channels:], (-1, zones, height // zones * width, channels))
-    inside = tf.matmul(inside, tf.reshape(kernel[channels:], (1, zones, channels, classes)) * zones / (height * width))
-    parts = [tf.reshape(part, (-1, height, width, classes)) for part in (whole, inside)]
-    return tf.stack(parts, axis=3)
-
-
 def explain(
     model: keras.Model, feature_map: tf.Tensor, embedding: tf.Tensor, box: tf.Tensor | None = None
 ) -> tf.Tensor:
@@ -131,9 +103,10 @@ def explain(
     feature_map, embedding : the outputs of its layers of these names, ``[N, h, w, C]`` and ``[N, D]``
     box : the output of that layer, ``[N, 4]``, of a network that has one
     """
-    if box is not None:
-        return scale(tf.nn.relu(_on_the_image(zone_contributions(model, feature_map), box)))
     _, height, width, channels = feature_map.shape
     flat = tf.reshape(feature_map, (-1, height * width, channels))
-    heat = tf.nn.relu(tf.matmul(flat, head_weights(model, embedding)))
-    return scale(tf.reshape(heat, (-1, height, width, heat.shape[-1])))
+    heat = tf.matmul(flat, head_weights(model, embedding))
+    heat = tf.reshape(heat, (-1, height, width, heat.shape[-1]))
+    if box is not None:
+        heat = lung_network.place_heat(heat, box, GRID)
+    return scale(tf.nn.relu(heat))

@@ -68,7 +68,7 @@ class Learner:
             return embeddings.embed_views(embed, images, augmentation, self._config.seed, number, progress)
 
         self.views = views("training", self._data.train.pixels, recipe.views)
-        self.val_views = views("validation", self._data.val.pixels, recipe.views if recipe.penalty else 1)
+        self.val_views = views("validation", self._data.val.pixels, 1)
 
     def _view_of_epoch(self, epoch: int, indices: np.ndarray) -> np.ndarray:
         """Every image in another view each epoch, and all views in each, so that epochs do not differ in difficulty."""

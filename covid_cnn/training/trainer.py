@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from covid_cnn.common.errors import CovidCnnError, RunError
 from covid_cnn.runs.run import Run, interruptible
-from covid_cnn.training import calibrate, callbacks, reading, ridge
+from covid_cnn.training import calibrate, callbacks, reading
 from covid_cnn.training.callbacks import EpochRecorder, ScalarLog
 from covid_cnn.training.checkpoint import Checkpoint
 from covid_cnn.training.learner import Learner
@@ -74,11 +74,7 @@ def _train(run: Run) -> None:
             _append_missing_epoch(run, checkpoint, attention)
     try:
         with interruptible(run):
-            if run.config.recipe.penalty:
-                if not checkpoint.epoch:
-                    checkpoint.save(learner.model, ridge.solve_epoch(learner, data, run.config))
-                    callbacks.tell_epoch(run, checkpoint, attention)
-            elif checkpoint.epoch < run.config.epochs and not callbacks.has_stopped_early(run, checkpoint):
+            if checkpoint.epoch < run.config.epochs and not callbacks.has_stopped_early(run, checkpoint):
                 _fit(run, learner, checkpoint, attention)
     except KeyboardInterrupt:
         checkpoint.read()  # it may have come between the checkpoint of an epoch and its event

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from covid_cnn.data.synthetic import draw_radiograph
-from covid_cnn.images.augment import AUGMENTATIONS, Augmentation, augment
+from covid_cnn.images.augment import (
+    AUGMENTATIONS,
+    Augmentation,
+    augment,
+    augment_batch,
+    coarsen,
+    match_shade,
+    match_tones,
+    take_style,
+)
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +183,76 @@ def test_what_is_not_asked_for_is_not_drawn_from_the_generator(image):
     augment(image, Augmentation(), one)
     augment(image, Augmentation(rotation=7, contrast=0.2), other)
     assert one.random() == other.random()
+
+
+# The style of another image
+
+
+@pytest.fixture(scope="module")
+def other() -> np.ndarray:
+    """Another patient, in other tones and of another size."""
+    return draw_radiograph(1, opacities=False, size=96) ** np.float32(2) * np.float32(0.6)
+
+
+def test_a_style_is_of_both_images_and_of_the_generator_alone(image, other):
+    pixels = image[..., 0].copy()
+    styled = take_style(pixels, other, rng(1))
+    assert styled.shape == pixels.shape and styled.dtype == np.float32
+    assert styled.min() >= 0 and styled.max() <= 1
+    np.testing.assert_array_equal(pixels, image[..., 0])
+    np.testing.assert_array_equal(styled, take_style(pixels, other, rng(1)))
+    assert not np.array_equal(styled, take_style(pixels, other, rng(2)))
+    styles = (other, 1 - other)
+    foreign = [np.array_equal(take_style(pixels, one, rng(5)), take_style(pixels, other, rng(5))) for one in styles]
+    assert foreign == [True, False]
+    assert all(not np.array_equal(take_style(pixels, other, rng(seed)), pixels) for seed in range(20))
+
+
+def test_tones_become_those_of_the_other_image_and_keep_their_order(image, other):
+    pixels = image[..., 0]
+    matched = match_tones(pixels, other, 1.0)
+    levels = (0.1, 0.3, 0.5, 0.7, 0.9)
+    np.testing.assert_allclose(np.quantile(matched, levels), np.quantile(other, levels), atol=0.03)
+    order = np.argsort(pixels, axis=None)
+    assert (np.diff(matched.ravel()[order]) >= -1e-6).all()
+    np.testing.assert_allclose(match_tones(pixels, other, 0.5), (pixels + matched) / 2, atol=1e-5)
+
+
+def test_shade_changes_the_amplitudes_of_broad_waves_and_nothing_else(image, other):
+    """Against the Fourier transform of the whole image, which is what the paper does."""
+    pixels, foreign = image[..., 0], other[:64, :64]
+    spectrum, shade = np.fft.fft2(pixels), np.abs(np.fft.fft2(foreign))
+    waves = np.fft.fftfreq(64, 1 / 64)
+    broad = (np.abs(waves)[:, None] <= 5) & (np.abs(waves)[None] <= 5)
+    amplitude = np.where(broad, 0.3 * np.abs(spectrum) + 0.7 * shade, np.abs(spectrum))
+    expected = np.fft.ifft2(amplitude * np.exp(1j * np.angle(spectrum))).real
+    np.testing.assert_allclose(match_shade(pixels, foreign, 0.7, 5), expected, atol=1e-4)
+
+
+def test_the_shade_of_a_tiny_image_is_that_of_what_waves_it_has(other):
+    tiny = draw_radiograph(2, opacities=False, size=64)[::8, ::8]
+    assert match_shade(tiny, other, 0.9, 13).shape == (8, 8)
+    np.testing.assert_allclose(match_shade(tiny, tiny, 0.9, 13), tiny, atol=1e-5)
+
+
+def test_a_coarse_image_has_lost_its_finest_detail(image):
+    pixels = image[..., 0]
+    coarse = coarsen(pixels, 0.3)
+    assert coarse.shape == pixels.shape
+    assert np.abs(np.diff(coarse, axis=1)).mean() < np.abs(np.diff(pixels, axis=1)).mean()
+    assert coarse.mean() == pytest.approx(pixels.mean(), abs=0.01)
+
+
+def test_images_take_the_style_of_others_as_often_as_asked_and_keep_their_own_without_any(image, other):
+    variations = [augment(image, Augmentation(style=0.3), rng(seed), [other[..., None]]) for seed in range(200)]
+    assert 40 < sum(not np.allclose(pixels, image, atol=1e-6) for pixels in variations) < 80
+    np.testing.assert_allclose(augment(image, Augmentation(style=1.0), rng()), image, atol=1e-6)
+
+
+def test_a_batch_takes_its_styles_from_all_training_images(image, other):
+    varied = [
+        augment_batch([image, image], np.array([4, 7]), Augmentation(style=1.0), 3, 2, others)
+        for others in ([other[..., None]], [other[..., None]], [1 - other[..., None]])
+    ]
+    np.testing.assert_array_equal(varied[0], varied[1])
+    assert not np.array_equal(varied[0], varied[2])

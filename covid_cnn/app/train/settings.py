@@ -19,6 +19,8 @@ AUGMENTATION_LINES = {
     "notebook": "Zoomed by up to a fifth, and mirrored half of the time, as in the student notebook.",
     "radiograph": "Turned, moved, zoomed and exposed a little, as between two takes of one patient. Never mirrored.",
     "hospitals": "The same, further, with blur, noise, compression and stamped letters, as between hospitals.",
+    "styles": "Other hospitals: most images in the tones, shade and sharpness of a random other image, so that these "
+    "tell no class.",
 }
 # Label, least, most, step, format and help of every number.
 NUMBERS: dict[str, tuple[str, float, float, float | None, str | None, str]] = {
@@ -115,12 +117,9 @@ NAMED = (*(key for key, recipe in RECIPES.items() if recipe.fetched), *sorted(OT
 NETWORK_LINES = {
     "efficientnet_lite0": "Knows photographs already; its last layer learns your classes. A minute.",
     "notebook_cnn": "The student notebook's four convolutions, from scratch. Minutes.",
-    "lung_zones": "The default model's base: finds the lungs, and looks at their zones.",
     OTHER: "By its name; its weights come from the internet, once.",
 }
 ABOVE = ("epochs", "batch_size", "learning_rate", "seed", "patience")
-# What ridge regression can do of a choice: it takes no steps, in which classes could be shown more often.
-WITHOUT_STEPS = {"balance": ("none", "weights")}
 
 
 def choose_network() -> str:
@@ -226,7 +225,7 @@ def _number(field: str, recipe: Recipe, network: str, learns: str) -> Any:
 
 def _choice(field: str, recipe: Recipe, network: str, learns: str) -> str:
     label, titles, told = CHOICES[field]
-    choices = [key for key in titles if not recipe.penalty or key in WITHOUT_STEPS[field]]
+    choices = list(titles)
     return st.radio(
         label,
         choices,

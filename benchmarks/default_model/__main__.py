@@ -1,0 +1,59 @@
+"""Make the default model again: gather its data, judge its recipe away from home, train it, test it, install it."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import held_out, measure, out_of_distribution, tables, where_it_looks
+from benchmarks.default_model import calibration, hospitals, making, protocol, report
+from benchmarks.default_model.protocol import EXTERNAL, FINAL, HEALTHY, SOURCES, Images
+from benchmarks.default_model.train import Recipe
+from covid_cnn.evaluation import metrics
+from covid_cnn.models import bundle
+from covid_cnn.models.bundle import Bundle
+from covid_cnn.reports import card
+from covid_cnn.training import export
+
+RECIPE = Recipe()
+
+
+def main(cache: Path | None = None) -> None:
+    """Make, test and install the default model. About an hour on two cores.
+
+    CACHE is a folder that keeps the crops, and what each training said: those that are there are not done again.
+    """
+    root = measure.real_data(hospitals.COHEN).parent
+    with tempfile.TemporaryDirectory() as name:
+        kept = cache or Path(name)
+        images = protocol.load(root, kept)
+        trials = (*EXTERNAL, *SOURCES.values(), *HEALTHY.values(), *FINAL)
+        said = {trial.name: protocol.run(images, trial, RECIPE, kept) for trial in trials}
+        found = calibration.fit(calibration.pool(images, said))
+        weights = [kept / f"{trial.name}.weights.h5" for trial in FINAL]
+        folder = making.stage(images, weights, RECIPE, found)
+        told = bundle.read_info(folder)
+        card.write_card(folder, told | {"evidence": test(Bundle(folder), images, said, found)})
+        export.publish_bundle(folder)
+    print(f"\n## Test\n\n{metrics.summarize(told['metrics']['test'])}")
+
+
+def test(model: Bundle, images: Images, said: dict[str, np.ndarray], found: calibration.Calibration) -> list[Any]:
+    """The sections of the card, the most sobering first."""
+    items, elsewhere = images.of_split("test"), images.of_split(hospitals.EXTERNAL)
+    sections = [
+        report.external(images, said, found),
+        *report.left_out(images, said, found),
+        *held_out.reports(model, items),
+        report.trust(images, said, model, found),
+        out_of_distribution.report(model, items, elsewhere),
+        where_it_looks.report([model, bundle.load_bundle("notebook_cnn")], items),
+    ]
+    for section in sections:
+        print(tables.markdown(section), flush=True)
+    return sections
+
+
+if __name__ == "__main__":
+    measure.run(main)
