@@ -16,7 +16,7 @@ import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
 from covid_cnn.common.errors import DatasetError
-from covid_cnn.data import dataset
+from covid_cnn.data import dataset, samples
 from covid_cnn.data.classes import COVID, NORMAL, OTHER
 from covid_cnn.data.dataset import Item
 from covid_cnn.data.metadata import patient_of
@@ -30,6 +30,7 @@ RADIOPAEDIA, EURORAD, SIRM = "radiopaedia.org", "eurorad.org", "sirm.org"
 NOTEBOOK_TEST = "the notebook's test split"  # the source of its images here
 ASIDE, EXTERNAL = "aside", "external"  # splits that nothing is learned from, beside "test"
 TEST_SHARE, VAL_SHARE = 0.2, 0.15
+FILMS = Path(samples.__file__).parent / "films" / "LICENSES.md"
 COPY = 0.975  # correlation of two crops to the lungs from which on they show one radiograph
 THUMBNAIL = 64  # pixels of the crops that are compared
 _FOLDED = {"radiopaedia": RADIOPAEDIA, "eurorad": EURORAD, "sirm": SIRM}
@@ -94,7 +95,9 @@ def gather(items: Sequence[Item], thumbnails: np.ndarray, seed: int = 0) -> Gath
     tested = [_labelled(item, copies.get(item, item), "test") for item in items if item in asked]
     tested = [replace(item, source=NOTEBOOK_TEST) for item in tested]
     labelled = [_labelled(item, item, item.split) for item in own]
-    return Gathered(tuple(sorted(tested + _split(labelled, seed), key=lambda item: item.path)), tuple(notes))
+    parted, shown = _without_films(_split(labelled, seed))
+    notes.append(f"{shown} images of patients whose films the app shows as samples were set aside.")
+    return Gathered(tuple(sorted(tested + parted, key=lambda item: item.path)), tuple(notes))
 
 
 def same_radiograph(thumbnails: np.ndarray) -> list[tuple[int, int]]:
@@ -172,6 +175,17 @@ def _copies(items: Sequence[Item], pairs: Iterable[tuple[int, int]]) -> dict[Ite
             if collection(other) == COHEN and collection(one) != COHEN:
                 copies.setdefault(one, other)
     return copies
+
+
+def _without_films(own: Sequence[Item]) -> tuple[list[Item], int]:
+    """The items, those of patients whose films come with the app set aside where they would be learned from; how many.
+
+    After the splits, so that these stay as they are.
+    """
+    films = set(re.findall(r"\| [^|]*, ([\w-]+) \|", FILMS.read_text(encoding="utf-8")))
+    patients = {item.patient for item in own if item.path.stem in films}
+    found = {item for item in own if item.patient in patients and item.split in ("train", "val")}
+    return [replace(item, split=ASIDE) if item in found else item for item in own], len(found)
 
 
 def _without_copies(

@@ -58,8 +58,8 @@ def external(images: Images, said: Said, calibration: Calibration) -> dict[str, 
         f"{AT_ANOTHER}: healthy people of Montgomery County, COVID-19 of one Spanish hospital",
         "Trainings without both hospitals, of several seeds, at the threshold of the bundle. Three recipes were "
         "compared by the areas under the curve and the counts of this table, among others. The threshold, the "
-        "temperature, the prior of the classes and the sets are fitted to images of other hospitals, but which of those "
-        "to take, and the prior, were decided after a look at this table too: so it flatters.",
+        "temperature, the prior of the classes and the sets are fitted to images of other hospitals; but which of "
+        "those to take, and the prior, were decided after a look at this table too, so it flatters.",
         columns,
         rows,
     )
