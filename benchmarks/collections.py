@@ -5,22 +5,18 @@ other names and sizes. So patients are told across collections, by their names a
 whoever is in the notebook's test split leaves the training under every name.
 """
 
-import csv
 import re
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scipy.cluster.hierarchy import DisjointSet
 
-from covid_cnn.common import paths
 from covid_cnn.common.errors import ImageError
 from covid_cnn.data import dataset, index
 from covid_cnn.data.classes import COVID, NORMAL, OTHER
-from covid_cnn.data.dataset import Dataset, Item
+from covid_cnn.data.dataset import Item
 from covid_cnn.data.metadata import patient_of
 from covid_cnn.data.splits import split_by_patient
 from covid_cnn.images.reader import read_ahead
@@ -88,46 +84,6 @@ def gather_collections(folder: Path, seed: int = 0, progress: Callable[[float, s
         for split, group in (("train", train), ("val", val), ("test", held_out)):
             tested += [replace(item, split=split) for item in group]
     return Gathered(tuple(sorted(tested, key=lambda item: item.path)), tuple(notes))
-
-
-def write_gathered(gathered: Gathered, name: str = NAME) -> Dataset:
-    """Copy the images into ``data/NAME`` with a ``metadata.csv`` that tells class, split, patient and source of each.
-
-    What was in that folder is replaced once all is written, and left alone where it is the same.
-    """
-    paths.data_dir().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".gather-", dir=paths.data_dir()) as temporary:
-        folder = Path(temporary) / name
-        (folder / "images").mkdir(parents=True)
-        rows = []
-        for item, filename in zip(gathered.items, _filenames(gathered.items), strict=True):
-            shutil.copyfile(item.path, folder / "images" / filename)
-            row = {"filename": filename, "class": item.label, "split": item.split, "patientid": item.patient}
-            rows.append(item.facts | row | {"source": item.source})
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        with (folder / dataset.METADATA).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
-        (folder / dataset.NOTES).write_text("\n".join(gathered.notes) + "\n", encoding="utf-8")
-        target = paths.data_dir() / name
-        if not dataset.same_files(target, folder):
-            if target.exists():
-                target.rename(Path(temporary) / "replaced")  # at no moment is half a dataset listed
-            folder.rename(target)
-    return dataset.open_dataset(target)
-
-
-def _filenames(items: Iterable[Item]) -> Iterator[str]:
-    """A name of its own for each image: one may be in two collections, or in two folders of one."""
-    taken: set[str] = set()
-    for item in items:
-        name, n = f"{_collection(item)}_{item.path.name}", 1
-        while name.lower() in taken:  # not every file system tells cases apart
-            n += 1
-            name = f"{_collection(item)}_{item.path.stem}_{n}{item.path.suffix}"
-        taken.add(name.lower())
-        yield name
 
 
 def _compare(

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -411,6 +411,7 @@ def data_add(
 ) -> None:
     """Add a dataset to data/. The same again changes nothing; cut off, the same command goes on."""
     from covid_cnn.data import importer, metadata
+    from covid_cnn.reports import terminal
 
     def choose(sheet: metadata.MetadataTable) -> metadata.ClassMapping:
         choice = sheet.chosen(dict(map(_mapping, mapped or [])), views, modalities)
@@ -418,22 +419,13 @@ def data_add(
             print(f"    {n:5} {finding or 'no finding'}: {choice.classes[finding] or 'left out'}")
         return choice
 
-    dataset, new = importer.add_dataset(source, name=name, progress=_progress(), choose=choose)
+    dataset, new = importer.add_dataset(source, name=name, progress=terminal.show_progress(), choose=choose)
     if new:
         print(f"Added {dataset.name}: {len(dataset.items)} images of {len(dataset.classes)} classes.")
     else:
         print(f"{dataset.name} is here already, with the same {len(dataset.items)} images: nothing was changed.")
     for note in dataset.notes:
         print(note)
-
-
-def _progress() -> Callable[[float, str], None] | None:
-    """Shows the part done and a line about it, always the last alone, in a terminal; None where nobody looks."""
-
-    def show(share: float, message: str) -> None:
-        print(f"\r{share:4.0%} {message}".ljust(79), end="\n" if share == 1 else "", file=sys.stderr, flush=True)
-
-    return show if sys.stderr.isatty() else None
 
 
 def _mapping(text: str) -> tuple[str, str]:
@@ -453,9 +445,10 @@ def data_audit(
     from covid_cnn.data import audit
     from covid_cnn.data.dataset import open_dataset
     from covid_cnn.reports import audit as reports_audit
+    from covid_cnn.reports import terminal
 
     dataset = open_dataset(name)
-    report = audit.audit_dataset(dataset, _progress())
+    report = audit.audit_dataset(dataset, terminal.show_progress())
     if html:
         html.write_text(reports_audit.render_audit(report, dataset), encoding="utf-8")
     print(json.dumps(report.to_dict(), indent=2) if as_json else report)

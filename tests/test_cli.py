@@ -342,10 +342,6 @@ def test_names_that_are_no_unicode_are_no_problem(run, with_model, images, tmp_p
         (["train", "--data", "drawn", "--augmentation", "wild"], "There is no augmentation called wild"),
         (["train", "--data", "drawn", "--learns", "nothing"], "There is no way to learn called nothing"),
         (["train", "--data", "drawn", "--base-rate", "0.5"], "Leave out --base-rate: nothing"),
-        (
-            ["train", "--data", "drawn", "--network", "lung_zones", "--epochs", "9", "--mixup", "1"],
-            "Leave out --epochs, --mixup:",
-        ),
         (["train", "--data", "drawn", "--epochs", "0"], "Epochs and batch size must be at least 1"),
         (["train", "--data", "drawn", "--name", "../out"], "../out cannot name a run"),
         (["train", "--data", "drawn", "--name", bundle.DEFAULT_MODEL], "There is already a run or a model called"),

@@ -1,6 +1,7 @@
 """What the command line prints: predictions, the progress of a training, evaluations."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from covid_cnn.common.statistics import Interval
@@ -55,3 +56,12 @@ class TrainingProgress:
             print(metrics.summarize(event["metrics"]))
         elif "message" in event:
             print(event["message"])
+
+
+def show_progress() -> Callable[[float, str], None] | None:
+    """Make what shows the part done and a line about it, always the last alone, in a terminal; None where nobody looks."""
+
+    def show(share: float, message: str) -> None:
+        print(f"\r{share:4.0%} {message}".ljust(79), end="\n" if share == 1 else "", file=sys.stderr, flush=True)
+
+    return show if sys.stderr.isatty() else None

@@ -127,9 +127,9 @@ def test_the_fields_start_with_the_recipe_of_the_network(dataset):
     for network, recipe in RECIPES.items():
         choose_network(app, network)
         fields = {field.label: field.value for field in app.number_input}
-        assert fields.get("Epochs") == (None if recipe.penalty else recipe.epochs)
-        assert fields.get("Batch size") == (None if recipe.penalty else recipe.batch_size)
-        assert fields.get("Learning rate") == (None if recipe.penalty else recipe.learning_rate)
+        assert fields.get("Epochs") == recipe.epochs
+        assert fields.get("Batch size") == recipe.batch_size
+        assert fields.get("Learning rate") == recipe.learning_rate
         assert app.radio(key=f"train_augmentation_{network}_{recipe.choices[0]}").value == recipe.augmentation
 
 
@@ -154,7 +154,7 @@ def test_every_setting_has_a_field_where_it_means_something_and_nowhere_else(dat
     app = page()
     titles = {key: told[0] for key, told in (settings.NUMBERS | settings.CHOICES).items()}
     titles |= {"learns": "What learns", "augmentation": "Augmentation"}
-    for network, learns in (("efficientnet_lite0", "last"), ("efficientnet_lite0", "all"), ("lung_zones", "last")):
+    for network, learns in (("efficientnet_lite0", "last"), ("efficientnet_lite0", "all"), ("notebook_cnn", "scratch")):
         choose_network(app, network)
         if len(RECIPES[network].choices) > 1:
             app.radio(key=f"train_learns_{network}").set_value(learns).run()
@@ -181,11 +181,6 @@ def test_more_settings_reach_the_run_and_come_back_to_be_changed(dataset, starte
     button(app, "Start training").click().run()
     assert not app.exception
     assert started[1].config == config
-
-
-def test_what_means_nothing_to_a_network_is_not_in_its_command():
-    command = run_view._command(TrainConfig.of("drawn", "lung_zones"))
-    assert "--epochs" not in command and "--balance weights" in command
 
 
 def test_start_trains_what_was_chosen_and_shows_it(dataset, started):
@@ -495,7 +490,7 @@ def test_runs_are_deleted_after_a_second_question_and_those_at_work_are_not():
 
 def test_settings_that_differ_are_marked_also_where_only_one_run_has_them(dataset):
     runs_made = [finished("one", seed=3), finished("two", seed=4)]
-    lungs = runs_run.create_run(TrainConfig.of("drawn", "lung_zones", seed=3), "lungs")
+    lungs = runs_run.create_run(TrainConfig.of("drawn", "notebook_cnn", seed=3), "lungs")
     table = comparison.settings(runs_made)
     assert table.index[table["Differs"] == "yes"].tolist() == ["Seed"]
     table = comparison.settings([runs_made[0], lungs])

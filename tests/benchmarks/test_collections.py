@@ -13,7 +13,6 @@ from PIL import Image
 
 from benchmarks import collections
 from benchmarks.collections import COHEN, NIH, NOTEBOOK, Gathered
-from covid_cnn.common import paths as common_paths
 from covid_cnn.common.errors import DatasetError
 from covid_cnn.data import dataset as data_dataset
 from covid_cnn.data import index
@@ -177,57 +176,6 @@ def test_a_missing_collection_is_told_in_a_sentence(folder, name):
     (folder / name).rename(folder / "elsewhere")
     with pytest.raises(DatasetError, match=f"There is no dataset .*{name}"):
         collections.gather_collections(folder)
-
-
-# write
-
-
-def test_what_is_written_is_what_was_gathered(folder, home):
-    gathered = collections.gather_collections(folder)
-    dataset = collections.write_gathered(gathered)
-    assert dataset.root == common_paths.data_dir() / collections.NAME
-    assert dataset.notes == gathered.notes
-    written = {item.path.name: item for item in dataset.items}
-    assert len(written) == len(dataset.items) == len(gathered.items)
-    patients = {}
-    for item in gathered.items:
-        collection = next(name for name in collections.COLLECTIONS if name in item.path.parts)
-        copy = written[f"{collection}_{item.path.name}"]
-        assert (copy.label, copy.split, copy.source) == (item.label, item.split, item.source)
-        assert copy.facts == item.facts
-        assert copy.path.read_bytes() == item.path.read_bytes()
-        assert patients.setdefault(item.patient, copy.patient) == copy.patient
-    assert len(set(patients.values())) == len(patients)
-    assert (dataset.root / "NOTES.txt").read_text().splitlines() == list(gathered.notes)
-
-
-def test_writing_again_replaces_what_was_there(folder, home):
-    gathered = collections.gather_collections(folder)
-    root = collections.write_gathered(gathered).root
-    (root / "images" / "stray.png").write_bytes(b"")
-    fewer = Gathered(tuple(item for item in gathered.items if item.split != "val"), ())
-    dataset = collections.write_gathered(fewer)
-    assert dataset.splits == ("train", "test")
-    assert not (root / "images" / "stray.png").exists()
-    assert [path.name for path in common_paths.data_dir().iterdir()] == [collections.NAME]
-
-
-def test_two_images_of_one_name_in_one_collection_are_both_written(folder, home):
-    write(folder / NIH / "Pneumonia" / "00000002_000.jpg", seed=95)  # the name of another, under No_findings
-    gathered = collections.gather_collections(folder)
-    dataset = collections.write_gathered(gathered)
-    assert len(dataset.items) == len(gathered.items)
-    written = sorted(item.path.read_bytes() for item in dataset.items)
-    assert written == sorted(item.path.read_bytes() for item in gathered.items)
-
-
-def test_writing_the_same_again_changes_nothing(folder, home):
-    gathered = collections.gather_collections(folder)
-    root = collections.write_gathered(gathered).root
-    before = (root / "images").stat().st_ino
-    collections.write_gathered(gathered)
-    assert (root / "images").stat().st_ino == before
-    assert [path.name for path in common_paths.data_dir().iterdir()] == [collections.NAME]
 
 
 # The real collections

@@ -75,9 +75,6 @@ def default() -> Bundle:
     return Bundle(ROOT / "models" / bundle.DEFAULT_MODEL)
 
 
-@pytest.mark.xfail(
-    reason="the default model before its retraining has learned from three of the patients", strict=False
-)
 def test_the_default_model_has_learned_from_no_film(default):
     learned = leakage.training_fingerprint(default, None, Cache())
     assert learned is not None

@@ -124,7 +124,7 @@ def test_an_image_that_cannot_be_read_is_not_known(model, tmp_path):
     assert leakage.find_leaked(items, leakage.training_fingerprint(model, None, Cache()), Cache()) == frozenset()
 
 
-@pytest.mark.parametrize("name", ["lung_zones", "notebook_cnn", "efficientnet_lite0"])
+@pytest.mark.parametrize("name", ["lung_styles", "notebook_cnn", "efficientnet_lite0"])
 def test_the_shipped_models_bring_along_what_they_learned_from(name):
     model = Bundle(MODELS / name)
     images = model.info["training_data"]["images"]

@@ -1,15 +1,11 @@
 """The closed form of Grad-CAM is Grad-CAM: held against automatic differentiation, for every kind of head."""
 
-from typing import NamedTuple
-
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from covid_cnn.data import synthetic
 from covid_cnn.training import export, gradcam, networks
 
 
@@ -80,59 +76,3 @@ def test_scale_divides_each_map_by_its_own_maximum_and_keeps_an_empty_one():
     scaled = gradcam.scale(heatmaps).numpy()
     np.testing.assert_allclose(scaled[0, 1, 0], [1, 0, 1])
     np.testing.assert_allclose(scaled[0, 0, 1], [0.25, 0, 0])
-
-
-# The network that looks at the image and at the zones of the lungs apart
-
-
-class LungZones(NamedTuple):
-    model: keras.Model
-    images: np.ndarray
-    feature_map: tf.Tensor
-    embedding: tf.Tensor
-    logits: np.ndarray
-    box: tf.Tensor
-
-
-@pytest.fixture(scope="module")
-def lung_zones() -> LungZones:
-    """With three classes, rounded as a graph stores it, and what its layers say about two drawn radiographs."""
-    keras.utils.set_random_seed(3)
-    model = networks.build_network("lung_zones", 3)
-    model.get_layer("logits").bias.assign([0.5, -1, 2])
-    export.round_weights(model)
-    images = np.stack([synthetic.draw_radiograph(seed, opacities=True, size=384)[..., None] for seed in range(2)])
-    names = ("feature_map", "embedding", "logits", "box")
-    outputs = keras.Model(model.inputs, [model.get_layer(name).output for name in names])([images], training=False)
-    return LungZones(model, images, outputs[0], outputs[1], outputs[2].numpy(), outputs[3])
-
-
-def test_all_places_together_are_the_logits_less_their_bias(lung_zones):
-    contributions = gradcam.zone_contributions(lung_zones.model, lung_zones.feature_map).numpy()
-    assert contributions.shape == (2, *lung_zones.feature_map.shape[1:3], 2, 3)
-    bias = lung_zones.model.get_layer("logits").bias.numpy()
-    np.testing.assert_allclose(contributions.sum(axis=(1, 2, 3)), lung_zones.logits - bias, atol=1e-4)
-
-
-def test_the_closed_form_of_zones_is_the_gradient(lung_zones):
-    closed = gradcam.explain(lung_zones.model, lung_zones.feature_map, lung_zones.embedding, lung_zones.box).numpy()
-    assert closed.shape == (2, gradcam.GRID, gradcam.GRID, 3)
-    assert closed.max() == pytest.approx(1)
-    np.testing.assert_allclose(closed, gradcam.reference(lung_zones.model, lung_zones.images), atol=1e-4)
-
-
-def test_the_drawn_lungs_have_boxes_of_their_own(lung_zones):
-    """Otherwise the box is the whole image, and the tests here would see half of what there is."""
-    top, bottom, left, right = lung_zones.box.numpy().T
-    assert (top > 0).all() and (bottom < 1).all() and (left < 0.4).all() and (right > 0.6).all()
-
-
-def test_the_exported_graph_of_zones_is_the_network(lung_zones):
-    interpreter = Interpreter(model_content=export.convert_graph(lung_zones.model, temperature=1.5))
-    heatmaps = gradcam.reference(lung_zones.model, lung_zones.images)
-    probabilities = export.calibrated_probabilities(tf.constant(lung_zones.logits), 1.5).numpy()
-    for i, image in enumerate(lung_zones.images):
-        outputs = interpreter.get_signature_runner()(image=image[None])
-        np.testing.assert_allclose(outputs["heatmaps"][0], heatmaps[i], rtol=0, atol=1e-3)
-        np.testing.assert_allclose(outputs["probabilities"][0], probabilities[i], rtol=0, atol=1e-4)
-        np.testing.assert_allclose(outputs["embedding"][0], lung_zones.embedding[i], rtol=0, atol=1e-3)

@@ -5,7 +5,6 @@ import errno
 import json
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -26,7 +25,7 @@ from covid_cnn.runs import pictures
 from covid_cnn.runs import run as runs_run
 from covid_cnn.runs.config import RECIPES, TrainConfig
 from covid_cnn.runs.run import Run
-from covid_cnn.training import calibrate, callbacks, data, devices, export, gradcam, networks, ridge
+from covid_cnn.training import calibrate, callbacks, data, devices, export, gradcam, networks
 from covid_cnn.training import trainer as training_trainer
 
 pytestmark = pytest.mark.usefixtures("home", "tiny_networks")
@@ -484,34 +483,6 @@ def test_balanced_classes_weigh_the_same_whatever_their_number(synthetic_data, t
         training_trainer.train_run(new_run(uneven, "tiny_pooled", name=balance, balance=balance, epochs=1))
         total = [sum(weight for label, weight in weights if label == index) for index in (0, 1)]
         assert total == pytest.approx([5, 5] if balance == "weights" else [2, 8])
-
-
-def test_a_last_layer_that_is_solved_for_learns_from_validation_and_is_told_by_folds(
-    train, synthetic_data, monkeypatch
-):
-    """The finished layer has seen the validation images; threshold and figures come from layers that have not."""
-    monkeypatch.setitem(
-        RECIPES, "tiny_pooled", replace(RECIPES["tiny_pooled"], penalty=0.1, views=2, balance="weights")
-    )
-    asked = []
-    solve, out_of_fold = ridge.solve_ridge, ridge.out_of_fold
-    monkeypatch.setattr(ridge, "solve_ridge", lambda views, *rest: asked.append(len(views)) or solve(views, *rest))
-    monkeypatch.setattr(
-        ridge, "out_of_fold", lambda views, *rest: asked.append(views.shape) or out_of_fold(views, *rest)
-    )
-    trained = train(synthetic_data, "tiny_pooled", epochs=1)
-    (epoch,) = of_type(trained.run, "epoch")
-    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(epoch)
-    learned, validated = (epoch_images(synthetic_data, split) for split in ("train", "val"))
-    assert asked[0] == learned and asked[1] == learned + validated
-    assert asked[2][:2] == (learned + validated, 2) and max(asked[3:]) < learned + validated
-    info = json.loads((trained.bundle / "model.json").read_text())
-    assert "each read without its patient" in info["decision"]["chosen"]
-    assert f"{learned + validated} training and validation" in info["prediction_sets"]["chosen"]
-
-
-def epoch_images(data: Path, split: str) -> int:
-    return sum(path.suffix == ".png" for path in (data / split).rglob("*"))
 
 
 def test_a_run_whose_settings_are_damaged_says_so(synthetic_data):
