@@ -378,14 +378,11 @@ def version() -> None:
 def data_list() -> None:
     """List the datasets under data/."""
     from covid_cnn.data.dataset import discover_datasets
+    from covid_cnn.reports import terminal
 
     found, problems = discover_datasets()
     for dataset in found:
-        counts = "; ".join(
-            f"{split or 'all'}: " + ", ".join(f"{n} {label}" for label, n in by_class.items())
-            for split, by_class in dataset.counts.items()
-        )
-        print(f"{dataset.name}{' (synthetic)' if dataset.synthetic else ''}: {counts}")
+        print(terminal.dataset_line(dataset))
     if not found:
         print(f"There is no dataset in {paths.data_dir()} yet: python -m covid_cnn data add synthetic draws one.")
     for problem in problems:

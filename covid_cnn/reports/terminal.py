@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from covid_cnn.common.statistics import Interval
+from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import metrics
 from covid_cnn.reports import card
 
@@ -30,6 +31,15 @@ def evaluation_text(report: Mapping[str, Any]) -> str:
         lines.append(f"\nWhere {share} are {report['positive']}: positive predictive value {ppv},")
         lines.append(f"negative predictive value {npv}.")
     return "\n".join([*lines, "\n" + card.flagged_sentence(dict(report)), *report["notes"]])
+
+
+def dataset_line(dataset: Dataset) -> str:
+    """The name of a dataset, and how many images of each class are in each split."""
+    counts = "; ".join(
+        f"{split or 'all'}: " + ", ".join(f"{n} {label}" for label, n in by_class.items())
+        for split, by_class in dataset.counts.items()
+    )
+    return f"{dataset.name}{' (synthetic)' if dataset.synthetic else ''}: {counts}"
 
 
 class TrainingProgress:
@@ -59,7 +69,7 @@ class TrainingProgress:
 
 
 def show_progress() -> Callable[[float, str], None] | None:
-    """Make what shows the part done and a line about it, always the last alone, in a terminal; None where nobody looks."""
+    """Make what shows the part done and a line about it in a terminal, the last alone; None where nobody looks."""
 
     def show(share: float, message: str) -> None:
         print(f"\r{share:4.0%} {message}".ljust(79), end="\n" if share == 1 else "", file=sys.stderr, flush=True)

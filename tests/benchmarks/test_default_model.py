@@ -16,6 +16,8 @@ from covid_cnn.models.bundle import Bundle
 from covid_cnn.reports import card as reports_card
 from covid_cnn.training import export, gradcam
 
+SPLITS = ("train", "val", "test", "external")
+
 
 @pytest.fixture(scope="module")
 def model(default_model) -> Bundle:
