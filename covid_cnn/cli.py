@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from covid_cnn import __doc__ as ABOUT
 from covid_cnn import __version__
 from covid_cnn.common import paths
 from covid_cnn.common.errors import CovidCnnError, RunError
@@ -29,13 +30,7 @@ if TYPE_CHECKING:
     from covid_cnn.runs.run import Run
 
 
-app = typer.Typer(
-    help="Train, question and demonstrate networks that look for COVID-19 pneumonia on chest X-rays. "
-    "For research and teaching only, never for diagnosis.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(help=ABOUT, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 data_app = typer.Typer(help="List, add and audit datasets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 Model = Annotated[str, typer.Option("--model", help="Name of a model; the command models lists them.")]
@@ -362,10 +357,11 @@ def start_app(
     if importlib.util.find_spec("streamlit") is None:
         raise CovidCnnError("The app needs Streamlit, which is not installed: run pip install 'covid-cnn[app]'.")
     command = [sys.executable, "-m", "streamlit", "run", str(paths.front_door()), f"--server.address={address}"]
-    chosen = {"COVID_CNN_DEMO": "1"} if demo else {}
-    chosen |= {"COVID_CNN_ADMIN_TOKEN": admin_token} if admin_token else {}
+    chosen = {"COVID_CNN_DEMO": "1" if demo else "", "COVID_CNN_ADMIN_TOKEN": admin_token}
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the app, and that is all
-        raise typer.Exit(subprocess.call(command, env=os.environ | chosen))
+        raise typer.Exit(
+            subprocess.call(command, env=os.environ | {name: value for name, value in chosen.items() if value})
+        )
 
 
 @app.command()
