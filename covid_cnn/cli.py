@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from covid_cnn import __doc__ as ABOUT
+import covid_cnn
 from covid_cnn import __version__
 from covid_cnn.common import paths
 from covid_cnn.common.errors import CovidCnnError, RunError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from covid_cnn.runs.run import Run
 
 
-app = typer.Typer(help=ABOUT, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(help=covid_cnn.__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 data_app = typer.Typer(help="List, add and audit datasets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 Model = Annotated[str, typer.Option("--model", help="Name of a model; the command models lists them.")]
