@@ -490,12 +490,12 @@ def test_runs_are_deleted_after_a_second_question_and_those_at_work_are_not():
 
 def test_settings_that_differ_are_marked_also_where_only_one_run_has_them(dataset):
     runs_made = [finished("one", seed=3), finished("two", seed=4)]
-    lungs = runs_run.create_run(TrainConfig.of("drawn", "notebook_cnn", seed=3), "lungs")
+    whole = runs_run.create_run(TrainConfig.of("drawn", "efficientnet_lite0", learns="all", seed=3), "whole")
     table = comparison.settings(runs_made)
     assert table.index[table["Differs"] == "yes"].tolist() == ["Seed"]
-    table = comparison.settings([runs_made[0], lungs])
-    assert table.loc["Epochs"].tolist() == ["yes", "4", comparison.NONE]
-    assert table.loc["Network"].tolist() == ["yes", "EfficientNet-Lite0", "Lung zones"]
+    table = comparison.settings([runs_made[0], whole])
+    assert table.loc[settings.NUMBERS["base_rate"][0]].tolist() == ["yes", comparison.NONE, "0.1"]
+    assert table.loc["Epochs"].tolist() == ["yes", "4", "10"]
     assert table.loc["Seed", "Differs"] == ""
     app = with_chosen("one", "two")
     assert any("Side by side" in subheader.value for subheader in app.subheader)
