@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks import measure
 from covid_cnn.common.errors import CovidCnnError, DatasetError
-from covid_cnn.data import dataset
+from covid_cnn.data import dataset, tables
 from covid_cnn.data.dataset import Item
 from covid_cnn.images import greys, reader
 
@@ -99,7 +99,7 @@ def held_out(data: str = "", split: str = "test") -> list[Item]:
 def collection() -> Iterator[Picture]:
     """What the collection holds beside frontal X-rays."""
     root = measure.real_data("covid-chestxray-dataset")
-    with (root / dataset.METADATA).open(newline="", encoding="utf-8-sig") as file:
+    with (root / tables.METADATA).open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     for kind, column, value in (("CT slice of the chest", "modality", "CT"), ("Lateral chest X-ray", "view", "L")):
         for row in rows:

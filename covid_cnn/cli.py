@@ -394,22 +394,24 @@ def data_add(
         typer.Option(
             "--map",
             metavar="FINDING=CLASS",
-            help="What a finding of a metadata.csv is taken as; FINDING= leaves it out. May be given again and again.",
+            help="What a class folder or a finding is taken as; FINDING= leaves it out. May be given again and again.",
         ),
     ] = None,
     views: Annotated[list[str] | None, typer.Option("--view", help="A view to take; by default all frontal.")] = None,
     modalities: Annotated[
         list[str] | None, typer.Option("--modality", help="A modality to take; by default all but CT.")
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Go on without asking.")] = False,
 ) -> None:
-    """Add a dataset to data/. The same again changes nothing; cut off, the same command goes on."""
+    """Add a dataset to data/, shown first as it is understood. Again it changes nothing; cut off, it goes on."""
     from covid_cnn.data import importer, metadata
     from covid_cnn.reports import terminal
 
-    def choose(sheet: metadata.MetadataTable) -> metadata.ClassMapping:
-        choice = sheet.chosen(dict(map(_mapping, mapped or [])), views, modalities)
-        for finding, n in sheet.findings().items():
-            print(f"    {n:5} {finding or 'no finding'}: {choice.classes[finding] or 'left out'}")
+    def choose(offer: importer.Offer) -> metadata.ClassMapping:
+        choice = offer.sheet.chosen(dict(map(_mapping, mapped or [])), views, modalities)
+        print(terminal.offer_text(offer, choice))
+        if not yes and sys.stdin.isatty() and not typer.confirm("Add these images?", default=True):
+            raise CovidCnnError("Nothing was added: --map FINDING=CLASS changes what is taken, and as what.")
         return choice
 
     dataset, new = importer.add_dataset(source, name=name, progress=terminal.show_progress(), choose=choose)
@@ -417,8 +419,6 @@ def data_add(
         print(f"Added {dataset.name}: {len(dataset.items)} images of {len(dataset.classes)} classes.")
     else:
         print(f"{dataset.name} is here already, with the same {len(dataset.items)} images: nothing was changed.")
-    for note in dataset.notes:
-        print(note)
 
 
 def _mapping(text: str) -> tuple[str, str]:

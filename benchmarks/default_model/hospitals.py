@@ -16,7 +16,7 @@ import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
 from covid_cnn.common.errors import DatasetError
-from covid_cnn.data import dataset, samples
+from covid_cnn.data import dataset, samples, tables
 from covid_cnn.data.classes import COVID, NORMAL, OTHER
 from covid_cnn.data.dataset import Item
 from covid_cnn.data.metadata import patient_of
@@ -129,9 +129,9 @@ def _parted(items: list[Item], share: float, seed: int) -> tuple[list[Item], lis
 
 def _table(root: Path) -> list[Item]:
     """A collection of COVID-CXNet: a metadata.csv with the columns file, patient_id, pcr_test and source."""
-    if not (root / dataset.METADATA).is_file():
-        raise DatasetError(f"There is no {root.name} with its {dataset.METADATA} among the collections.")
-    with (root / dataset.METADATA).open(encoding="utf-8", newline="") as file:
+    if not (root / tables.METADATA).is_file():
+        raise DatasetError(f"There is no {root.name} with its {tables.METADATA} among the collections.")
+    with (root / tables.METADATA).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     items = []
     for row in rows:

@@ -13,8 +13,8 @@ from typing import Any
 
 from covid_cnn.common.errors import ImageError
 from covid_cnn.data import index, metadata, shortcuts
-from covid_cnn.data.classes import DISEASES, HEALTHY
-from covid_cnn.data.dataset import LATERAL_VIEWS, SYNTHETIC, Dataset, Item
+from covid_cnn.data.classes import DISEASES, HEALTHY, LATERAL_VIEWS
+from covid_cnn.data.dataset import SYNTHETIC, Dataset, Item
 from covid_cnn.data.index import PerceptualHash, find_near_duplicates
 from covid_cnn.data.shortcuts import Shortcut
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 NORMAL, OTHER, COVID = CLASSES = ("normal", "other pneumonia", "COVID-19")
 NOT_GIVEN = "not told"  # the view or modality of an image whose metadata tell none
+NO_FINDING_GIVEN = frozenset({"", "todo", "unknown", "nan", "na", "n/a", "null"})  # what stands where a finding would
+LATERAL_VIEWS = frozenset({"l", "ll", "rl", "lat", "lateral"})
 # What a finding most likely means, the first that fits; what fits none is left out until somebody says what it is.
 _MEANINGS = (
     (COVID, re.compile(r"covid|ncov|sars-?cov-?2", re.IGNORECASE)),

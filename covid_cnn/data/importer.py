@@ -4,34 +4,36 @@ A .zip may come from anywhere, and is checked before anything of it is unpacked.
 until all of it is there, so that no half dataset is ever listed, and an import that was cut off goes on where it was.
 """
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
 import threading
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple, Protocol, cast
+from typing import BinaryIO, NamedTuple, cast
+
+from filelock import FileLock, Timeout
 
 from covid_cnn.common import paths
-from covid_cnn.common.errors import ArchiveError, DatasetError
-from covid_cnn.data import dataset, synthetic
+from covid_cnn.common.errors import ArchiveError, DatasetError, ImageError
+from covid_cnn.data import dataset, index, synthetic
 from covid_cnn.data.dataset import Dataset
+from covid_cnn.data.layout import Entry, Layout, understand
 from covid_cnn.data.metadata import ClassMapping, MetadataTable
-from covid_cnn.images import limits, sources
-from covid_cnn.images.reader import IMAGE_SUFFIXES
+from covid_cnn.data.tables import METADATA, NOTES
+from covid_cnn.data.tree import Tree, open_tree
+from covid_cnn.images import reader
 
 Progress = Callable[[float, str], None]
-Choose = Callable[[MetadataTable], ClassMapping]
 KAGGLE_DEFAULT = "khoongweihao/covid19-xray-dataset-train-test-sets"
 KAGGLE_PATIENCE = 60  # seconds without one new byte, after which Kaggle counts as out of reach
-PIECE = 2**20  # bytes
 _UNFINISHED = re.compile(r"\.adding-(.+)-[0-9a-f]{16}")
-_under_way: set[Path] = set()  # of this process
-_under_way_lock = threading.Lock()
+_LONGEST_NAME = 255  # bytes of the name of a file or folder, on the usual systems
+SHOWN, MOST_SHOWN = 3, 40  # images of a finding that are shown before it is added; findings that are
 
 
 class Added(NamedTuple):
@@ -41,12 +43,91 @@ class Added(NamedTuple):
     new: bool
 
 
+class Offer(NamedTuple):
+    """What a source was understood as, before anything of it is copied.
+
+    Attributes
+    ----------
+    name : what it is called.
+    sheet : what is told of each image, from which it is chosen which is taken, and as what.
+    layout : where its images lie.
+    """
+
+    name: str
+    sheet: MetadataTable
+    layout: Layout
+
+    def taken(self, choice: ClassMapping) -> list[Entry]:
+        """The images that a choice takes, each with its class."""
+        labels = self.sheet.taken(choice)
+        root = self.layout.root
+        return [
+            replace(entry, label=labels[inner])
+            for entry in (self.layout.entries if self.sheet.from_folders else self.layout.every)
+            if (inner := entry.place.relative_to(root)) in labels
+        ]
+
+    def notes(self, choice: ClassMapping) -> list[str]:
+        """A sentence for each group of images that is left out, or taken otherwise than it is written."""
+        of_layout = self.layout.notes if self.sheet.from_folders else self.layout.about_files
+        return [*of_layout, *self.sheet.notes(choice)]
+
+    def summary(self, choice: ClassMapping) -> list[dict[str, str | int]]:
+        """The table of what is taken: split, class, images and patients of each."""
+        groups: dict[tuple[str, str], list[Entry]] = {}
+        for entry in self.taken(choice):
+            groups.setdefault((entry.split, entry.label), []).append(entry)
+        order = sorted(groups, key=lambda group: (dataset.SPLITS.index(group[0]), group[1]))
+        return [
+            {
+                "Split": split or "none told",
+                "Class": label,
+                "Images": len(groups[split, label]),
+                "Patients": len({entry.patient for entry in groups[split, label]}),
+            }
+            for split, label in order
+        ]
+
+
+Choose = Callable[[Offer], ClassMapping]
+
+
+def take_proposed(offer: Offer) -> ClassMapping:
+    """What is proposed: all that folders tell; of findings, frontal X-rays whose meaning is plain."""
+    return offer.sheet.proposed()
+
+
+def examine_source(source: Path | BinaryIO, name: str = "") -> Offer:
+    """What a folder or a .zip is understood as; nothing is copied.
+
+    Raises
+    ------
+    DatasetError, ArchiveError
+        it cannot be read, or is no dataset.
+    """
+    with open_tree(source, name) as tree:
+        return _offer(tree, name or tree.name)
+
+
+def load_samples(source: Path | BinaryIO, offer: Offer) -> dict[str, list[bytes]]:
+    """A thumbnail, as a JPEG, of the first `SHOWN` images of each finding that can be read, by finding."""
+    samples: dict[str, list[bytes]] = {finding: [] for finding in list(offer.sheet.findings())[:MOST_SHOWN]}
+    with open_tree(source, offer.name) as tree:
+        for place, row in offer.sheet.rows.items():
+            thumbnails = samples.get(row["finding"])
+            if thumbnails is not None and len(thumbnails) < SHOWN:
+                with contextlib.suppress(ImageError, ArchiveError):  # adding tells of those that cannot be read
+                    content = b"".join(tree.pieces(offer.layout.root / place))
+                    thumbnails.append(index.make_thumbnail(reader.read(content, place.name).pixels))
+    return samples
+
+
 def add_dataset(
     source: str | Path,
     data_dir: str | Path | None = None,
     name: str | None = None,
     progress: Progress | None = None,
-    choose: Choose = MetadataTable.proposed,
+    choose: Choose = take_proposed,
 ) -> Added:
     """Add a dataset to `data_dir`, whole or not at all; one that is already there is left as it is.
 
@@ -58,7 +139,7 @@ def add_dataset(
     data_dir : the folder of the datasets; `paths.data_dir()` by default.
     name : what to call it; by default as its folder, file, or Kaggle page.
     progress : called with the part done (0..1) and a line about it.
-    choose : which images are taken, and as what, where a metadata.csv has findings that are no classes yet.
+    choose : which images are taken, and as what; called before anything is copied.
 
     Raises
     ------
@@ -69,6 +150,8 @@ def add_dataset(
     """
     data_dir = Path(data_dir or paths.data_dir())
     text = str(source)
+    if not text.strip() or text == ".":
+        raise DatasetError("Give the folder or .zip of a dataset; other sources are kaggle:owner/name and synthetic.")
     if text == "synthetic":
         place = data_dir / _name(name or text)
         new = not place.exists()
@@ -76,7 +159,7 @@ def add_dataset(
     if text.startswith("kaggle:"):
         handle = text.removeprefix("kaggle:")
         source, name = _download(handle, progress or _silent), name or handle.split("/")[1]
-    with _open(Path(source)) as opened:
+    with open_tree(Path(source)) as opened:
         return _install(opened, _name(name or opened.name), data_dir, progress or _silent, choose)
 
 
@@ -85,31 +168,20 @@ def add_zip(
     name: str,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
-    choose: Choose = MetadataTable.proposed,
+    choose: Choose = take_proposed,
 ) -> Added:
     """Add a dataset from an open .zip, as `add_dataset`; its images and metadata.csv are unpacked and nothing else.
 
     The archive may come from anywhere; what is not safe to unpack is refused (see `sources.Archive`).
     """
-    with closing(_Zip(file, name)) as opened:
+    with open_tree(file, name) as opened:
         return _install(opened, _name(name), Path(data_dir or paths.data_dir()), progress or _silent, choose)
-
-
-def read_table(source: Path | BinaryIO, name: str = "") -> MetadataTable | None:
-    """The findings that a folder or a .zip has in a metadata.csv, None where there are none to choose from.
-
-    Raises
-    ------
-    DatasetError, ArchiveError
-        it cannot be read.
-    """
-    with _open(source) if isinstance(source, Path) else closing(_Zip(source, name)) as opened:
-        return _sheet(opened)[1]
 
 
 def unfinished_imports(data_dir: str | Path | None = None) -> list[str]:
     """The names of the datasets whose import was cut off. To add one again is to go on with it."""
-    return sorted({name for name, _ in _cut_off(Path(data_dir or paths.data_dir()))})
+    data_dir = Path(data_dir or paths.data_dir())
+    return sorted({name for name, _ in _cut_off(data_dir) if not _is_under_way(data_dir, name)})
 
 
 def discard_unfinished(name: str, data_dir: str | Path | None = None) -> None:
@@ -120,120 +192,37 @@ def discard_unfinished(name: str, data_dir: str | Path | None = None) -> None:
 
 
 def _cut_off(data_dir: Path) -> list[tuple[str, Path]]:
-    found = [(match[1], path) for path in data_dir.glob(".adding-*") if (match := _UNFINISHED.fullmatch(path.name))]
-    return [(name, folder) for name, folder in found if folder not in _under_way]
-
-
-# Where files come from
-
-
-@dataclass(frozen=True)
-class _File:
-    size: int  # bytes
-    state: str  # another one where the content is another
-
-
-class _Source(Protocol):
-    """A folder or an archive: the images in it and the metadata.csv, by their places."""
-
-    name: str
-    files: Mapping[PurePosixPath, _File]
-
-    def pieces(self, place: PurePosixPath) -> Iterator[bytes]: ...
-
-    def close(self) -> None: ...
-
-
-class _Folder:
-    def __init__(self, root: Path) -> None:
-        self.name, self._root = root.resolve().name, root
-        self.files: Mapping[PurePosixPath, _File] = dict(self._found())
-
-    def _found(self) -> Iterator[tuple[PurePosixPath, _File]]:
-        for path in _files(self._root):
-            if _belongs(place := PurePosixPath(path.relative_to(self._root).as_posix())):
-                facts = path.stat()
-                yield place, _File(facts.st_size, str(facts.st_mtime_ns))
-
-    def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
-        with (self._root / place).open("rb") as file:
-            while piece := file.read(PIECE):
-                yield piece
-
-    def close(self) -> None:
-        pass
-
-
-class _Zip:
-    def __init__(self, file: Path | BinaryIO, name: str) -> None:
-        self.name, self._archive = name, sources.Archive(file, name)
-        self._members: dict[PurePosixPath, zipfile.ZipInfo] = {}
-        for member in self._archive.members:
-            if _belongs(place := PurePosixPath(member.filename)):
-                if place in self._members:
-                    raise DatasetError(f"{name} holds two files of one name, and was not unpacked.")
-                self._members[place] = member
-        self.files: Mapping[PurePosixPath, _File] = {
-            place: _File(member.file_size, str(member.CRC)) for place, member in self._members.items()
-        }
-
-    def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
-        return self._archive.pieces(self._members[place])
-
-    def close(self) -> None:
-        self._archive.close()
-
-
-@contextmanager
-def _open(source: Path) -> Iterator[_Source]:
-    opened: _Source
-    if source.is_dir():
-        opened = _Folder(source)
-    elif source.is_file():
-        opened = _Zip(source, source.stem)
-    else:
-        raise DatasetError(
-            f"There is no folder or .zip file {source}; other sources are kaggle:owner/name and synthetic."
-        )
-    with closing(opened):
-        yield opened
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for where, _, names in os.walk(folder):
-        yield from (path for path in (Path(where) / name for name in names) if dataset.inside(path, folder))
-
-
-def _belongs(place: PurePosixPath) -> bool:
-    """Whether a file, named inside its dataset, is an image or the metadata.csv."""
-    wanted = place.suffix.lower() in IMAGE_SUFFIXES or place.name in (dataset.METADATA, dataset.NOTES)
-    return wanted and not any(map(dataset.hidden, place.parts))
-
-
-def _sheet(source: _Source) -> tuple[PurePosixPath, MetadataTable | None]:
-    """The folder of the metadata.csv, and what it tells; the folder means nothing where that is None."""
-    tables = [place for place in source.files if place.name == dataset.METADATA]
-    if not tables:
-        return PurePosixPath(), None
-    table = min(tables, key=lambda place: (len(place.parts), place))
-    if source.files[table].size > limits.MAX_FILE_BYTES:
-        raise DatasetError(f"The {dataset.METADATA} of {source.name} is far too large for a table of images.")
-    folder = table.parent
-    beside = {place.relative_to(folder) for place in source.files if place.is_relative_to(folder)}
-    return folder, MetadataTable.read(b"".join(source.pieces(table)), beside)
+    return [(match[1], path) for path in data_dir.glob(".adding-*") if (match := _UNFINISHED.fullmatch(path.name))]
 
 
 # Copying
 
 
-def _install(source: _Source, name: str, data_dir: Path, progress: Progress, choose: Choose) -> Added:
+def _offer(tree: Tree, name: str) -> Offer:
+    layout = understand(tree, name)
+    sheet = layout.findings or MetadataTable.of_classes(
+        {entry.place.relative_to(layout.root): _row(entry, layout.root) for entry in layout.entries}
+    )
+    return Offer(name, sheet, layout)
+
+
+def _row(entry: Entry, root: PurePosixPath) -> dict[str, str]:
+    """What a metadata.csv tells of an image whose class is known already."""
+    inner = entry.place.relative_to(root).as_posix()
+    patient = entry.patient if entry.patient != inner else ""
+    own = {"filename": inner, "finding": entry.label, "split": entry.split, "patientid": patient}
+    return entry.facts | own | {"source": entry.source}
+
+
+def _install(tree: Tree, name: str, data_dir: Path, progress: Progress, choose: Choose) -> Added:
     """Copy a dataset into a hidden folder, check it, and rename it into its place."""
     try:
-        copied, written = _plan(source, choose)
-        hidden = data_dir / f".adding-{name}-{_digest(source, copied, written)}"
-        with _alone(hidden, name):
+        copied, written = _plan(_offer(tree, name), choose)
+        hidden = data_dir / f".adding-{name}-{_digest(tree, copied, written)}"
+        _check_names(name, hidden, copied)
+        with _alone(data_dir, name):
             try:
-                _copy(source, copied, hidden / name, progress)
+                _copy(tree, copied, hidden / name, progress)
                 for place, content in written.items():
                     (hidden / name / place).write_bytes(content)
                 new = _put(hidden / name, data_dir / name)
@@ -241,7 +230,7 @@ def _install(source: _Source, name: str, data_dir: Path, progress: Progress, cho
                 shutil.rmtree(hidden, ignore_errors=True)  # there is nothing to go on with
                 raise
             shutil.rmtree(hidden, ignore_errors=True)
-        discard_unfinished(name, data_dir)  # what other imports of it left
+            discard_unfinished(name, data_dir)  # what other imports of it left
     except OSError as error:
         raise DatasetError(
             f"{name} cannot be added: {error.strerror or error}. What was copied is kept: add it again to go on."
@@ -249,40 +238,52 @@ def _install(source: _Source, name: str, data_dir: Path, progress: Progress, cho
     return Added(dataset.open_dataset(data_dir / name), new)
 
 
-def _plan(source: _Source, choose: Choose) -> tuple[list[PurePosixPath], dict[PurePosixPath, bytes]]:
+def _plan(offer: Offer, choose: Choose) -> tuple[list[PurePosixPath], dict[PurePosixPath, bytes]]:
     """The files to copy as they are, and those to write."""
-    folder, sheet = _sheet(source)
-    if sheet is None:
-        return list(source.files), {}
-    choice = choose(sheet)
-    taken = sheet.taken(choice)
+    choice = choose(offer)
+    taken = offer.taken(choice)
     if not taken:
         raise DatasetError("No image would be left: give at least one finding a class, and choose its view.")
-    notes = "".join(f"{note}\n" for note in sheet.notes(choice))
-    written = {folder / dataset.METADATA: sheet.written(choice), folder / dataset.NOTES: notes.encode()}
-    return [folder / place for place in taken], written
+    copied, root = [entry.place for entry in taken], offer.layout.root
+    notes = "".join(f"{note}\n" for note in offer.notes(choice)).encode()
+    written = {root / NOTES: notes} if notes else {}
+    as_it_is = offer.sheet.from_folders and all(finding == label for finding, label in choice.classes.items())
+    if not as_it_is:
+        written[root / METADATA] = offer.sheet.written(choice)
+    elif offer.layout.table:
+        copied.append(offer.layout.table)
+    return copied, written
 
 
-def _digest(source: _Source, copied: Iterable[PurePosixPath], written: Mapping[PurePosixPath, bytes]) -> str:
+def _check_names(name: str, hidden: Path, copied: Iterable[PurePosixPath]) -> None:
+    if len(os.fsencode(hidden.name)) > _LONGEST_NAME:
+        raise DatasetError(f"{name[:40]}... is too long a name for a dataset; give a shorter one.")
+    for place in copied:
+        for part in place.parts:
+            if len(part.encode(errors="surrogateescape")) > _LONGEST_NAME:
+                raise DatasetError(f"The name {part[:40]}... in {name} is too long to be copied; shorten it.")
+
+
+def _digest(tree: Tree, copied: Iterable[PurePosixPath], written: Mapping[PurePosixPath, bytes]) -> str:
     """Tells one import from another of the same name, so that none goes on with the files of another."""
     told = hashlib.sha256()
     for place in sorted(copied):
-        told.update(f"{place} {source.files[place]}\n".encode(errors="surrogatepass"))
+        told.update(f"{place} {tree.files[place]}\n".encode(errors="surrogatepass"))
     for place, content in sorted(written.items()):
         told.update(f"{place} ".encode() + content)
     return told.hexdigest()[:16]
 
 
-def _copy(source: _Source, places: list[PurePosixPath], folder: Path, progress: Progress) -> None:
+def _copy(tree: Tree, places: list[PurePosixPath], folder: Path, progress: Progress) -> None:
     """Copy what is not there yet; a file has its name only once it is whole."""
     folder.mkdir(parents=True, exist_ok=True)
     for n, place in enumerate(places, 1):
         target = folder / place
-        if not target.is_file() or target.stat().st_size != source.files[place].size:
+        if not target.is_file() or target.stat().st_size != tree.files[place].size:
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f".{target.name}.part")
+            part = target.with_name(".part")  # a longer name might be too long
             with part.open("wb") as file:
-                file.writelines(source.pieces(place))
+                file.writelines(tree.pieces(place))
             part.replace(target)
         progress(n / len(places), f"Copied {n} of {len(places)} files")
 
@@ -298,17 +299,28 @@ def _put(finished: Path, place: Path) -> bool:
     return False
 
 
+def _lock(data_dir: Path, name: str) -> FileLock:
+    locks = data_dir / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return FileLock(locks / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock", timeout=0)
+
+
 @contextmanager
-def _alone(folder: Path, name: str) -> Iterator[None]:
-    """Nobody else in this process does the same."""
-    with _under_way_lock:
-        if folder in _under_way:
-            raise DatasetError(f"{name} is being added already; wait until that is done.")
-        _under_way.add(folder)
+def _alone(data_dir: Path, name: str) -> Iterator[None]:
+    """Nobody else adds a dataset of this name, in this process or another."""
     try:
-        yield
-    finally:
-        _under_way.discard(folder)
+        with _lock(data_dir, name):
+            yield
+    except Timeout:
+        raise DatasetError(f"{name} is being added already; wait until that is done.") from None
+
+
+def _is_under_way(data_dir: Path, name: str) -> bool:
+    try:
+        with _lock(data_dir, name):
+            return False
+    except Timeout:
+        return True
 
 
 def _name(text: str) -> str:

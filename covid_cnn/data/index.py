@@ -214,11 +214,16 @@ def load_thumbnails(files: Sequence[Path], store: Cache | None = None) -> list[b
     lost = [
         file for file, look in zip(files, looks, strict=True) if isinstance(look, ImageRecord) and look.file not in kept
     ]
-    made = dict(zip(lost, read_ahead(lost, lambda radiograph: _thumbnail_of(to_grey(radiograph.pixels))), strict=True))
+    made = dict(zip(lost, read_ahead(lost, lambda radiograph: make_thumbnail(radiograph.pixels)), strict=True))
     return [
         look if isinstance(look, ImageError) else made[file] if file in made else kept[look.file]
         for file, look in zip(files, looks, strict=True)
     ]
+
+
+def make_thumbnail(pixels: np.ndarray) -> bytes:
+    """A small JPEG of a radiograph, float32 ``[H, W]`` 0..1, at most `GALLERY_SIDE` px a side."""
+    return _thumbnail_of(to_grey(pixels))
 
 
 def _records_of(files: Sequence[Path], store: Cache) -> Iterator[ImageRecord | ImageError]:

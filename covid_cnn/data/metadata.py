@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from covid_cnn.common.errors import DatasetError
-from covid_cnn.data import dataset
-from covid_cnn.data.classes import NOT_GIVEN, class_of_finding
+from covid_cnn.data.classes import LATERAL_VIEWS, NOT_GIVEN, class_of_finding
+from covid_cnn.data.tables import METADATA, ImageFinder, Table
 
 
 @dataclass(frozen=True)
@@ -31,49 +31,42 @@ class ClassMapping:
 
 @dataclass(frozen=True)
 class MetadataTable:
-    """The rows of a metadata.csv that has an image.
+    """What is told of each image: the rows of a metadata.csv that has an image, or what folders tell.
 
     Attributes
     ----------
     columns : their names, in order.
     rows : by the place of their image, relative to the folder of the metadata.csv.
     without_image : how many rows more name an image that is not there.
+    unnamed : how many images more there are, which no row names.
+    from_folders : the findings are the names of folders, which are classes as they are.
     """
 
     columns: tuple[str, ...]
     rows: Mapping[PurePosixPath, Mapping[str, str]]
     without_image: int = 0
+    unnamed: int = 0
+    from_folders: bool = False
 
     @classmethod
-    def read(cls, content: bytes, files: Collection[PurePosixPath]) -> Self | None:
-        """The sheet of a metadata.csv, `files` being those beside and below it.
-
-        Returns
-        -------
-        None where it has no findings, or classes already (as a dataset that this program wrote).
-
-        Raises
-        ------
-        DatasetError
-            it is no table in UTF-8.
-        """
-        try:
-            table = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
-            columns = tuple(table.fieldnames or ())
-            if "class" in columns or not {"filename", "finding"} <= set(columns):
-                return None
-            told = [{key: (value or "").strip() for key, value in row.items() if key is not None} for row in table]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise DatasetError(f"The {dataset.METADATA} cannot be read: {error}.") from error
+    def of(cls, table: Table, files: Collection[PurePosixPath]) -> Self | None:
+        """The rows that name an image of `files`; None where it has no findings, or classes already."""
+        if "class" in table.columns or not {"filename", "finding"} <= set(table.columns):
+            return None
         rows: dict[PurePosixPath, Mapping[str, str]] = {}
-        lost = 0
-        for row in told:
-            place = next((place for place in dataset.places_of(row) if place in files), None)
+        lost, finder = 0, ImageFinder(files)
+        for row in table.rows:
+            place = finder.find(row)
             if place is None:
                 lost += 1
             else:
                 rows.setdefault(place, row)
-        return cls(columns, rows, lost)
+        return cls(table.columns, rows, lost, len(files) - len(rows))
+
+    @classmethod
+    def of_classes(cls, told: Mapping[PurePosixPath, Mapping[str, str]]) -> Self:
+        """What folders, or a table that has classes already, tell of each image: its class as its finding."""
+        return cls(tuple(dict.fromkeys(key for row in told.values() for key in row)), told, from_folders=True)
 
     def modalities(self) -> dict[str, int]:
         """How many images there are of each modality, the most first."""
@@ -105,19 +98,20 @@ class MetadataTable:
         DatasetError
             a finding, view or modality that no image has.
         """
-        modalities = modalities or radiographs(self.modalities())
-        views = views or frontal_views(self.views(modalities))
+        every = list(self.modalities()) if self.from_folders else radiographs(self.modalities())
+        modalities = modalities or every
+        there = self.views(modalities)
+        views = views or (list(there) if self.from_folders else frontal_views(there))
         for what, given, known in (
             ("finding", classes, self.findings()),
             ("view", views, self.views(self.modalities())),
             ("modality", modalities, self.modalities()),
         ):
             if unknown := set(given) - set(known):
-                there = ", ".join(name or "(none)" for name in known)
-                raise DatasetError(f"No image has the {what} {sorted(unknown)[0]}; there are: {there}.")
-        return ClassMapping(
-            {finding: class_of_finding(finding) for finding in self.findings()} | dict(classes), views, modalities
-        )
+                names = ", ".join(name or "(none)" for name in known)
+                raise DatasetError(f"No image has the {what} {sorted(unknown)[0]}; there are: {names}.")
+        own = {finding: finding if self.from_folders else class_of_finding(finding) for finding in self.findings()}
+        return ClassMapping(own | dict(classes), views, modalities)
 
     def taken(self, choice: ClassMapping) -> dict[PurePosixPath, str]:
         """The class of each image that is taken, by its place."""
@@ -145,13 +139,15 @@ class MetadataTable:
             names = ", ".join(f"{n} {finding}" for finding, n in findings.most_common())
             notes.append(f"Left out: {_images(sum(findings.values()))} whose finding was given no class: {names}.")
         if self.without_image:
-            notes.append(f"{self.without_image} rows of {dataset.METADATA} name an image that is not there.")
+            notes.append(f"{self.without_image} rows of {METADATA} name an image that is not there.")
+        if self.unnamed:
+            notes.append(f"Left out: {_images(self.unnamed)} that {METADATA} does not name.")
         return notes
 
     def written(self, choice: ClassMapping) -> bytes:
         """The metadata.csv of what is taken, with a column ``class``."""
         file = io.StringIO(newline="")
-        writer = csv.DictWriter(file, [*self.columns, "class"])
+        writer = csv.DictWriter(file, [*(column for column in self.columns if column != "class"), "class"])
         writer.writeheader()
         writer.writerows({**self.rows[place], "class": label} for place, label in self.taken(choice).items())
         return file.getvalue().encode()
@@ -159,7 +155,7 @@ class MetadataTable:
 
 def frontal_views(views: Iterable[str]) -> list[str]:
     """Those of the views that are not from the side."""
-    return [view for view in views if view.lower() not in dataset.LATERAL_VIEWS]
+    return [view for view in views if view.lower() not in LATERAL_VIEWS]
 
 
 def radiographs(modalities: Collection[str]) -> list[str]:

@@ -27,6 +27,13 @@ def is_dicom(data: bytes) -> bool:
     return data[128:132] == b"DICM" or ((little or big) and typed) or (little and data[6:8] == b"\0\0")
 
 
+def is_image(data: bytes) -> bool:
+    """Whether a file is of a kind that is read, by its first bytes: its name may say anything."""
+    is_webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    is_bmp = data[:2] == _BMP and data[6:10] == b"\0\0\0\0"
+    return data[:8] == _PNG or data[:3] == b"\xff\xd8\xff" or data[:4] in _TIFF or is_webp or is_bmp or is_dicom(data)
+
+
 def excess(data: bytes) -> str:
     """What is too much in a PNG, JPEG, BMP or TIFF file, as the end of a sentence; empty where nothing is."""
     if data[:8] == _PNG:

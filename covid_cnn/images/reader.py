@@ -41,8 +41,11 @@ def _read(then: Callable[[Radiograph], T], file: Path) -> T | ImageError:
 
 
 SMALLEST_USUAL_SIDE = 64  # px; below it a warning
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}) | DICOM_SUFFIXES
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
+IMAGE_SUFFIXES = DICOM_SUFFIXES | {
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
+    *(".webp", ".bmp", ".dib", ".tif", ".tiff", ".btf", ".tf8"),
+}
 # Pillow's own limit lies above ours, which says the same in a sentence.
 python_warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # The PNG text chunk that marks a drawn radiograph, so that one is never taken for a patient's.

@@ -22,7 +22,7 @@ from covid_cnn.images.radiograph import Radiograph
 # zipfile inflates these piece by piece; of bzip2 and LZMA it unpacks 4 KiB at once, to as much as gigabytes.
 _COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ENCRYPTED = 0x1 | 0x40 | 0x2000  # the flags of encryption, strong encryption, and masked headers
-_OUTSIDE = re.compile(r"[/\\]|[A-Za-z]:|.*\\", re.DOTALL)
+_OUTSIDE = re.compile(r"/|[A-Za-z]:")
 _PIECE = 2**20  # bytes
 
 
@@ -60,6 +60,9 @@ class Archive:
             size = file.seek(0, io.SEEK_END)
             self._check_directory(file)
             self._zip = unfinished.enter_context(zipfile.ZipFile(file))
+            for member in self._zip.infolist():
+                # .NET and old Windows tools separate folders by backslashes; zipfile opens by the object, not its name.
+                member.filename = member.filename.replace("\\", "/")
             self._check(self._zip.infolist(), size)
             self._open = unfinished.pop_all()
         self.members = [member for member in self._zip.infolist() if not member.is_dir()]

@@ -6,6 +6,8 @@ from typing import Any
 
 from covid_cnn.common.statistics import Interval
 from covid_cnn.data.dataset import Dataset
+from covid_cnn.data.importer import Offer
+from covid_cnn.data.metadata import ClassMapping
 from covid_cnn.evaluation import metrics
 from covid_cnn.reports import card
 
@@ -40,6 +42,20 @@ def dataset_line(dataset: Dataset) -> str:
         for split, by_class in dataset.counts.items()
     )
     return f"{dataset.name}{' (synthetic)' if dataset.synthetic else ''}: {counts}"
+
+
+def offer_text(offer: Offer, choice: ClassMapping) -> str:
+    """What a source is understood as: a table, and what is left out and why."""
+    lines = [
+        f"    {n:5} {finding or 'no finding'}: {choice.classes[finding] or 'left out'}"
+        for finding, n in offer.sheet.findings().items()
+        if choice.classes[finding] != finding
+    ]
+    rows = offer.summary(choice)
+    for row in [list(rows[0]), *(list(row.values()) for row in rows)] if rows else []:
+        cells = [str(cell) for cell in row]
+        lines.append(f"    {cells[0]:12}{cells[1]:32}{cells[2]:>8}{cells[3]:>10}")
+    return "\n".join([*lines, *offer.notes(choice)])
 
 
 class TrainingProgress:

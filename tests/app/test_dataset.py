@@ -112,7 +112,11 @@ def test_a_zip_can_be_added(home, tmp_path):
             archive.write(path, path.relative_to(chest))
     app = show()
     app.file_uploader[0].set_value(("packed.zip", packed.getvalue(), "application/zip"))
-    app = finished(press(app, "Add"))
+    app = press(app, "Add")
+    assert not (home / "data").exists(), "nothing is copied before it was seen what it is understood as"
+    assert app.dataframe[1].value["Images"].tolist() == [15, 15, 1, 1]
+    assert len(app.get("imgs")) >= 4
+    app = finished(press(app, "Add these images"))
     assert app.selectbox(key="dataset_name").value == "packed"
 
 
@@ -120,7 +124,7 @@ def test_a_folder_can_be_added_under_another_name(home, tmp_path):
     app = show()
     app.text_input[-2].set_value(str(write_chest(tmp_path / "elsewhere")))
     app.text_input[-1].set_value("mine")
-    app = finished(press(app, "Add"))
+    app = finished(press(press(app, "Add"), "Add these images"))
     assert app.selectbox(key="dataset_name").value == "mine"
     assert (home / "data" / "mine" / "train" / "NORMAL" / "N_00.png").is_file()
 
@@ -132,7 +136,7 @@ def test_adding_the_same_again_says_that_nothing_changed(home, tmp_path, monkeyp
     )
     app = show()
     app.text_input[-2].set_value(str(write_chest(tmp_path / "elsewhere")))
-    app = finished(press(app, "Add"))
+    app = finished(press(press(app, "Add"), "Add these images"))
     assert any("is here already, with the same 32 images" in info.value for info in app.info)
 
 

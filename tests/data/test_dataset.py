@@ -12,7 +12,7 @@ import pytest
 from covid_cnn.common import paths
 from covid_cnn.common.errors import CovidCnnError, DatasetError
 from covid_cnn.data import dataset as data_dataset
-from covid_cnn.data import importer, metadata
+from covid_cnn.data import importer, metadata, tree
 from covid_cnn.data.splits import split_by_patient, training_splits
 
 
@@ -241,7 +241,7 @@ def test_the_real_collections(real_data):
     assert notebook.counts == {"train": {"NORMAL": 74, "PNEUMONIA": 74}, "test": {"NORMAL": 20, "PNEUMONIA": 20}}
     covid = data_dataset.open_dataset(real_data / "covid-chestxray-dataset")
     assert len(covid.items) == 540 - 63 - 44
-    assert {note.split()[0] for note in covid.notes} == {"63", "44"}
+    assert [note.split()[0] for note in covid.notes] == ["195", "63", "44"], "masks, CT slices, lateral views"
     assert len({item.patient for item in data_dataset.open_dataset(real_data / "nih-chestxray8-subset").items}) < 1000
 
 
@@ -327,14 +327,15 @@ def test_add_a_folder_once(tmp_path):
     with pytest.raises(DatasetError, match="another name"):
         importer.add_dataset(source, tmp_path / "data")
     assert len(importer.add_dataset(source, tmp_path / "data", name="other").dataset.items) == 3
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["my_set", "other"]
+    assert sorted(path.name for path in (tmp_path / "data").glob("[!.]*")) == ["my_set", "other"]
 
 
 def test_add_a_zip(tmp_path):
     (tmp_path / "set.zip").write_bytes(make_zip(GOOD_ZIP).getvalue())
     added, _ = importer.add_dataset(tmp_path / "set.zip", tmp_path / "data")
     assert added.name == "set"
-    assert sorted(p.name for p in added.root.rglob("*") if p.is_file()) == ["1.png", "2.png"]
+    assert sorted(p.name for p in added.root.rglob("*") if p.is_file()) == ["1.png", "2.png", "NOTES.txt"]
+    assert added.notes == ("1 file is of no kind that is read, and left out: 1 .sh.",)
     assert importer.add_zip(make_zip(GOOD_ZIP), "set", tmp_path / "data") == (added, False)
 
 
@@ -378,7 +379,7 @@ def linked() -> io.BytesIO:
 def test_a_bad_zip_leaves_nothing(tmp_path, file, sentence):
     with pytest.raises(CovidCnnError, match=sentence):
         importer.add_zip(file, "set", tmp_path / "data")
-    assert list(tmp_path.glob("data/*")) == []
+    assert list(tmp_path.glob("data/[!.]*")) == list(tmp_path.glob("data/.adding*")) == []
     assert not list(tmp_path.rglob("evil.png"))
 
 
@@ -432,8 +433,8 @@ def test_findings_become_classes_when_they_are_added(tmp_path):
     assert "1 image of the view L" in added.notes[0] and "1 Tuberculosis" in added.notes[1]
     assert importer.add_dataset(source, tmp_path / "data") == (added, False)
 
-    def lateral_too(sheet):
-        return sheet.chosen({"Tuberculosis": "other"}, ["PA", "AP", "L"])
+    def lateral_too(offer):
+        return offer.sheet.chosen({"Tuberculosis": "other"}, ["PA", "AP", "L"])
 
     with pytest.raises(DatasetError, match="another name"):
         importer.add_dataset(source, tmp_path / "data", choose=lateral_too)
@@ -445,18 +446,18 @@ def test_findings_become_classes_when_they_are_added(tmp_path):
 def test_findings_of_a_zip_become_classes(tmp_path):
     root = make_metadata(tmp_path / "findings", COVID_ROWS)
     packed = {f"outer/{path.relative_to(root)}": path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    sheet = importer.read_table(make_zip(packed), "set")
-    assert sheet and sheet.findings() == {row["finding"]: 1 for row in COVID_ROWS}
+    sheet = importer.examine_source(make_zip(packed), "set").sheet
+    assert sheet.findings() == {row["finding"]: 1 for row in COVID_ROWS}
     added, _ = importer.add_zip(make_zip(packed), "set", tmp_path / "data")
     assert added.classes == ("COVID-19", "normal")
-    assert importer.read_table(make(tmp_path / "plain", "A/1.png")) is None
+    assert importer.examine_source(make(tmp_path / "plain", "A/1.png")).sheet.from_folders
 
 
 def test_findings_that_are_given_no_class_at_all(tmp_path):
     source = make_metadata(tmp_path / "findings", COVID_ROWS)
     with pytest.raises(DatasetError, match="No image would be left"):
         importer.add_dataset(
-            source, tmp_path / "data", choose=lambda sheet: sheet.chosen({"COVID-19": "", "No Finding": ""})
+            source, tmp_path / "data", choose=lambda offer: offer.sheet.chosen({"COVID-19": "", "No Finding": ""})
         )
 
 
@@ -489,7 +490,7 @@ def test_an_import_that_is_cut_off_goes_on_where_it_was(tmp_path, monkeypatch, p
     assert importer.unfinished_imports(tmp_path / "data") == ["set"]
 
     read = []
-    for source in (importer._Folder, importer._Zip):
+    for source in (tree.Folder, tree.Zip):
 
         def pieces(self, place, pieces=source.pieces):
             read.append(place.as_posix())
@@ -497,12 +498,13 @@ def test_an_import_that_is_cut_off_goes_on_where_it_was(tmp_path, monkeypatch, p
 
         monkeypatch.setattr(source, "pieces", pieces)
     added, new = again()
-    assert new and len(added.items) == 10 and len(read) == 4
+    assert new and len(added.items) == 10
+    assert len(read) == (10 if packed else 4), "of a .zip three images of each folder are looked at: are they masks?"
     assert {item.path.relative_to(added.root).as_posix(): item.path.read_text() for item in added.items} == {
         name: name for name in names
     }
     assert importer.unfinished_imports(tmp_path / "data") == []
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["set"]
+    assert [path.name for path in (tmp_path / "data").glob("[!.]*")] == ["set"]
 
 
 def test_an_import_does_not_go_on_with_the_files_of_another(tmp_path):
@@ -521,7 +523,7 @@ def test_what_was_cut_off_can_be_discarded(tmp_path):
     importer.discard_unfinished("a", tmp_path / "data")
     assert importer.unfinished_imports(tmp_path / "data") == ["a-b"]
     importer.discard_unfinished("a-b", tmp_path / "data")
-    assert list((tmp_path / "data").iterdir()) == []
+    assert list((tmp_path / "data").glob("[!.]*")) == list((tmp_path / "data").glob(".adding*")) == []
 
 
 def test_add_nothing(tmp_path):
@@ -529,6 +531,10 @@ def test_add_nothing(tmp_path):
         importer.add_dataset(tmp_path / "nowhere", tmp_path)
     with pytest.raises(DatasetError, match="no name"):
         importer.add_dataset(make(tmp_path / "set", "A/1.png"), tmp_path, name="../..")
+    with pytest.raises(DatasetError, match="Give the folder"):
+        importer.add_dataset("", tmp_path)
+    with pytest.raises(DatasetError, match="too long a name"):
+        importer.add_dataset(make(tmp_path / "set", "A/1.png"), tmp_path, name="x" * 240)
 
 
 def test_a_linked_dataset_is_found_by_the_name_of_its_link(tmp_path):

@@ -6,6 +6,7 @@ from covid_cnn.common.errors import DatasetError
 from covid_cnn.data import classes
 from covid_cnn.data.classes import COVID, NORMAL, NOT_GIVEN, OTHER
 from covid_cnn.data.metadata import ClassMapping, MetadataTable
+from covid_cnn.data.tables import parse_table
 
 TABLE = """filename,finding,view,modality,license
 a.png,Pneumonia/Viral/COVID-19,PA,X-ray,CC0
@@ -23,7 +24,7 @@ FILES = {PurePosixPath("images") / f"{name}.png" for name in "abcdef"} | {PurePo
 
 @pytest.fixture
 def sheet() -> MetadataTable:
-    sheet = MetadataTable.read(TABLE.encode(), FILES)
+    sheet = MetadataTable.of(parse_table(TABLE.encode()), FILES)
     assert sheet
     return sheet
 
@@ -90,10 +91,10 @@ def test_what_is_written_has_the_class_and_the_licence_and_is_no_sheet_again(she
         "filename,finding,view,modality,license,class",
         "a.png,Pneumonia/Viral/COVID-19,PA,X-ray,CC0,COVID-19",
     ]
-    assert MetadataTable.read(content, FILES) is None
+    assert MetadataTable.of(parse_table(content), FILES) is None
 
 
 def test_other_tables_are_no_sheets():
-    assert MetadataTable.read(b"filename,label\na.png,x\n", FILES) is None
+    assert MetadataTable.of(parse_table(b"filename,size\na.png,x\n"), FILES) is None
     with pytest.raises(DatasetError, match="cannot be read"):
-        MetadataTable.read(b"\xff\xfe\x00", FILES)
+        parse_table(b"\xff\xfe\x00")

@@ -1,6 +1,5 @@
 """Bring data in: drawn by the program, from Kaggle, or a person's own images."""
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -13,23 +12,23 @@ from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.common.jobs import Job
 from covid_cnn.data import importer, metadata
-from covid_cnn.data.importer import Added, Choose, Progress
+from covid_cnn.data.importer import Added, Choose, Offer, Progress
 from covid_cnn.data.metadata import ClassMapping, MetadataTable
 
 JOB = "dataset_adding"  # keys of the session: what is being added,
-CHOSEN = "dataset_chosen"  # and what will be, once its findings have their classes
+CHOSEN = "dataset_chosen"  # and what will be, once a person has seen what it was understood as
 
 
 class _Chosen(NamedTuple):
-    """A source whose findings are to become classes."""
+    """A source, what it was understood as, and thumbnails by finding."""
 
     source: Path | BinaryIO
-    name: str
-    sheet: MetadataTable
+    offer: Offer
+    samples: dict[str, list[bytes]]
 
 
 def draw_under_way() -> None:
-    """What is being added, and what came of it; and the question which findings are which class."""
+    """What is being added, and what came of it; and the question whether it was understood as it is meant."""
     if CHOSEN in st.session_state:
         _ask(st.session_state[CHOSEN])
     job: Job[Added] | None = st.session_state.get(JOB)
@@ -132,22 +131,21 @@ def _own() -> None:
                 st.error("Choose a .zip file, or give the path of a folder.")
     st.caption(
         "Sorted into folders by class (`NORMAL/`, `PNEUMONIA/`), or by split and class (`train/NORMAL/`), or with a "
-        "`metadata.csv` that has the columns `filename` and `finding`: which finding is which class is asked next. "
-        "The images are copied and stay on this computer."
+        "`metadata.csv` that has the columns `filename` and `finding`. What it is understood as is shown before "
+        "anything is copied, and can be changed. The images stay on this computer."
     )
 
 
 def _offer(source: Path | BinaryIO, name: str) -> None:
-    """Add a source, or ask first which of its findings are which class."""
+    """Show what a source is understood as, before anything is copied."""
     try:
-        sheet = importer.read_table(source, name)
+        with st.spinner("Looking through it"):
+            offer = importer.examine_source(source, name)
+            samples = importer.load_samples(source, offer)
     except CovidCnnError as error:
         st.error(escape_markdown(str(error)))
         return
-    if sheet is None:
-        _begin(_work(source, name, MetadataTable.proposed))
-        return
-    st.session_state[CHOSEN] = _Chosen(source, name, sheet)
+    st.session_state[CHOSEN] = _Chosen(source, offer, samples)
     st.rerun()
 
 
@@ -168,33 +166,47 @@ def _begin(work: Callable[[Progress], Added]) -> None:
     st.rerun()
 
 
-# Findings
+# What a source is understood as
 
 
-@st.dialog("Which finding is which class?", width="large", icon=":material/account_tree:", on_dismiss=lambda: _drop())  # noqa: PLW0108  # defined below
+@st.dialog("Is this what it is?", width="large", icon=":material/account_tree:", on_dismiss=lambda: _drop())  # noqa: PLW0108  # defined below
 def _ask(chosen: _Chosen) -> None:
-    sheet = chosen.sheet
+    offer, sheet = chosen.offer, chosen.offer.sheet
     st.write(
-        f"The metadata of **{escape_markdown(chosen.name)}** tell a finding of each image. "
-        "Change the class of a finding by "
-        "clicking on it; findings without a class are left out."
+        f"**{escape_markdown(offer.name)}** is understood as below. Change a class by clicking on it; without one, "
+        "images are left out. Nothing is copied yet."
     )
-    with st.container(horizontal=True):
-        modalities = _pills("Modality", sheet.modalities(), metadata.radiographs)
-        views = _pills("View", sheet.views(modalities), metadata.frontal_views)
+    modalities, views = list(sheet.modalities()), list(sheet.views(list(sheet.modalities())))
+    if not sheet.from_folders:
+        with st.container(horizontal=True):
+            modalities = _pills("Modality", sheet.modalities(), metadata.radiographs)
+            views = _pills("View", sheet.views(modalities), metadata.frontal_views)
     choice = ClassMapping(_classes(sheet), views, modalities)
-    counted = Counter(sheet.taken(choice).values())
-    told = ", ".join(f"**{n}** {escape_markdown(label)}" for label, n in counted.most_common())
-    st.markdown(f"Taken: {told or 'no image'}.")
-    for note in sheet.notes(choice):
+    rows = offer.summary(choice)
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    for note in offer.notes(choice):
         st.caption(escape_markdown(note))
+    _draw_samples(chosen.samples, choice)
     with st.container(horizontal=True):
-        if st.button("Add these images", type="primary", icon=":material/add:", disabled=not counted):
+        if st.button("Add these images", type="primary", icon=":material/add:", disabled=not rows):
             _drop()
-            _begin(_work(chosen.source, chosen.name, lambda _: choice))
+            _begin(_work(chosen.source, offer.name, lambda _: choice))
         if st.button("Cancel"):
             _drop()
             st.rerun()
+
+
+def _draw_samples(samples: dict[str, list[bytes]], choice: ClassMapping) -> None:
+    """Three thumbnails of each class, as it is mapped now."""
+    by_class: dict[str, list[bytes]] = {}
+    for finding, thumbnails in samples.items():
+        if label := choice.classes.get(finding, "").strip():
+            by_class.setdefault(label, []).extend(thumbnails)
+    for label, thumbnails in sorted(by_class.items()):
+        st.markdown(f"**{escape_markdown(label)}**")
+        with st.container(horizontal=True):
+            for thumbnail in thumbnails[: importer.SHOWN]:
+                st.image(thumbnail, width=120)
 
 
 def _drop() -> None:
@@ -220,13 +232,12 @@ def _classes(sheet: MetadataTable) -> dict[str, str]:
     """The class of each finding, as a person edited it."""
     counted = sheet.findings()
     proposed = sheet.proposed().classes
-    rows = [
-        {"Finding": finding or "none given", "Images": n, "Class": proposed[finding]} for finding, n in counted.items()
-    ]
+    first = "Folder" if sheet.from_folders else "Finding"
+    rows = [{first: finding or "none given", "Images": n, "Class": proposed[finding]} for finding, n in counted.items()]
     edited = st.data_editor(
         pd.DataFrame(rows),
         hide_index=True,
-        disabled=("Finding", "Images"),
+        disabled=(first, "Images"),
         column_config={"Class": st.column_config.TextColumn(help="Empty: left out", max_chars=60)},
         key="dataset_findings",
     )

@@ -8,6 +8,7 @@ import streamlit as st
 from covid_cnn.common import paths
 from covid_cnn.data import dataset
 from covid_cnn.data.dataset import Dataset
+from covid_cnn.data.tables import TABLE_SUFFIXES
 
 Stamp = tuple[tuple[str, int], ...]
 
@@ -23,7 +24,8 @@ def folder_stamp(folder: Path) -> Stamp:
     for root in [folder, *(path for path in folder.glob("*") if path.is_symlink())]:  # a dataset may lie elsewhere
         for where, folders, files in os.walk(root):
             folders[:] = [name for name in folders if not name.startswith(".")]  # those are still being added
-            for path in [Path(where), *(Path(where, name) for name in files if name == dataset.METADATA)]:
+            tables = [name for name in files if name.lower().endswith(tuple(TABLE_SUFFIXES))]
+            for path in (Path(where), *(Path(where, name) for name in tables)):
                 found.append((str(path), path.stat().st_mtime_ns))
     return tuple(sorted(found))
 

@@ -1,0 +1,146 @@
+"""The files of a folder or a .zip, by their places in it: regular files alone, and what else lies there is counted."""
+
+import os
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple, Protocol
+
+from covid_cnn.common.errors import DatasetError
+from covid_cnn.images import headers, sources
+
+PIECE = 2**20  # bytes
+
+
+class File(NamedTuple):
+    """A file that can be read."""
+
+    size: int  # bytes
+    state: str  # another one where the content is another
+
+
+class Tree(Protocol):
+    """A folder or an archive.
+
+    Attributes
+    ----------
+    name : what to call it.
+    files : by their places; hidden ones and those of operating systems are none.
+    skipped : how many of what else there is, by what it is.
+    """
+
+    name: str
+    files: Mapping[PurePosixPath, File]
+    skipped: Counter[str]
+
+    def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
+        """The bytes of a file, piece by piece."""
+        """The content of a file, piece by piece."""
+        ...
+
+    def close(self) -> None:
+        """Close what was opened."""
+        ...
+
+
+class Folder:
+    """The files of a folder. Links are followed to files that lie in it, too, and to nothing else."""
+
+    def __init__(self, root: Path) -> None:
+        self.name, self.root = root.resolve().name, root
+        self.skipped: Counter[str] = Counter()
+        self._resolved = root.resolve()
+        self.files: Mapping[PurePosixPath, File] = dict(self._walk(root, PurePosixPath()))
+
+    def _walk(self, folder: Path, place: PurePosixPath) -> Iterator[tuple[PurePosixPath, File]]:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                inner = place / entry.name
+                if sources.is_system_file(PurePosixPath(entry.name)):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    yield from self._walk(Path(entry.path), inner)
+                elif entry.is_symlink() and not self._leads_inside(Path(entry.path)):
+                    self.skipped["links that lead out of the folder or into nowhere"] += 1
+                elif stat.S_ISREG((facts := entry.stat()).st_mode):
+                    yield inner, File(facts.st_size, str(facts.st_mtime_ns))
+                else:
+                    self.skipped["pipes, sockets, devices or linked folders"] += 1
+
+    def _leads_inside(self, link: Path) -> bool:
+        try:
+            return link.resolve(strict=True).is_relative_to(self._resolved)
+        except (OSError, RuntimeError):  # RuntimeError: a link that leads to itself
+            return False
+
+    def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
+        """The bytes of a file, piece by piece."""
+        with (self.root / place).open("rb") as file:
+            while piece := file.read(PIECE):
+                yield piece
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class Zip:
+    """The files of a .zip that is safe to unpack."""
+
+    def __init__(self, file: Path | BinaryIO, name: str) -> None:
+        self.name, self._archive = name, sources.Archive(file, name)
+        self.skipped: Counter[str] = Counter()
+        self._members: dict[PurePosixPath, zipfile.ZipInfo] = {}
+        for member in self._archive.members:
+            place = PurePosixPath(member.filename)
+            if sources.is_system_file(place):
+                continue
+            if place in self._members:
+                raise DatasetError(f"{name} holds two files of one name, and was not unpacked.")
+            self._members[place] = member
+        self.files: Mapping[PurePosixPath, File] = {
+            place: File(member.file_size, str(member.CRC)) for place, member in self._members.items()
+        }
+
+    def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
+        """The bytes of a file, piece by piece."""
+        return self._archive.pieces(self._members[place])
+
+    def close(self) -> None:
+        """Close the archive."""
+        self._archive.close()
+
+
+@contextmanager
+def open_tree(source: Path | BinaryIO, name: str = "") -> Iterator[Tree]:
+    """Open a folder or a .zip.
+
+    Raises
+    ------
+    DatasetError, ArchiveError
+        there is none, or it cannot be read.
+    """
+    opened: Tree
+    if not isinstance(source, Path):
+        opened = Zip(source, name)
+    elif source.is_dir():
+        opened = Folder(source)
+    elif source.is_file():
+        opened = Zip(source, name or source.stem)
+    else:
+        raise DatasetError(
+            f"There is no folder or .zip file {source}; other sources are kaggle:owner/name and synthetic."
+        )
+    with closing(opened):
+        yield opened
+
+
+def beginning(tree: Tree, place: PurePosixPath) -> bytes:
+    """The first bytes of a file, as many as tell what it is."""
+    pieces = tree.pieces(place)
+    try:
+        return next(iter(pieces), b"")[: headers.BEGINNING]
+    except OSError:
+        return b""
