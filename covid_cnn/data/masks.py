@@ -5,7 +5,7 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Collection
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image

@@ -37,7 +37,6 @@ class Tree(Protocol):
     skipped: Counter[str]
 
     def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
-        """The bytes of a file, piece by piece."""
         """The content of a file, piece by piece."""
         ...
 

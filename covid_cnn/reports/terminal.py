@@ -52,8 +52,8 @@ def offer_text(offer: Offer, choice: ClassMapping) -> str:
         if choice.classes[finding] != finding
     ]
     rows = offer.summary(choice)
-    for row in [list(rows[0]), *(list(row.values()) for row in rows)] if rows else []:
-        cells = [str(cell) for cell in row]
+    table = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)] if rows else []
+    for cells in table:
         lines.append(f"    {cells[0]:12}{cells[1]:32}{cells[2]:>8}{cells[3]:>10}")
     return "\n".join([*lines, *offer.notes(choice)])
 
