@@ -421,7 +421,7 @@ def test_evaluate_compares_models_and_datasets(run, with_model, tmp_path):
     }  # fmt: skip
     assert {line["method"].split(",")[0] for line in report["differences"]} >= {"McNemar", "DeLong"}
     result = run("evaluate", *of, "--csv", "out.csv")
-    rows = list(csv.reader((tmp_path / "out.csv").open()))
+    rows = list(csv.reader((tmp_path / "out.csv").read_text().splitlines()))
     assert rows[0][0] == "Model and images" and rows[1][0] == f"{bundle.DEFAULT_MODEL} on drawn, test"
     assert rows[5] == ["What", "Metric", "Difference", "Method"] and len(rows) == 6 + len(report["differences"])
     assert all(cell in result.out for row in rows for cell in row)

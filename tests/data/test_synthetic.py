@@ -90,7 +90,8 @@ def test_a_dataset_has_its_layout_and_says_that_it_is_synthetic(tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["synthetic"]
     for path in files:
         assert reader.read(path).synthetic
-    assert Image.open(files[0]).mode == "L"
+    with Image.open(files[0]) as image:
+        assert image.mode == "L"
 
 
 def test_no_patient_is_drawn_twice(tmp_path, monkeypatch):

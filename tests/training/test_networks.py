@@ -57,7 +57,7 @@ def mobilenet() -> keras.Model:
 
 def test_keras_own_preprocessing_is_in_the_graph(mobilenet):
     image = np.random.default_rng(0).random((1, 224, 224, 1), np.float32)
-    seen = keras.Model(mobilenet.inputs, mobilenet.get_layer("normalise").output)(image)
+    seen = keras.Model(mobilenet.inputs, mobilenet.get_layer("normalise").output)([image])
     _, preprocess = networks.keras_application("MobileNetV2")
     np.testing.assert_allclose(seen, preprocess(255 * image.repeat(3, axis=-1)), atol=1e-4)
 
