@@ -22,7 +22,7 @@ def names(lines: list[str]) -> set[str]:
 
 
 def test_the_package_needs_what_requirements_pin():
-    pinned = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line[:1].isalpha()]
+    pinned = [line for line in (ROOT / "requirements.in").read_text().splitlines() if line[:1].isalpha()]
     assert all(re.match(r"\S+==\S+.*  # \w", line) for line in pinned), "each with its version and its reason"
     extras = PROJECT["optional-dependencies"]
     assert names(pinned) == names([*PROJECT["dependencies"], *extras["app"], *extras["train"]])
