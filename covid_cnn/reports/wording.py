@@ -85,9 +85,8 @@ TERMS = {
         "Colour marks what raised the score of a class. It shows where the network looked, not where disease is, and "
         "not that the score is right.",
         r"Each feature map $A^m$ of a late layer is weighed with the gradient of the class's score $z_k$ on it, "
-        "averaged over the map's cells; the sum is cut off at zero and scaled to a maximum of 1. A network that looks "
-        "at the zones of the lungs is shown without that average, which would mix the zones (HiResCAM, Draelos and "
-        "Carin 2020).",
+        "averaged over the map's cells; the sum is cut off at zero and scaled to a maximum of 1. A network that "
+        "sees a crop to the lungs has its map put back to where the crop was.",
         r"L^k = \mathrm{ReLU}\left(\sum_m \alpha^k_m A^m\right), \qquad "
         r"\alpha^k_m = \frac1{hw} \sum_{i,j} \frac{\partial z_k}{\partial A^m_{ij}}",
         "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra (2017): Grad-CAM. ICCV.",

@@ -1,4 +1,4 @@
-"""What stands between an image and the zones of its lungs: every layer against plain NumPy."""
+"""What stands between an image and the crop to its lungs: every layer against plain NumPy."""
 
 import keras
 import numpy as np
