@@ -10,12 +10,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from covid_cnn.common.errors import ImageError
 from covid_cnn.data import synthetic
 from covid_cnn.data.classes import COVID, NORMAL, OTHER
-from covid_cnn.images import reader
+from covid_cnn.images import ops, reader
 from covid_cnn.images.radiograph import Radiograph
 
 FILMS = Path(__file__).with_name("films")
@@ -73,11 +72,7 @@ def _read_film(file: str, frame: int = 0, window: int | None = None) -> Radiogra
 
 def with_corner_letter(pixels: np.ndarray, letter: str = "R") -> np.ndarray:
     """The radiograph [H, W], 0..1, with a white letter in its upper left corner, as a side marker leaves one."""
-    height, width = pixels.shape
-    picture = Image.fromarray(np.asarray(pixels, np.float32))
-    font = ImageFont.load_default(LETTER_HEIGHT * height)
-    ImageDraw.Draw(picture).text((0.06 * width, 0.04 * height), letter, fill=1.0, font=font)
-    return np.asarray(picture)
+    return ops.stamp(np.asarray(pixels, np.float32), 0.06, 0.04, LETTER_HEIGHT, letter)
 
 
 def _pydicom_data(file: str) -> Callable[..., Radiograph]:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
 from covid_cnn.common.errors import DatasetError
+from covid_cnn.images import ops
 from covid_cnn.images.reader import SYNTHETIC_KEY, SYNTHETIC_PREFIX
 
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -56,11 +57,9 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
 
 def stamp_side_marker(pixels: np.ndarray, letter: str = "L") -> np.ndarray:
     """A copy of a radiograph, float [H, W] 0..1, with a white letter in its upper right corner, as side markers are."""
+    height, width = pixels.shape
     side = round(0.1 * min(pixels.shape))
-    image = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
-    font = ImageFont.load_default(side)
-    ImageDraw.Draw(image).text((image.width - 0.4 * side, 0.3 * side), letter, 255, font, anchor="ra", stroke_width=1)
-    return np.asarray(image, np.float32) / 255
+    return ops.stamp(pixels, 1 - 1.1 * side / width, 0.3 * side / height, side / height, letter)
 
 
 def _copy_some(folder: Path, counts: Mapping[str, int], planted: Collection[str]) -> None:

@@ -102,13 +102,13 @@ def trust_sentence(info: dict[str, Any]) -> str:
         worst = min(elsewhere.values(), key=lambda report: report["accuracy"]["value"])
         return f"At another hospital {_of_100(worst['accuracy'])}."
     if test := metrics.get("test"):
-        return f"Of new patients of its own collections {_of_100(test['accuracy'])}; at your hospital expect fewer."
+        return f"At home {_of_100(test['accuracy'])}; at your hospital expect fewer."
     return "It was never tested: do not trust it."
 
 
 def _of_100(accuracy: dict[str, Any]) -> str:
     value, low, high = (f"{100 * accuracy[key]:.0f}" for key in ("value", "low", "high"))
-    return f"{value} of 100 answers were right ({low} to {high})"
+    return f"{value} of 100 were right ({low} to {high})"
 
 
 def _false_alarms(report: dict[str, Any]) -> str:

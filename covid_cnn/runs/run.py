@@ -134,12 +134,12 @@ class Run:
             return {"launched": "starting", "queued": "waiting", "started": "running"}[marks[taken]["type"]]
         return "stopped" if "stopped" in types else "died"
 
-    def why_it_died(self) -> str:
+    def failure_reason(self) -> str:
         """What ended the process of a run that died, in a sentence, as far as that can be told afterwards."""
         taken_up = max((event["time"] for event in self.journal.marks if event["type"] in START_EVENTS), default=0.0)
         if shutil.disk_usage(self.folder).free < FULL_DISK:
             return "The disk is full: free some space, and resume the run."
-        if "Fatal Python error" in self.last_words(1000).rpartition(STARTING_TENSORFLOW)[2]:
+        if "Fatal Python error" in self.log_tail(1000).rpartition(STARTING_TENSORFLOW)[2]:
             return "TensorFlow or Python crashed: the end of the log says where."
         if taken_up < psutil.boot_time():
             return "The machine was switched off or restarted."
@@ -162,7 +162,7 @@ class Run:
     def note(self, text: str) -> None:
         storage.write_atomically(self.folder / "note.txt", text)
 
-    def last_words(self, lines: int = 15) -> str:
+    def log_tail(self, lines: int = 15) -> str:
         """The end of the log, without what TensorFlow says for its own developers."""
         try:
             log = (self.folder / "log.txt").read_text("utf-8", "replace")

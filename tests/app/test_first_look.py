@@ -24,6 +24,8 @@ WORDS = """() => {
       if (node.nodeType !== Node.TEXT_NODE || !node.textContent.trim() || !parent) continue;
       if (["STYLE", "SCRIPT", "OPTION", "NOSCRIPT"].includes(parent.tagName)) continue;
       if (parent.closest(".icon, [data-testid=stIconMaterial], .st-key-heading")) continue;
+      if (getComputedStyle(parent).fontFamily.includes("Material")) continue;
+      if (node.textContent.trim() === "Skip to main content") continue;  // it is shown when a key reaches it
       const range = document.createRange();
       range.selectNodeContents(node);
       const { left, right, top, bottom, width, height } = range.getBoundingClientRect();

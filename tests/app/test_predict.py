@@ -236,7 +236,7 @@ def test_a_leg_is_given_no_answer_and_no_bars():
 
 def test_an_image_that_was_learned_from_says_so(drawn, monkeypatch):
     shown = cards(upload(show(predict_model="notebook_cnn"), drawn))[0]
-    assert "of 100 answers were right" in shown and "training" not in shown
+    assert "of 100 were right" in shown and "training" not in shown
     monkeypatch.setattr(leakage, "is_training_image", lambda radiograph, learned: True)
     shown = cards(upload(show(predict_model="notebook_cnn"), drawn))[0]
     assert wording.LEARNED_FROM in shown and "of 100 answers" not in shown
@@ -633,7 +633,8 @@ def test_the_evidence_stands_beside_the_model(three):
     assert "It fails elsewhere." in captions(behind)
     assert [tab.label for tab in behind.tabs] == ["Left out", "Not chests"]
     shown = [text.value for text in behind.markdown]
-    assert card.markdown_table(columns, [[elements.escape_markdown(str(c)) for c in table["rows"][0]]]) in shown
+    head, row = ([elements.escape_markdown(str(cell)) for cell in cells] for cells in (columns, table["rows"][0]))
+    assert card.markdown_table(head, [row]) in shown
     assert any(r"| \_Euro\|rad\_ | 0\.65 |" in text for text in shown)
 
 

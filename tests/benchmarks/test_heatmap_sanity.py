@@ -56,7 +56,7 @@ def test_matrices_that_only_move_pixels_are_told_from_weights():
 
 @pytest.fixture
 def zoned(tmp_path):
-    """A folder with a graph that looks twice through one convolution, as a network of two views does, and its constants."""
+    """A folder with a graph that looks twice through one convolution, and its constants."""
     rng = np.random.default_rng(0)
     kernel, logits = rng.normal(size=(20, 3, 3, 1)), rng.normal(size=(3, 40))
     parts = logits[:, :20].T[None] / 210, logits[:, 20:].T[None] / 70

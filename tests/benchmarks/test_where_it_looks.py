@@ -25,5 +25,5 @@ def test_no_heat_lies_nowhere():
     assert np.isnan(share_inside(np.zeros((4, 4)), np.ones((8, 8), bool)))
 
 
-def test_an_image_is_known_again_in_what_was_gathered():
-    assert _stem(Path("A-1.JPG")) == _stem(Path("covid-chestxray-dataset_a-1.jpg")) == "a-1"
+def test_an_image_and_its_mask_have_one_stem():
+    assert _stem(Path("A-1.JPG")) == _stem(Path("a-1.jpg")) == "a-1"

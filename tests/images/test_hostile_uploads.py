@@ -134,7 +134,7 @@ def test_streamlit_itself_is_bound_to_this_computer_unless_asked_otherwise(varia
 def test_the_app_is_bound_to_this_computer_unless_asked_otherwise(monkeypatch, asked, bound):
     monkeypatch.delenv("STREAMLIT_SERVER_ADDRESS", raising=False)
     started = []
-    monkeypatch.setattr(subprocess, "call", lambda command: started.append(command) or 0)
+    monkeypatch.setattr(subprocess, "call", lambda command, **_: started.append(command) or 0)
     assert CliRunner().invoke(cli.app, ["app", *asked]).exit_code == 0
     assert started[0][-1] == f"--server.address={bound}"
 

@@ -179,7 +179,7 @@ def test_how_far_to_trust_a_model_is_said_in_people_and_without_terms(info):
     good, bad = (report | {"accuracy": statistics.wilson(right, 8).to_dict()} for right in (7, 2))
     low, high = (round(100 * bad["accuracy"][edge]) for edge in ("low", "high"))
     info["metrics"]["other"] = {"Friends": good, "Adults": bad}
-    assert reports_card.trust_sentence(info) == f"At another hospital 25 of 100 answers were right ({low} to {high})."
+    assert reports_card.trust_sentence(info) == f"At another hospital 25 of 100 were right ({low} to {high})."
     del info["metrics"]["other"]
     assert "at your hospital expect fewer" in reports_card.trust_sentence(info)
     info["metrics"] = {}

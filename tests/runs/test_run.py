@@ -255,18 +255,18 @@ def test_who_resumes_a_run_at_work_is_refused(run, other):
 
 def test_what_ended_a_run_is_told_as_far_as_it_can_be(run, gone, monkeypatch):
     run.append("started", **gone)
-    assert "from outside" in run.why_it_died()
+    assert "from outside" in run.failure_reason()
     run.log(runs_run.STARTING_TENSORFLOW)
     with (run.folder / "log.txt").open("a") as log:
         log.write("Fatal Python error: Segmentation fault\n")
-    assert "crashed" in run.why_it_died()
+    assert "crashed" in run.failure_reason()
     run.log(runs_run.STARTING_TENSORFLOW)  # of a later process
-    assert "from outside" in run.why_it_died()
+    assert "from outside" in run.failure_reason()
     with monkeypatch.context() as patch:
         patch.setattr(psutil, "boot_time", lambda: time.time() + 1)
-        assert "switched off" in run.why_it_died()
+        assert "switched off" in run.failure_reason()
     monkeypatch.setattr(runs_run, "FULL_DISK", 2**62)
-    assert run.why_it_died().startswith("The disk is full")
+    assert run.failure_reason().startswith("The disk is full")
 
 
 def test_a_finished_run_is_not_taken_up_again(run, gone):
@@ -286,7 +286,7 @@ def test_the_end_of_the_log_leaves_out_what_tensorflow_tells_itself(run):
         log.write("I0000 00:00:1764000000.1 123 cpu_feature_guard.cc:227] oneDNN is on\n")
         log.write("E0000 00:00:1764000000.2 123 device.cc:10] no such device\n")
         log.write('Traceback (most recent call last):\n  File "a.py"\n')
-    assert [line[:9] for line in run.last_words().splitlines()][1:] == ["E0000 00:", "Traceback", '  File "a']
+    assert [line[:9] for line in run.log_tail().splitlines()][1:] == ["E0000 00:", "Traceback", '  File "a']
 
 
 # The queue
@@ -330,7 +330,7 @@ def test_a_run_waits_for_its_turn(run, other, monkeypatch):
     monkeypatch.setattr(runs_run, "runs_ahead", ahead)
     run.begin()
     assert looks == ["starting", "waiting", "waiting"]
-    assert run.last_words().count("Waiting for first.") == 1
+    assert run.log_tail().count("Waiting for first.") == 1
     assert [event["type"] for event in run.events()] == ["queued", "started"]
     assert run.state() == "running"
 
@@ -390,10 +390,10 @@ def test_the_listener_hears_events_and_log(run):
 
 
 def test_last_words_are_the_end_of_the_log(run):
-    assert run.last_words() == ""
+    assert run.log_tail() == ""
     for n in range(20):
         run.log(f"Line {n}.")
-    words = run.last_words(3).splitlines()
+    words = run.log_tail(3).splitlines()
     assert [line.split(" ", 1)[1] for line in words] == ["Line 17.", "Line 18.", "Line 19."]
 
 
@@ -413,7 +413,7 @@ run.start_run(config.TrainConfig.of({str(synthetic_data)!r}, "efficientnet_lite0
         started = [event for event in run.events() if event["type"] == "started"]
         if started and run.state() in ("running", "stopping"):
             psutil.Process(started[0]["pid"]).kill()
-    assert seen[-1] == "finished", run.last_words()
+    assert seen[-1] == "finished", run.log_tail()
     assert "running" in seen
     assert run.events()[-1]["type"] == "exported"
     assert Bundle(paths.models_dir() / "child").classes == ("NORMAL", "PNEUMONIA")

@@ -99,7 +99,7 @@ with conftest._tiny_networks():
 
     unbroken = new_run("unbroken")
     trainer.train_run(unbroken)
-    assert "on 2 devices" in unbroken.last_words(99)
+    assert "on 2 devices" in unbroken.log_tail(99)
     broken = new_run("broken")
     def stop(event):
         if event["type"] == "epoch" and event["epoch"] == 2:

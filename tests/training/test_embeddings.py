@@ -33,5 +33,5 @@ def test_the_graph_embeds_as_the_network_does_and_tells_how_far_it_is(tiny_netwo
     views = embeddings.embed_views(embed, images, AUGMENTATIONS["none"], 0, 1, done.append)
     assert done == [1, 2, 3]
     base = network.get_layer("embedding").output
-    expected = type(network)(network.inputs, base)(images).numpy()
+    expected = type(network)(network.inputs, base)([images]).numpy()
     np.testing.assert_allclose(views[:, 0], expected, atol=1e-5)

@@ -51,7 +51,7 @@ def test_a_trainer_killed_at_any_moment_is_never_lost(trainers, synthetic_data, 
     def finish(run: Run) -> None:
         process = begin(run)
         process.join(120)
-        assert process.exitcode == 0, run.last_words()
+        assert process.exitcode == 0, run.log_tail()
         assert run.state() == "finished"
         assert Bundle(paths.models_dir() / run.name).info["recipe"]["epochs_trained"] == EPOCHS
 

@@ -106,7 +106,7 @@ def test_a_run_tells_what_happens_and_leaves_a_model(synthetic_data, network):
     assert [event["step"] for event in of_type(run, "step")] == list(range(1, 9))
     assert all(event["steps"] == 8 and event["loss"] > 0 for event in of_type(run, "step"))
     assert all(0 < event["waited"] < 1 for event in of_type(run, "epoch"))
-    assert "It waited for images for " in run.last_words()
+    assert "It waited for images for " in run.log_tail()
     assert [event for event in heard if event["type"] != "log"] == run.events()
     assert of_type(run, "test")[0]["metrics"]["n"] == 8
     info = Bundle(paths.models_dir() / "run").info
@@ -114,7 +114,7 @@ def test_a_run_tells_what_happens_and_leaves_a_model(synthetic_data, network):
     assert info["training_data"]["images"] == {"train": 16, "val": 10, "test": 8}
     assert info["training_data"]["synthetic"]
     assert info["metrics"]["test"] == of_type(run, "test")[0]["metrics"]
-    assert "Exported as models/run." in run.last_words()
+    assert "Exported as models/run." in run.log_tail()
 
 
 @BOTH
@@ -391,10 +391,10 @@ def test_too_little_memory(synthetic_data, monkeypatch, first):
     """For the first batches, which are made in the main thread, or for later ones, which are made in another."""
     augment_batch = data.augment_batch
 
-    def raise_memory_error(images, indices, augmentation, seed, epoch):
+    def raise_memory_error(images, indices, augmentation, seed, epoch, others):
         if epoch >= first:
             raise MemoryError
-        return augment_batch(images, indices, augmentation, seed, epoch)
+        return augment_batch(images, indices, augmentation, seed, epoch, others)
 
     monkeypatch.setattr(data, "augment_batch", raise_memory_error)
     assert "too little memory" in failing(new_run(synthetic_data))
@@ -410,7 +410,7 @@ def test_a_failing_export_leaves_no_half_written_model(synthetic_data, monkeypat
     monkeypatch.setattr(*place, fail)
     run = new_run(synthetic_data, epochs=1)
     assert failing(run) == "Training failed (LookupError): the log of the run says more."
-    assert "no such op" in run.last_words()
+    assert "no such op" in run.log_tail()
 
 
 @pytest.mark.parametrize(

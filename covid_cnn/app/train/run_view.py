@@ -191,7 +191,7 @@ def _doing(run: Run, state: str, journal: EventLog) -> str:
     if last and (last["type"] == "step" or (last["type"] == "epoch" and last["epoch"] < run.config.epochs)):
         return "Learning."
     # The log's own sentences begin with the time; libraries write there too.
-    messages = re.findall(r"^\d\d:\d\d:\d\d (.+)$", run.last_words(100), re.MULTILINE)
+    messages = re.findall(r"^\d\d:\d\d:\d\d (.+)$", run.log_tail(100), re.MULTILINE)
     return messages[-1] if messages else "Starting TensorFlow."
 
 
@@ -226,7 +226,7 @@ def _end(run: Run, config: TrainConfig) -> None:
         other = f"Take {INSTEAD.title} instead"
         st.button(other, icon=":material/swap_horiz:", on_click=_take_instead, args=(config,), help=told)
     with st.expander("The end of its log", icon=":material/description:", expanded=state in ("failed", "died")):
-        st.code(run.last_words(), language=None, wrap_lines=True)
+        st.code(run.log_tail(), language=None, wrap_lines=True)
 
 
 def _take_instead(config: TrainConfig) -> None:
@@ -243,7 +243,7 @@ def _say_why(run: Run, state: str) -> None:
     if state == "failed":
         st.error(escape_markdown((journal.latest("failed") or {})["message"]), icon=":material/error:")
     elif state == "died":
-        st.error(f"The run ended without a word. {run.why_it_died()} {whole}", icon=":material/power_off:")
+        st.error(f"The run ended without a word. {run.failure_reason()} {whole}", icon=":material/power_off:")
     elif state == "stopped":
         st.warning(f"The run was stopped. {kept}", icon=":material/stop:")
 
