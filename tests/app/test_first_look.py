@@ -94,6 +94,7 @@ def test_stage_mode_by_key_and_by_button_on_every_page(page, app):
         visit(page, app, name)
         navigation = page.get_by_test_id("stHeader")
         expect(page.get_by_role("button", name="Stage mode")).to_be_visible()
+        expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()  # it is drawn anew until then
         page.keyboard.press("p")
         expect(page.locator("html")).to_have_class(re.compile("stage"))
         expect(navigation).to_be_hidden()
