@@ -1,8 +1,9 @@
-"""The dataset of the default model: three public collections as one, with what must never be learned held out.
+"""Public collections as one list, with patients told across them; and the three that the lung network learns from.
 
 The collections overlap: the pneumonias of the notebook's dataset came from ieee8023/covid-chestxray-dataset, under
 other names and sizes. So patients are told across collections, by their names and by the looks of their images, and
-whoever is in the notebook's test split leaves the training under every name.
+whoever is in the notebook's test split leaves the training under every name. `default_model.hospitals` does the same
+with six collections, and compares crops to the lungs, which this cannot before there is a network that finds them.
 """
 
 import re
@@ -55,14 +56,14 @@ def gather_collections(folder: Path, seed: int = 0, progress: Callable[[float, s
     """
     found = [item for name in COLLECTIONS for item in dataset.open_dataset(folder.absolute() / name).items]
     readable, pairs, notes = _compare(found, progress)
-    items = _one_patient_one_key(readable, pairs)
-    copies = _copies(items, pairs)
+    items = unify_patients(readable, pairs)
+    copies = find_originals(items, pairs)
 
     notebook = [item for item in items if NOTEBOOK in item.path.parts]
     asked = {item for item in notebook if item.split == "test"}
-    patients, cases = {item.patient for item in asked}, {_case(item) for item in asked}
+    patients, cases = {item.patient for item in asked}, {case_of(item) for item in asked}
     rest = [item for item in items if item not in asked]
-    free = [item for item in rest if item.patient not in patients and _case(item) not in cases]
+    free = [item for item in rest if item.patient not in patients and case_of(item) not in cases]
     notes.append(
         f"{len(rest) - len(free)} images of patients of the notebook's {len(asked)} test images were dropped, found by "
         f"patient, file name and perceptual hash ("
@@ -73,9 +74,9 @@ def gather_collections(folder: Path, seed: int = 0, progress: Callable[[float, s
     own = [item for item in free if not (item in notebook and item.label == "PNEUMONIA")]
     notes.append(f"{len(free) - len(own)} pneumonias of the notebook's training split were dropped as copies.")
 
-    tested = [_labelled(item, copies.get(item, item), "test") for item in items if item in asked]
+    tested = [relabel(item, copies.get(item, item), "test") for item in items if item in asked]
     tested = [replace(item, source=NOTEBOOK_TEST) for item in tested]
-    labelled = [_labelled(item, item, "") for item in own]
+    labelled = [relabel(item, item, "") for item in own]
     nih = [item for item in labelled if NIH in item.path.parts]
     others = [item for item in labelled if NIH not in item.path.parts]
     for part in (nih, others):
@@ -102,21 +103,21 @@ def _compare(
     return readable, index.find_near_duplicates(prints), [f"{unread} images could not be read."] if unread else []
 
 
-def _one_patient_one_key(items: Sequence[Item], pairs: Iterable[tuple[int, int]]) -> list[Item]:
+def unify_patients(items: Sequence[Item], pairs: Iterable[tuple[int, int]]) -> list[Item]:
     """The items with one patient key each: patients with an image in common are one patient."""
     same = DisjointSet(item.patient for item in items)
     for a, b in pairs:
         same.merge(items[a].patient, items[b].patient)
     stems: dict[str, Item] = {}
     for item in items:
-        same.merge(item.patient, stems.setdefault(_stem(item), item).patient)
+        same.merge(item.patient, stems.setdefault(stem_of(item), item).patient)
     return [replace(item, patient=same[item.patient]) for item in items]
 
 
-def _copies(items: Sequence[Item], pairs: Iterable[tuple[int, int]]) -> dict[Item, Item]:
+def find_originals(items: Sequence[Item], pairs: Iterable[tuple[int, int]]) -> dict[Item, Item]:
     """The image of ``COHEN`` that each image of another collection is a copy of, by look or else by name."""
-    stems = {_stem(item): item for item in items if COHEN in item.path.parts}
-    copies = {item: stems[_stem(item)] for item in items if _stem(item) in stems and COHEN not in item.path.parts}
+    stems = {stem_of(item): item for item in items if COHEN in item.path.parts}
+    copies = {item: stems[stem_of(item)] for item in items if stem_of(item) in stems and COHEN not in item.path.parts}
     for a, b in pairs:
         for one, other in ((items[a], items[b]), (items[b], items[a])):
             if COHEN in other.path.parts and COHEN not in one.path.parts:
@@ -124,17 +125,17 @@ def _copies(items: Sequence[Item], pairs: Iterable[tuple[int, int]]) -> dict[Ite
     return copies
 
 
-def _stem(item: Item) -> str:
+def stem_of(item: Item) -> str:
     """A file's name as all collections have it: without extension, case, and the extension that became a part of it."""
     return re.sub(r"_(jpe?g|png)$", "", item.path.stem.lower())
 
 
-def _case(item: Item) -> str:
+def case_of(item: Item) -> str:
     """The patient that the file name tells, or the name itself."""
-    return patient_of(item.path.name)[1] or _stem(item)
+    return patient_of(item.path.name)[1] or stem_of(item)
 
 
-def _labelled(item: Item, original: Item, split: str) -> Item:
+def relabel(item: Item, original: Item, split: str) -> Item:
     """``item`` under one of ``classes.CLASSES``, told from the finding of the image that it is a copy of."""
     if original.label.lower() in ("normal", "no_findings", "no finding"):
         label = NORMAL

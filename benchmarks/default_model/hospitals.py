@@ -9,25 +9,32 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy.cluster.hierarchy import DisjointSet
 
+from benchmarks.collections import (
+    COHEN,
+    NIH,
+    NOTEBOOK,
+    NOTEBOOK_TEST,
+    Gathered,
+    case_of,
+    find_originals,
+    relabel,
+    unify_patients,
+)
 from covid_cnn.common.errors import DatasetError
 from covid_cnn.data import dataset, samples, tables
 from covid_cnn.data.classes import COVID, NORMAL, OTHER
 from covid_cnn.data.dataset import Item
-from covid_cnn.data.metadata import patient_of
 from covid_cnn.data.splits import split_by_patient
 
 CLASSES = (COVID, NORMAL, OTHER)  # in the order of the bundle
-COHEN, NIH, NOTEBOOK = "covid-chestxray-dataset", "nih-chestxray8-subset", "xray_dataset_covid19"
 PUBLICATIONS, SPAIN, MONTGOMERY = "cxnet-publications", "chestimaging-spain", "montgomery"
 COLLECTIONS = (COHEN, NIH, NOTEBOOK, PUBLICATIONS, SPAIN, MONTGOMERY)
 RADIOPAEDIA, EURORAD, SIRM = "radiopaedia.org", "eurorad.org", "sirm.org"
-NOTEBOOK_TEST = "the notebook's test split"  # the source of its images here
 ASIDE, EXTERNAL = "aside", "external"  # splits that nothing is learned from, beside "test"
 TEST_SHARE, VAL_SHARE = 0.2, 0.15
 FILMS = Path(samples.__file__).parent / "films" / "LICENSES.md"
@@ -35,14 +42,6 @@ COPY = 0.975  # correlation of two crops to the lungs from which on they show on
 THUMBNAIL = 64  # pixels of the crops that are compared
 _FOLDED = {"radiopaedia": RADIOPAEDIA, "eurorad": EURORAD, "sirm": SIRM}
 _SAME_PERSON = {"0053": "0052"}  # of Montgomery: its SOURCE.md says that they may be one
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """The images under the three classes, each with its split, and sentences about what was left out and why."""
-
-    items: tuple[Item, ...]
-    notes: tuple[str, ...]
 
 
 def read(folder: Path) -> list[Item]:
@@ -74,13 +73,13 @@ def gather(items: Sequence[Item], thumbnails: np.ndarray, seed: int = 0) -> Gath
     seed : chooses the patients of the splits
     """
     pairs = same_radiograph(thumbnails)
-    items = _one_patient_one_key(items, pairs)
-    copies = _copies(items, pairs)
+    items = unify_patients(items, pairs)
+    copies = find_originals(items, pairs)
     notebook = [item for item in items if collection(item) == NOTEBOOK]
     asked = {item for item in notebook if item.split == "test"}
-    patients, cases = {item.patient for item in asked}, {_case(item) for item in asked}
+    patients, cases = {item.patient for item in asked}, {case_of(item) for item in asked}
     rest = [item for item in items if item not in asked]
-    free = [item for item in rest if item.patient not in patients and _case(item) not in cases]
+    free = [item for item in rest if item.patient not in patients and case_of(item) not in cases]
     notes = [
         f"{len(rest) - len(free)} images of patients of the notebook's {len(asked)} test images were dropped, found by "
         "patient, file name and looks ("
@@ -92,9 +91,9 @@ def gather(items: Sequence[Item], thumbnails: np.ndarray, seed: int = 0) -> Gath
     notes.append(f"{len(free) - len(own)} pneumonias of the notebook's training split were dropped as copies.")
     own, twice = _without_copies(own, pairs, items)
     notes.append(f"{twice} images of the newer collections were dropped as copies of others here.")
-    tested = [_labelled(item, copies.get(item, item), "test") for item in items if item in asked]
+    tested = [relabel(item, copies.get(item, item), "test") for item in items if item in asked]
     tested = [replace(item, source=NOTEBOOK_TEST) for item in tested]
-    labelled = [_labelled(item, item, item.split) for item in own]
+    labelled = [relabel(item, item, item.split) for item in own]
     parted, shown = _without_films(_split(labelled, seed))
     notes.append(f"{shown} images of patients whose films the app shows as samples were set aside.")
     return Gathered(tuple(sorted(tested + parted, key=lambda item: item.path)), tuple(notes))
@@ -155,28 +154,6 @@ def _montgomery(root: Path) -> list[Item]:
     return items
 
 
-def _one_patient_one_key(items: Sequence[Item], pairs: Iterable[tuple[int, int]]) -> list[Item]:
-    """The items with one patient key each: patients with an image in common are one patient."""
-    same = DisjointSet(item.patient for item in items)
-    for a, b in pairs:
-        same.merge(items[a].patient, items[b].patient)
-    stems: dict[str, Item] = {}
-    for item in items:
-        same.merge(item.patient, stems.setdefault(_stem(item), item).patient)
-    return [replace(item, patient=same[item.patient]) for item in items]
-
-
-def _copies(items: Sequence[Item], pairs: Iterable[tuple[int, int]]) -> dict[Item, Item]:
-    """The image of ``COHEN`` that each image of the notebook is a copy of, by look or else by name."""
-    stems = {_stem(item): item for item in items if collection(item) == COHEN}
-    copies = {item: stems[_stem(item)] for item in items if _stem(item) in stems and collection(item) != COHEN}
-    for a, b in pairs:
-        for one, other in ((items[a], items[b]), (items[b], items[a])):
-            if collection(other) == COHEN and collection(one) != COHEN:
-                copies.setdefault(one, other)
-    return copies
-
-
 def _without_films(own: Sequence[Item]) -> tuple[list[Item], int]:
     """The items, those of patients whose films come with the app set aside where they would be learned from; how many.
 
@@ -196,26 +173,6 @@ def _without_copies(
     twice = {items[b] for a, b in pairs if collection(items[b]) in newer}
     kept = [item for item in own if item not in twice]
     return kept, len(own) - len(kept)
-
-
-def _stem(item: Item) -> str:
-    """A file's name as all collections have it: without extension, case, and the extension that became a part of it."""
-    return re.sub(r"_(jpe?g|png)$", "", item.path.stem.lower())
-
-
-def _case(item: Item) -> str:
-    """The patient that the file name tells, or the name itself."""
-    return patient_of(item.path.name)[1] or _stem(item)
-
-
-def _labelled(item: Item, original: Item, split: str) -> Item:
-    """``item`` under one of ``CLASSES``, told from the finding of the image that it is a copy of."""
-    if original.label.lower() in ("normal", "no_findings", "no finding"):
-        label = NORMAL
-    else:
-        label = COVID if original.label == COVID else OTHER
-    finding = original.facts.get("finding", original.label)
-    return replace(item, label=label, split=split, facts={**original.facts, **item.facts, "finding": finding})
 
 
 def collection(item: Item) -> str:

@@ -32,8 +32,8 @@ class Finding:
 
     Attributes
     ----------
-    kind : what it is, for programs: unreadable, small, not_frontal, duplicate, near_duplicate, patient_in_splits,
-        several_images, label, imbalance, source_shortcut, and NAME_shortcut for each of `shortcuts`.
+    kind : what it is, for programs: left_out, unreadable, small, not_frontal, duplicate, near_duplicate,
+        patient_in_splits, several_images, label, imbalance, source_shortcut, and NAME_shortcut for each of `shortcuts`.
     severity : "serious" (figures from this dataset mislead), "warning" or "note".
     sentence : what it is, for people.
     paths : the images it is about, relative to the dataset's root.
@@ -115,6 +115,7 @@ def audit_dataset(dataset: Dataset, progress: Callable[[float, str], None] | Non
     ]
     measured = _shortcuts(readable, lambda part, line: progress(READING + (1 - READING) * part, line))
     findings = [
+        *(Finding("left_out", "note", note) for note in dataset.notes),
         *_unreadable([path for path, look in zip(paths, seen, strict=True) if isinstance(look, ImageError)]),
         *_small(readable),
         *_not_frontal(readable),

@@ -1,4 +1,4 @@
-"""The report of one prediction that a person takes away: one A4 page, as PDF or PNG.
+"""The report of one prediction that a person takes away: one A4 page, as PDF.
 
 An image that is unlike those the network was trained on is given no label.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from covid_cnn.common.statistics import Interval
 from covid_cnn.images import ops
@@ -32,9 +32,8 @@ def render_report(
     heatmap_class: str,
     software_version: str,
     time: datetime,
-    form: Literal["pdf", "png"] = "pdf",
 ) -> bytes:
-    """The report as one A4 page, a PDF or a PNG image; the same arguments give the same bytes.
+    """The report as the bytes of a PDF of one A4 page; the same arguments give the same bytes.
 
     Parameters
     ----------
@@ -42,19 +41,20 @@ def render_report(
 
     The others are those of `summarize_prediction`.
     """
-    told: dict[str, Any] = {"Title": f"Covid CNN report. {NOTICE}"}
-    software = f"Covid CNN {software_version}"
-    told |= {"Creator": software, "CreationDate": time.astimezone(UTC)} if form == "pdf" else {"Software": software}
+    metadata = {
+        "Title": f"Covid CNN report. {NOTICE}",
+        "Creator": f"Covid CNN {software_version}",
+        "CreationDate": time.astimezone(UTC),
+    }
     file = BytesIO()
     sheet = draw_page(radiograph, prediction, model, heatmap_class, software_version, time)
-    sheet.savefig(file, format=form, dpi=PNG_DPI if form == "png" else None, metadata=told)
+    sheet.savefig(file, format="pdf", metadata=metadata)
     return file.getvalue()
 
 
 # The page. Everything is placed in millimetres from the upper left corner of the sheet, on one axes that covers it.
 
 WIDTH, HEIGHT = 210, 297
-PNG_DPI = 150
 MARGIN, GUTTER, BANNER = 16, 8, 10
 COLUMN = (WIDTH - 2 * MARGIN - GUTTER) / 2
 RIGHT = MARGIN + COLUMN + GUTTER

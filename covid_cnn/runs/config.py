@@ -72,10 +72,11 @@ class Recipe:
         return ("learns", "augmentation", "seed", "balance", *OF_STEPS, *base)
 
 
-def _of_keras(title: str, description: str, pixels: int = 224) -> Recipe:
+def _transfer(title: str, description: str, pixels: int = 224, fetched: bool = True) -> Recipe:
+    """The recipe of a network that knows ImageNet, whose last layer learns."""
     return Recipe(
         title=title,
-        description=f"Transfer learning, weights from the internet, once. {description}",
+        description=f"Transfer learning{', weights from the internet, once' if fetched else ''}. {description}",
         input_size=(pixels, pixels),
         frozen_base=True,
         epochs=40,
@@ -83,22 +84,16 @@ def _of_keras(title: str, description: str, pixels: int = 224) -> Recipe:
         learning_rate=3e-3,
         augmentation="radiograph",
         views=4,
-        fetched=True,
+        fetched=fetched,
     )
 
 
 INSTALLED = "efficientnet_lite0"  # its pretrained weights come with the program
 RECIPES = {
-    "efficientnet_lite0": Recipe(
-        title="EfficientNet-Lite0",
-        description="Transfer learning: a network that knows ImageNet, whose last layer learns your classes. Quick.",
-        input_size=(224, 224),
-        frozen_base=True,
-        epochs=40,
-        batch_size=16,
-        learning_rate=3e-3,
-        augmentation="radiograph",
-        views=4,
+    "efficientnet_lite0": _transfer(
+        "EfficientNet-Lite0",
+        "It knows ImageNet; its last layer learns your classes. Quick.",
+        fetched=False,
     ),
     "notebook_cnn": Recipe(
         title="The notebook's CNN",
@@ -111,10 +106,10 @@ RECIPES = {
         augmentation="notebook",
     ),
     # Networks of keras.applications, under the names that they have there.
-    "MobileNetV2": _of_keras("MobileNetV2", "Small and quick (9 MB)."),
-    "EfficientNetV2B0": _of_keras("EfficientNetV2-B0", "Newer, slower than EfficientNet-Lite0 (24 MB)."),
-    "DenseNet121": _of_keras("DenseNet-121", "The one of CheXNet and most papers on chest X-rays (29 MB)."),
-    "ResNet50": _of_keras("ResNet-50", "The classic; large (95 MB)."),
+    "MobileNetV2": _transfer("MobileNetV2", "Small and quick (9 MB)."),
+    "EfficientNetV2B0": _transfer("EfficientNetV2-B0", "Newer, slower than EfficientNet-Lite0 (24 MB)."),
+    "DenseNet121": _transfer("DenseNet-121", "The one of CheXNet and most papers on chest X-rays (29 MB)."),
+    "ResNet50": _transfer("ResNet-50", "The classic; large (95 MB)."),
 }
 # The other networks of keras.applications, with the height and width of the images that each was made for.
 OTHER_NETWORKS = {
@@ -133,7 +128,7 @@ OTHER_NETWORKS = {
 def recipe_of(network: str) -> Recipe | None:
     """The recipe of a network; None if there is none."""
     if network in OTHER_NETWORKS:
-        return _of_keras(network, "As Keras has it.", OTHER_NETWORKS[network])
+        return _transfer(network, "As Keras has it.", OTHER_NETWORKS[network])
     return RECIPES.get(network)
 
 

@@ -91,7 +91,9 @@ def read_training_data(run: Run) -> TrainingData:
     splits = training_splits(dataset, run.config.seed)
     run.log(f"Reading {len(splits.train)} training and {len(splits.val)} validation images.")
     hashes: list[bytes] = []
-    notes = list(splits.notes)
+    notes = [*dataset.notes, *splits.notes]
+    for note in notes:
+        run.log(note)
     train, val = (_read(run, dataset, items, hashes, notes) for items in (splits.train, splits.val))
     missing = set(range(len(dataset.classes))) - set(train.labels.tolist())
     if missing or not len(val.labels):

@@ -62,6 +62,12 @@ def test_a_clean_dataset(root):
     assert progress[-1] == 1 and progress == sorted(progress) and len(progress) > 24
 
 
+def test_what_the_dataset_leaves_out(root):
+    write(root / "test" / "loose.png", seed=1000)
+    (finding,) = findings(root, "left_out")
+    assert finding.severity == "note" and "left out: in no folder of a class" in finding.sentence
+
+
 def test_unreadable_and_small(root):
     (root / "train" / "NORMAL" / "0.png").write_bytes(b"no image")
     write(root / "train" / "NORMAL" / "1.png", seed=1001, size=(300, 150))

@@ -354,8 +354,9 @@ def test_a_network_that_learns_in_half_precision_is_exported_whole(train, synthe
     assert look is not None and np.isfinite(look.heatmaps).all()
 
 
-def test_an_unreadable_image_is_left_out_with_a_note(tmp_path, synthetic_data):
+def test_what_is_left_out_is_told_in_log_and_bundle(tmp_path, synthetic_data):
     data = Path(shutil.copytree(synthetic_data, tmp_path / "drawn"))
+    shutil.copy(next((data / "test" / "NORMAL").iterdir()), data / "test" / "loose.png")
     for split in ("train", "test"):
         next((data / split / "NORMAL").iterdir()).write_bytes(b"no image")
     run = new_run(data, epochs=1)
@@ -363,6 +364,8 @@ def test_an_unreadable_image_is_left_out_with_a_note(tmp_path, synthetic_data):
     info = Bundle(paths.models_dir() / "run").info
     assert info["training_data"]["images"]["train"] == 15
     assert [note for note in info["training_data"]["notes"] if note.startswith("Left out: synthetic_normal_")]
+    assert [note for note in info["training_data"]["notes"] if "in no folder of a class" in note]
+    assert "in no folder of a class" in run.log_tail(99)
     assert info["metrics"]["test"]["n"] == 7
     assert info["metrics"]["test"]["notes"] == ["1 images could not be read, and were left out."]
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Literal
 
 import streamlit as st
@@ -162,18 +161,17 @@ def _viewer(key: str, radiograph: Radiograph, answers: dict[str, Prediction]) ->
 
 
 def _offer_report(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, shown: str) -> None:
-    """The report in three forms. Callables, so that the page need not wait for a PDF that nobody wants."""
+    """The report in two forms. Callables, so that the page need not wait for a PDF that nobody wants."""
 
-    def page(form: Literal["pdf", "png"]) -> bytes:
-        return pdf.render_report(radiograph, prediction, model.info, shown, __version__, datetime.now(UTC), form)
+    def page() -> bytes:
+        return pdf.render_report(radiograph, prediction, model.info, shown, __version__, datetime.now(UTC))
 
     def facts() -> str:
         told = summarize_prediction(radiograph, prediction, model.info, __version__, datetime.now(UTC))
         return json.dumps(told, indent=2) + "\n"
 
     forms: tuple[tuple[str, Callable[[], bytes | str], str, str], ...] = (
-        ("Report (PDF)", partial(page, "pdf"), "report.pdf", "application/pdf"),
-        ("Report (PNG)", partial(page, "png"), "report.png", "image/png"),
+        ("Report (PDF)", page, "report.pdf", "application/pdf"),
         ("Report (JSON)", facts, "report.json", "application/json"),
     )
     with st.popover("Report", icon=":material/description:"):
