@@ -299,17 +299,17 @@ def _put(finished: Path, place: Path) -> bool:
     return False
 
 
-def _lock(data_dir: Path, name: str) -> FileLock:
+def _lock(data_dir: Path, name: str, patience: float = 0) -> FileLock:
     locks = data_dir / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
-    return FileLock(locks / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock", timeout=0)
+    return FileLock(locks / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock", timeout=patience)
 
 
 @contextmanager
 def _alone(data_dir: Path, name: str) -> Iterator[None]:
     """Nobody else adds a dataset of this name, in this process or another."""
     try:
-        with _lock(data_dir, name):
+        with _lock(data_dir, name, patience=1):  # a page that asks who is at it holds it for a moment
             yield
     except Timeout:
         raise DatasetError(f"{name} is being added already; wait until that is done.") from None

@@ -107,6 +107,7 @@ def test_without_a_dataset_start_draws_one_and_trains_on_it(home, started, monke
     end = time.monotonic() + 60
     while not started and time.monotonic() < end:
         app.run()
+    assert started, [error.value for error in app.error]
     assert started[0].config == TrainConfig.of("synthetic", "efficientnet_lite0")
     assert (home / "data" / "synthetic" / "train").is_dir()
     assert app.selectbox(key="train_run").value == started[0].name
