@@ -51,7 +51,7 @@ def stage(images: Images, weights: Sequence[Path], recipe: Recipe, calibration: 
     info["in_distribution"] = export.fit_in_distribution(looks[: len(learned)], looks[len(learned) :])
     looks_alike = read_ahead([item.path for item in (*learned, *watched)], _fingerprint)
     prints = [one.fine for one in looks_alike if not isinstance(one, ImageError)]
-    folder = export.stage_bundle(graph, info, TrainingFingerprint.of([*learned, *watched], prints, False))
+    folder = export.stage_bundle(graph, info, TrainingFingerprint.from_items([*learned, *watched], prints, False))
     _test(folder, images)
     return folder
 

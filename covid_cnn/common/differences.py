@@ -22,10 +22,10 @@ class Difference:
     method: str
 
     def __str__(self) -> str:
-        told = f"p = {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
+        likely = f"p = {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
         i = self.interval
         bounds = f"{i.low:+.3f} to {i.high:+.3f}" if i.known else NOT_KNOWN
-        return f"{i.value:+.3f} (95 % CI {bounds}, {told}, n = {i.n})"
+        return f"{i.value:+.3f} (95 % CI {bounds}, {likely}, n = {i.n})"
 
 
 def paired_share(first: np.ndarray, second: np.ndarray, patients: Sequence[str]) -> Difference:
@@ -76,14 +76,14 @@ def paired_auroc(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> D
     -------
     The difference; None where there are fewer than two positives or two negatives.
     """
-    found = _delong(labels, np.stack([first, second]))
-    if found is None:
+    estimate = _delong(labels, np.stack([first, second]))
+    if estimate is None:
         return None
-    aurocs, covariance = found
+    aurocs, covariance = estimate
     variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    told = _normal(aurocs[0] - aurocs[1], variance, len(labels), "DeLong, paired")
-    of = [_alone(one, own, labels) for one, own in zip(aurocs, np.diag(covariance), strict=True)]
-    return _at_bound(told, *of)
+    difference = _normal(aurocs[0] - aurocs[1], variance, len(labels), "DeLong, paired")
+    alone = [_alone(one, own, labels) for one, own in zip(aurocs, np.diag(covariance), strict=True)]
+    return _at_bound(difference, *alone)
 
 
 def unpaired_auroc(
@@ -97,11 +97,12 @@ def unpaired_auroc(
     if one is None or other is None:
         return None
     variance = one[1][0, 0] + other[1][0, 0]
-    told = _normal(one[0][0] - other[0][0], variance, len(first_labels) + len(second_labels), "DeLong, unpaired")
-    of = [
-        _alone(found[0][0], found[1][0, 0], labels) for found, labels in ((one, first_labels), (other, second_labels))
+    difference = _normal(one[0][0] - other[0][0], variance, len(first_labels) + len(second_labels), "DeLong, unpaired")
+    alone = [
+        _alone(estimate[0][0], estimate[1][0, 0], labels)
+        for estimate, labels in ((one, first_labels), (other, second_labels))
     ]
-    return _at_bound(told, *of)
+    return _at_bound(difference, *alone)
 
 
 def unpaired_share(first: tuple[int, int], second: tuple[int, int]) -> Difference:
@@ -137,12 +138,12 @@ def _alone(value: float, variance: float, labels: np.ndarray) -> Interval:
     return Interval(float(value), max(0.0, float(value) - width), min(1.0, float(value) + width), m + n)
 
 
-def _at_bound(told: Difference, first: Interval, second: Interval) -> Difference:
+def _at_bound(difference: Difference, first: Interval, second: Interval) -> Difference:
     """The difference of two AUROCs; where one is 0 or 1, with the interval that follows from those of the two."""
     if first.value not in (0, 1) and second.value not in (0, 1):
-        return told
-    interval = replace(_apart(first, second), n=told.interval.n)
-    return Difference(interval, told.p, f"{told.method}; interval of Zou and Donner from Newcombe's")
+        return difference
+    interval = replace(_apart(first, second), n=difference.interval.n)
+    return Difference(interval, difference.p, f"{difference.method}; interval of Zou and Donner from Newcombe's")
 
 
 def _mean_difference(labels: np.ndarray, right: np.ndarray) -> float:

@@ -122,15 +122,15 @@ def auroc_interval(labels: np.ndarray, scores: np.ndarray, patients: Sequence[st
     -------
     The interval; None where all are positive or none is.
     """
-    found = bootstrap(auroc, labels, scores, patients, seed)
-    if found is None or found.known or 0 < found.value < 1:
-        return found
+    estimate = bootstrap(auroc, labels, scores, patients, seed)
+    if estimate is None or estimate.known or 0 < estimate.value < 1:
+        return estimate
     side = np.asarray(labels, bool)
     of = [
         len({patient for patient, one in zip(patients, side, strict=True) if one == which}) for which in (True, False)
     ]
     low = perfect_auroc(*of)
-    return Interval(1.0, low, 1.0, len(side)) if found.value == 1 else Interval(0.0, 0.0, 1 - low, len(side))
+    return Interval(1.0, low, 1.0, len(side)) if estimate.value == 1 else Interval(0.0, 0.0, 1 - low, len(side))
 
 
 def perfect_auroc(positives: int, negatives: int) -> float:

@@ -66,13 +66,13 @@ class Cache:
             return []
 
         def read(connection: sqlite3.Connection) -> list[tuple]:
-            found: list[tuple] = []
+            rows: list[tuple] = []
             for first in range(0, len(keys), AT_ONCE):
                 some = keys[first : first + AT_ONCE]
                 marks = ",".join("?" * len(some))
                 query = f"SELECT {columns} FROM blobs WHERE kind = ? AND key IN ({marks})"
-                found += connection.execute(query, (kind, *some))
-            return found
+                rows += connection.execute(query, (kind, *some))
+            return rows
 
         return self._with_connection(read) or []
 
@@ -119,8 +119,8 @@ def _state(file: Path) -> str:
         facts = file.stat()
     except (OSError, ValueError):
         return ""
-    told = os.fsencode(file.absolute()) + f"|{facts.st_size}|{facts.st_mtime_ns}".encode()
-    return hashlib.sha256(told).hexdigest()
+    state = os.fsencode(file.absolute()) + f"|{facts.st_size}|{facts.st_mtime_ns}".encode()
+    return hashlib.sha256(state).hexdigest()
 
 
 def _digest(file: Path) -> str:

@@ -1,7 +1,7 @@
-"""What is wrong with a dataset: unreadable images, duplicates, leaks between splits, doubtful labels, shortcuts.
+"""The audit of a dataset: unreadable images, duplicates, leaks between splits, doubtful labels, shortcuts.
 
-It looks once at every image (`looks`), and besides at file names, metadata, splits and patients. What it finds are
-reasons to look, not verdicts.
+Every image is read once (`data.index`); file names, metadata, splits and patients are checked besides. What is found
+are reasons to look, not verdicts.
 """
 
 import re
@@ -84,11 +84,11 @@ class _Examined:
 
     item: Item
     path: str  # relative to the dataset's root
-    look: index.ImageRecord
+    record: index.ImageRecord
 
     @property
-    def print(self) -> PerceptualHash:
-        return self.look.print
+    def fingerprint(self) -> PerceptualHash:
+        return self.record.fingerprint
 
 
 def audit_dataset(dataset: Dataset, progress: Callable[[float, str], None] | None = None) -> AuditReport:
@@ -105,18 +105,18 @@ def audit_dataset(dataset: Dataset, progress: Callable[[float, str], None] | Non
     """
     progress = progress or (lambda part, line: None)
     paths = [item.path.relative_to(dataset.root).as_posix() for item in dataset.items]
-    seen = index.index_images(
+    records = index.index_images(
         [item.path for item in dataset.items], lambda part, line: progress(READING * part, line), thumbnails=False
     )
     readable = [
-        _Examined(item, path, look)
-        for item, path, look in zip(dataset.items, paths, seen, strict=True)
-        if not isinstance(look, ImageError)
+        _Examined(item, path, record)
+        for item, path, record in zip(dataset.items, paths, records, strict=True)
+        if not isinstance(record, ImageError)
     ]
     measured = _shortcuts(readable, lambda part, line: progress(READING + (1 - READING) * part, line))
     findings = [
         *(Finding("left_out", "note", note) for note in dataset.notes),
-        *_unreadable([path for path, look in zip(paths, seen, strict=True) if isinstance(look, ImageError)]),
+        *_unreadable([path for path, record in zip(paths, records, strict=True) if isinstance(record, ImageError)]),
         *_small(readable),
         *_not_frontal(readable),
         *_duplicates(readable),
@@ -140,9 +140,11 @@ def audit_dataset(dataset: Dataset, progress: Callable[[float, str], None] | Non
 def _shortcuts(readable: list[_Examined], progress: Callable[[float, str], None]) -> list[Shortcut]:
     """Measured on a sample where there are many images; `typical` counts among all of them."""
     drawn = shortcuts.sample([one.item for one in readable])
-    seen = index.index_images([readable[i].item.path for i in drawn])
-    still = [(i, look) for i, look in zip(drawn, seen, strict=True) if not isinstance(look, ImageError)]
-    measured = shortcuts.measure_shortcuts([readable[i].item for i, _ in still], [look for _, look in still], progress)
+    records = index.index_images([readable[i].item.path for i in drawn])
+    still = [(i, record) for i, record in zip(drawn, records, strict=True) if not isinstance(record, ImageError)]
+    measured = shortcuts.measure_shortcuts(
+        [readable[i].item for i, _ in still], [record for _, record in still], progress
+    )
     return [replace(one, typical=tuple(still[n][0] for n in one.typical)) for one in measured]
 
 
@@ -152,46 +154,46 @@ def _unreadable(paths: list[str]) -> Iterator[Finding]:
         yield Finding("unreadable", "warning", sentence, tuple(paths))
 
 
-def _small(seen: list[_Examined]) -> Iterator[Finding]:
-    small = tuple(one.path for one in seen if min(one.look.size) < SMALL_SIDE_OF_NETWORKS)
+def _small(images: list[_Examined]) -> Iterator[Finding]:
+    small = tuple(one.path for one in images if min(one.record.size) < SMALL_SIDE_OF_NETWORKS)
     if small:
         few = _count(len(small), "image")
         sentence = f"{few} of less than {SMALL_SIDE_OF_NETWORKS} px on a side: too coarse for fine findings."
         yield Finding("small", "note", sentence, small)
 
 
-def _not_frontal(seen: list[_Examined]) -> Iterator[Finding]:
+def _not_frontal(images: list[_Examined]) -> Iterator[Finding]:
     """What metadata, name and colours say; what an image shows only a model could tell."""
     other = tuple(
         one.path
-        for one in seen
+        for one in images
         if one.item.facts.get("view", "").lower() in LATERAL_VIEWS
         or LATERAL.search(one.item.path.stem)
-        or any(UNLIKE.search(warning) for warning in one.look.warnings)
+        or any(UNLIKE.search(warning) for warning in one.record.warnings)
     )
     if other:
         sentence = f"{_count(len(other), 'image')} may be no frontal chest X-ray, as name, metadata or colours tell."
         yield Finding("not_frontal", "warning", sentence, other)
 
 
-def _duplicates(seen: list[_Examined]) -> Iterator[Finding]:
+def _duplicates(images: list[_Examined]) -> Iterator[Finding]:
     same = defaultdict(list)
-    for one in seen:
-        same[one.print.digest].append(one)
+    for one in images:
+        same[one.fingerprint.digest].append(one)
     exact = [pair for group in same.values() for pair in combinations(group, 2)]
     yield from _pairs("duplicate", "the same, pixel for pixel", exact)
 
 
-def _near_duplicates(seen: list[_Examined]) -> Iterator[Finding]:
+def _near_duplicates(images: list[_Examined]) -> Iterator[Finding]:
     """Pairs that differ in pixels, but look the same."""
-    found = find_near_duplicates([one.print for one in seen], [_drawn(one) for one in seen])
-    near = [(seen[i], seen[j]) for i, j in found if seen[i].print.digest != seen[j].print.digest]
+    similar = find_near_duplicates([one.fingerprint for one in images], [_drawn(one) for one in images])
+    near = [(images[i], images[j]) for i, j in similar if images[i].fingerprint.digest != images[j].fingerprint.digest]
     yield from _pairs("near_duplicate", "nearly the same", near)
 
 
 def _drawn(one: _Examined) -> bool:
     """Whether the program drew an image, as its file or its name tells; a copy of it may have lost both."""
-    return one.look.synthetic or one.item.path.name.startswith(SYNTHETIC)
+    return one.record.synthetic or one.item.path.name.startswith(SYNTHETIC)
 
 
 def _pairs(kind: str, what: str, pairs: list[tuple[_Examined, _Examined]]) -> Iterator[Finding]:
@@ -203,11 +205,11 @@ def _pairs(kind: str, what: str, pairs: list[tuple[_Examined, _Examined]]) -> It
         ("warning", "that count as two patients, who may be one", lambda a, b: a.patient != b.patient),
         ("note", "of one patient in one split", lambda a, b: True),
     ):
-        found = [(a, b) for a, b in left if apart(a.item, b.item)]
+        pairs_apart = [(a, b) for a, b in left if apart(a.item, b.item)]
         left = [(a, b) for a, b in left if not apart(a.item, b.item)]
-        if found:
-            sentence = f"{_count(len(found), 'pair')} of images {what}, {where}."
-            yield Finding(kind, severity, sentence, pairs=tuple((a.path, b.path) for a, b in found))
+        if pairs_apart:
+            sentence = f"{_count(len(pairs_apart), 'pair')} of images {what}, {where}."
+            yield Finding(kind, severity, sentence, pairs=tuple((a.path, b.path) for a, b in pairs_apart))
 
 
 def _patients_in_splits(dataset: Dataset) -> Iterator[Finding]:
@@ -255,8 +257,8 @@ def _contradiction(item: Item) -> str | None:
 
     Complications count for their cause (ARDS in COVID-19), and a class of pneumonias may hold COVID-19.
     """
-    told = f"{item.path.stem} {item.facts.get('finding', '')}"
-    named = [disease for disease, pattern in DISEASES.items() if pattern.search(told)]
+    text = f"{item.path.stem} {item.facts.get('finding', '')}"
+    named = [disease for disease, pattern in DISEASES.items() if pattern.search(text)]
     healthy = HEALTHY.match(item.label)
     fits = any(DISEASES[disease].search(item.label) for disease in named)
     if not named or fits or ("COVID-19" in named and not healthy):
@@ -277,11 +279,13 @@ def _source_shortcut(dataset: Dataset) -> Iterator[Finding]:
     for item in dataset.items:
         labels_of[item.source].add(item.label)
     if len(dataset.classes) > 1 and all(len(labels) == 1 for labels in labels_of.values()):
-        told = "; ".join(
+        origins = "; ".join(
             f"{label} from {', '.join(sorted(_about(one, dataset) for one, own in labels_of.items() if label in own))}"
             for label in dataset.classes
         )
-        sentence = f"No source holds two classes ({told}): a network can tell the sources apart instead of the disease."
+        sentence = (
+            f"No source holds two classes ({origins}): a network can tell the sources apart instead of the disease."
+        )
         yield Finding("source_shortcut", "serious", sentence)
 
 

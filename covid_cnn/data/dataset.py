@@ -184,10 +184,10 @@ def same_files(one: Path, other: Path) -> bool:
     """Whether two folders hold the same dataset: images, splits, classes, and what is told of each image."""
     try:
         first, second = open_dataset(one).items, open_dataset(other).items
-        return _told(first) == _told(second) and fingerprint(first) == fingerprint(second)
+        return _facts(first) == _facts(second) and fingerprint(first) == fingerprint(second)
     except DatasetError:
         return False
 
 
-def _told(items: Iterable[Item]) -> list[tuple[str, ...]]:
+def _facts(items: Iterable[Item]) -> list[tuple[str, ...]]:
     return sorted((item.path.name, item.patient, item.source, *map("=".join, item.facts.items())) for item in items)

@@ -30,7 +30,7 @@ SAME, SAME_DRAWN = 0.23, 0.125
 
 @dataclass(frozen=True, slots=True)
 class PerceptualHash:
-    """What is kept of an image to compare it by.
+    """What an image is compared by: perceptual hashes, a digest of the pixels, a thumbnail.
 
     Attributes
     ----------
@@ -129,13 +129,13 @@ def find_near_duplicates(
     rows = stack_hashes([one.fine for one in fingerprints])
     strict = np.zeros(len(fingerprints), bool) if drawn is None else np.asarray(drawn, bool)
     digests = np.array([one.digest for one in fingerprints])
-    found: list[tuple[int, int]] = []
+    fresh_records: list[tuple[int, int]] = []
     for start in range(0, len(first), COMPARED_AT_ONCE):
         i, j = first[start : start + COMPARED_AT_ONCE], second[start : start + COMPARED_AT_ONCE]
         same = hash_distance(rows[i], rows[j]) <= np.where(strict[i] | strict[j], SAME_DRAWN, SAME)
         same |= digests[i] == digests[j]
-        found += zip(i[same].tolist(), j[same].tolist(), strict=True)
-    return sorted(found)
+        fresh_records += zip(i[same].tolist(), j[same].tolist(), strict=True)
+    return sorted(fresh_records)
 
 
 def _near(hashes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -146,7 +146,7 @@ def _near(hashes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     return first, np.concatenate([*after, np.empty(0, np.intp)]).astype(np.intp)
 
 
-KIND, THUMBNAIL_LONGEST = "look 3", "thumbnail 2"  # what is kept; another number once a version keeps something else
+KIND, THUMBNAIL_LONGEST = "record 1", "thumbnail 2"  # what is kept; another number once a version keeps something else
 GALLERY_SIDE = 160  # pixels, longest side of a thumbnail
 _NOTHING = np.empty((0, 0), np.uint8)
 AT_ONCE = 64  # images after which what was found is kept, so that a stop loses no more
@@ -159,7 +159,7 @@ class ImageRecord:
     Attributes
     ----------
     file : SHA-256 of the file's content.
-    print : what to compare it by; holds its size.
+    fingerprint : what to compare it by; holds its size.
     format : of the file, such as "JPEG".
     brightness, contrast : mean and standard deviation of its pixels, 0..1.
     synthetic : whether the program drew it.
@@ -167,7 +167,7 @@ class ImageRecord:
     """
 
     file: str
-    print: PerceptualHash
+    fingerprint: PerceptualHash
     format: str
     brightness: float
     contrast: float
@@ -177,7 +177,7 @@ class ImageRecord:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return self.print.size
+        return self.fingerprint.size
 
 
 def index_images(
@@ -186,38 +186,40 @@ def index_images(
     store: Cache | None = None,
     thumbnails: bool = True,
 ) -> list[ImageRecord | ImageError]:
-    """A look at each image file, in order; for one that cannot be read, its error.
+    """Measure each image file, in order, or take what is kept of it; an image that cannot be read gives its error.
 
     Parameters
     ----------
     files : image files.
     progress : called with the part done (0..1) and a line about it; what it raises stops the work, and what was
         found until then is kept.
-    store : where looks are kept; the program's own by default.
-    thumbnails : whether the fingerprints hold theirs. They are most of a look, and thousands of them are held.
+    store : where records are kept; the program's own by default.
+    thumbnails : whether the records hold theirs. They are most of a record's memory, which counts with thousands.
     """
     store = store or Cache()
-    looks: list[ImageRecord | ImageError] = []
+    records: list[ImageRecord | ImageError] = []
     for first in range(0, len(files), AT_ONCE):
-        for look in _records_of(files[first : first + AT_ONCE], store):
-            looks.append(look if thumbnails or isinstance(look, ImageError) else _without_thumbnail(look))
+        for record in _records_of(files[first : first + AT_ONCE], store):
+            records.append(record if thumbnails or isinstance(record, ImageError) else _without_thumbnail(record))
             if progress:
-                progress(len(looks) / len(files), f"Read {len(looks)} of {len(files)} images")
-    return looks
+                progress(len(records) / len(files), f"Read {len(records)} of {len(files)} images")
+    return records
 
 
 def load_thumbnails(files: Sequence[Path], store: Cache | None = None) -> list[bytes | ImageError]:
     """A small JPEG of each image file, at most `GALLERY_SIDE` px a side, in proportion; or why there is none."""
     store = store or Cache()
-    looks = list(_records_of(files, store))
-    kept = store.get(THUMBNAIL_LONGEST, [look.file for look in looks if isinstance(look, ImageRecord)])
+    records = list(_records_of(files, store))
+    kept = store.get(THUMBNAIL_LONGEST, [record.file for record in records if isinstance(record, ImageRecord)])
     lost = [
-        file for file, look in zip(files, looks, strict=True) if isinstance(look, ImageRecord) and look.file not in kept
+        file
+        for file, record in zip(files, records, strict=True)
+        if isinstance(record, ImageRecord) and record.file not in kept
     ]
     made = dict(zip(lost, read_ahead(lost, lambda radiograph: make_thumbnail(radiograph.pixels)), strict=True))
     return [
-        look if isinstance(look, ImageError) else made[file] if file in made else kept[look.file]
-        for file, look in zip(files, looks, strict=True)
+        record if isinstance(record, ImageError) else made[file] if file in made else kept[record.file]
+        for file, record in zip(files, records, strict=True)
     ]
 
 
@@ -227,12 +229,12 @@ def make_thumbnail(pixels: np.ndarray) -> bytes:
 
 
 def _records_of(files: Sequence[Path], store: Cache) -> Iterator[ImageRecord | ImageError]:
-    """A look at each file, from the store or else at the image itself, and then kept."""
+    """The record of each file, from the store, or else measured and then kept."""
     digests = store.file_digests(files)
     kept = store.get(KIND, list(digests.values()))
     unknown = [file for file in files if digests.get(file) not in kept]
     fresh = read_ahead(unknown, _record)
-    found: dict[str, tuple[ImageRecord, bytes]] = {}
+    fresh_records: dict[str, tuple[ImageRecord, bytes]] = {}
     try:
         for file in files:
             digest = digests.get(file, "")
@@ -243,17 +245,17 @@ def _records_of(files: Sequence[Path], store: Cache) -> Iterator[ImageRecord | I
             if isinstance(result, ImageError):
                 yield result
             else:
-                look, small = replace(result[0], file=digest), result[1]
-                found[digest] = look, small
-                yield look
+                record, small = replace(result[0], file=digest), result[1]
+                fresh_records[digest] = record, small
+                yield record
     finally:
-        found.pop("", None)  # vanished between hashing and reading
-        store.put(THUMBNAIL_LONGEST, {digest: small for digest, (_, small) in found.items()})
-        store.put(KIND, {digest: _encoded(look) for digest, (look, _) in found.items()})
+        fresh_records.pop("", None)  # vanished between hashing and reading
+        store.put(THUMBNAIL_LONGEST, {digest: small for digest, (_, small) in fresh_records.items()})
+        store.put(KIND, {digest: _encoded(record) for digest, (record, _) in fresh_records.items()})
 
 
-def _without_thumbnail(look: ImageRecord) -> ImageRecord:
-    return replace(look, print=replace(look.print, thumbnail=_NOTHING))
+def _without_thumbnail(record: ImageRecord) -> ImageRecord:
+    return replace(record, fingerprint=replace(record.fingerprint, thumbnail=_NOTHING))
 
 
 def _record(radiograph: Radiograph) -> tuple[ImageRecord, bytes]:
@@ -261,16 +263,16 @@ def _record(radiograph: Radiograph) -> tuple[ImageRecord, bytes]:
     counts = np.array(grey.histogram())
     values = np.arange(len(counts)) / 255
     brightness = float(np.average(values, weights=counts))
-    look = ImageRecord(
+    record = ImageRecord(
         file="",
-        print=perceptual_hash_of(grey),
+        fingerprint=perceptual_hash_of(grey),
         format=radiograph.origin.split(",")[0],
         brightness=round(brightness, 6),
         contrast=round(float(np.sqrt(np.average((values - brightness) ** 2, weights=counts))), 6),
         synthetic=radiograph.synthetic,
         warnings=radiograph.warnings,
     )
-    return look, _thumbnail_of(grey)
+    return record, _thumbnail_of(grey)
 
 
 def _thumbnail_of(image: Image.Image) -> bytes:
@@ -282,16 +284,18 @@ def _thumbnail_of(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _encoded(look: ImageRecord) -> bytes:
-    told = asdict(replace(look, print=replace(look.print, thumbnail=None)))  # type: ignore[arg-type]
-    told["print"]["fine"] = look.print.fine.hex()
-    return json.dumps(told).encode() + b"\n" + look.print.thumbnail.tobytes()
+def _encoded(record: ImageRecord) -> bytes:
+    fields = asdict(replace(record, fingerprint=replace(record.fingerprint, thumbnail=None)))  # type: ignore[arg-type]
+    fields["fingerprint"]["fine"] = record.fingerprint.fine.hex()
+    return json.dumps(fields).encode() + b"\n" + record.fingerprint.thumbnail.tobytes()
 
 
 def _decoded(digest: str, blob: bytes) -> ImageRecord:
     words, _, small = blob.partition(b"\n")
-    told = json.loads(words)
+    fields = json.loads(words)
     side = COMPARED_SIDE
-    facts = told.pop("print") | {"thumbnail": np.frombuffer(small, np.uint8).reshape(side, side)}
+    facts = fields.pop("fingerprint") | {"thumbnail": np.frombuffer(small, np.uint8).reshape(side, side)}
     facts |= {"size": tuple(facts["size"]), "fine": bytes.fromhex(facts["fine"])}
-    return ImageRecord(**told | {"file": digest, "print": PerceptualHash(**facts), "warnings": tuple(told["warnings"])})
+    return ImageRecord(
+        **fields | {"file": digest, "fingerprint": PerceptualHash(**facts), "warnings": tuple(fields["warnings"])}
+    )

@@ -106,12 +106,12 @@ def distribution(values: Mapping[str, np.ndarray]) -> list[tuple[str, float, flo
     width = max((high - low) / BINS, 1e-6 * max(1.0, abs(high)))
     edges = low + width * np.arange(-1, BINS + 2)
     middles = (edges[:-1] + edges[1:]) / 2
-    found = []
+    histogram = []
     for label, own in values.items():
         places = np.clip(((own - low) / width).astype(int), 0, BINS - 1) + 1
         shares = np.bincount(places, minlength=len(middles)) / len(own)
-        found += [(label, float(x), float(share)) for x, share in zip(middles, shares, strict=True)]
-    return found
+        histogram += [(label, float(x), float(share)) for x, share in zip(middles, shares, strict=True)]
+    return histogram
 
 
 def sources_tell_class(dataset: Dataset) -> float:

@@ -96,11 +96,11 @@ def _synthetic(opacities: bool) -> Callable[..., Radiograph]:
 
 
 def _changed(
-    read: Callable[..., Radiograph], change: Callable[[Radiograph], Radiograph], told: str
+    read: Callable[..., Radiograph], change: Callable[[Radiograph], Radiograph], change_made: str
 ) -> Callable[..., Radiograph]:
     def read_changed(frame: int = 0, window: int | None = None) -> Radiograph:
         changed = change(read(frame=frame, window=window))
-        return replace(changed, warnings=(*changed.warnings, f"For this sample the image was {told}."))
+        return replace(changed, warnings=(*changed.warnings, f"For this sample the image was {change_made}."))
 
     return read_changed
 

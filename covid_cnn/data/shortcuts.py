@@ -64,16 +64,16 @@ class Shortcut:
     @property
     def sentence(self) -> str:
         """What it means, in a sentence or two."""
-        told = f"{self.what} alone tell {self.label} from the rest with a cross-validated AUROC of {self.auroc}"
+        evidence = f"{self.what} alone tell {self.label} from the rest with a cross-validated AUROC of {self.auroc}"
         if self.telling:
-            return f"{told}: a network can learn that instead of the disease."
+            return f"{evidence}: a network can learn that instead of the disease."
         if self.auroc.high < 0.5:
             # The stratification bias of Parker et al. (2007).
             return (
-                f"{told}, where 0.5 is chance. Below it there is nothing to learn: in few images, those that are held "
-                "out are of the class that the others have less of, and cross-validation errs to that side."
+                f"{evidence}, where 0.5 is chance. Below it there is nothing to learn: in few images, those that are "
+                "held out are of the class that the others have less of, and cross-validation errs to that side."
             )
-        return f"{told}, where 0.5 is chance."
+        return f"{evidence}, where 0.5 is chance."
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class _Cue:
 
 def measure_shortcuts(
     items: Sequence[Item],
-    found: Sequence[ImageRecord],
+    records: Sequence[ImageRecord],
     progress: Callable[[float, str], None] | None = None,
     store: Cache | None = None,
 ) -> list[Shortcut]:
@@ -112,12 +112,12 @@ def measure_shortcuts(
     classes = [name for name in np.unique(labels) if _enough(labels == name, patients)]
     if not classes or not CUES:
         return []
-    boxes = _lung_boxes(items, found, lambda part, line: progress(0.5 * part, line), store or Cache())
+    boxes = _lung_boxes(items, records, lambda part, line: progress(0.5 * part, line), store or Cache())
     folds = _folds(labels, classes, patients)
     measured = []
     for n, cue in enumerate(CUES):
         progress(0.5 + 0.5 * n / len(CUES), f"Learning the class from {cue.what[0].lower()}{cue.what[1:]}")
-        measured.append(_measure(cue, cue.features(found, boxes), labels, classes, patients, folds))
+        measured.append(_measure(cue, cue.features(records, boxes), labels, classes, patients, folds))
     progress(1.0, "Measured the shortcuts")
     return measured
 
@@ -178,8 +178,8 @@ def _folds(labels: np.ndarray, classes: list[str], patients: Sequence[str]) -> l
     from sklearn.model_selection import StratifiedGroupKFold
 
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    told = np.where(np.isin(labels, classes), labels, "")  # it refuses classes that are too small for all folds
-    return list(folds.split(np.zeros(len(labels)), told, patients))
+    evidence = np.where(np.isin(labels, classes), labels, "")  # it refuses classes that are too small for all folds
+    return list(folds.split(np.zeros(len(labels)), evidence, patients))
 
 
 def _cross_validated(
@@ -192,47 +192,50 @@ def _cross_validated(
     for learned, tested in folds:
         trees = ExtraTreesClassifier(TREES, min_samples_leaf=3, class_weight="balanced", random_state=0)
         trees.fit(features[learned], labels[learned])
-        told = trees.predict_proba(features[tested])
+        evidence = trees.predict_proba(features[tested])
         columns = {name: k for k, name in enumerate(trees.classes_)}
         for k, name in enumerate(classes):
             if name in columns:
-                scores[tested, k] = told[:, columns[name]]
+                scores[tested, k] = evidence[:, columns[name]]
     return scores
 
 
 # The cues
 
 
-def _size(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
-    return np.array([(width, height, width / height) for width, height in (look.size for look in found)])
+def _size(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+    return np.array([(width, height, width / height) for width, height in (record.size for record in records)])
 
 
-def _format(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
-    formats = sorted({look.format for look in found})
-    return np.array([[look.format == name for name in formats] for look in found], np.float32)
+def _format(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+    formats = sorted({record.format for record in records})
+    return np.array([[record.format == name for name in formats] for record in records], np.float32)
 
 
-def _brightness(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
-    return np.array([[look.brightness] for look in found])
+def _brightness(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+    return np.array([[record.brightness] for record in records])
 
 
-def _borders(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+def _borders(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
     columns = np.r_[:BORDER, COMPARED_SIDE - BORDER : COMPARED_SIDE]
-    return np.stack([look.print.thumbnail[:, columns].ravel() for look in found])
+    return np.stack([record.fingerprint.thumbnail[:, columns].ravel() for record in records])
 
 
-def _corners(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+def _corners(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
     edge = np.r_[:CORNER, COMPARED_SIDE - CORNER : COMPARED_SIDE]
-    return np.stack([look.print.thumbnail[np.ix_(edge, edge)].ravel() for look in found])
+    return np.stack([record.fingerprint.thumbnail[np.ix_(edge, edge)].ravel() for record in records])
 
 
-def _thumbnail(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
-    return np.stack([_shrunk(look.print.thumbnail, THUMBNAIL_SIDE) for look in found])
+def _thumbnail(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+    return np.stack([_shrunk(record.fingerprint.thumbnail, THUMBNAIL_SIDE) for record in records])
 
 
-def _without_lungs(found: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
+def _without_lungs(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
     return np.stack(
-        [_shrunk(black_out(look.print.thumbnail, box), DARKENED_SIDE) for look, box in zip(found, boxes, strict=True)]
+        [
+            _shrunk(black_out(record.fingerprint.thumbnail, box), DARKENED_SIDE)
+            for record, box in zip(records, boxes, strict=True)
+        ]
     )
 
 
@@ -253,22 +256,24 @@ CUES = (
 
 
 def _lung_boxes(
-    items: Sequence[Item], found: Sequence[ImageRecord], progress: Callable[[float, str], None], store: Cache
+    items: Sequence[Item], records: Sequence[ImageRecord], progress: Callable[[float, str], None], store: Cache
 ) -> np.ndarray:
     """The box about the lungs in each image, float32 ``[N, 4]``."""
-    boxes = np.zeros((len(found), 4), np.float32)
-    for first in range(0, len(found), AT_ONCE):
+    boxes = np.zeros((len(records), 4), np.float32)
+    for first in range(0, len(records), AT_ONCE):
         some = slice(first, first + AT_ONCE)
-        keys = [look.file for look in found[some]]
+        keys = [record.file for record in records[some]]
         kept = store.get(LUNGS, keys)
         lacking = {
-            look.file: item.path for item, look in zip(items[some], found[some], strict=True) if look.file not in kept
+            record.file: item.path
+            for item, record in zip(items[some], records[some], strict=True)
+            if record.file not in kept
         }
         fresh = map_ahead(load_thumbnails(list(lacking.values()), store), _box_of)
         made = {key: box.tobytes() for key, box in zip(lacking, fresh, strict=True)}
         store.put(LUNGS, made)
         boxes[some] = [np.frombuffer((kept | made)[key], np.float32) for key in keys]
-        progress(min(1.0, some.stop / len(found)), f"Looked for the lungs in {min(some.stop, len(found))} images")
+        progress(min(1.0, some.stop / len(records)), f"Looked for the lungs in {min(some.stop, len(records))} images")
     return boxes
 
 

@@ -34,7 +34,7 @@ class TrainingFingerprint:
 
     Attributes
     ----------
-    hashes : uint8 ``[N, likeness.FINE_BYTES]``, the fine hash of each image
+    hashes : uint8 ``[N, index.FINE_BYTES]``, the fine hash of each image
     patients : digests of what their patients are called
     drawn : whether the program drew them
     """
@@ -44,8 +44,8 @@ class TrainingFingerprint:
     drawn: bool
 
     @classmethod
-    def of(cls, items: Iterable[Item], hashes: Sequence[bytes], drawn: bool) -> "TrainingFingerprint":
-        """The memory of training images, from their fine hashes."""
+    def from_items(cls, items: Iterable[Item], hashes: Sequence[bytes], drawn: bool) -> "TrainingFingerprint":
+        """The fingerprint of training images, from their fine hashes, in order."""
         return cls(index.stack_hashes(hashes), frozenset(key for item in items for key in _keys(item)), drawn)
 
     def encoded(self) -> bytes:
@@ -55,7 +55,7 @@ class TrainingFingerprint:
         np.savez_compressed(file, hashes=self.hashes, patients=patients, drawn=np.array(self.drawn))
         return file.getvalue()
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What `FINGERPRINT_KEY` of model.json holds."""
         return {"images": len(self.hashes), "sha256": hashlib.sha256(self.encoded()).hexdigest()}
 
@@ -72,15 +72,15 @@ def training_fingerprint(bundle: Bundle, own: Dataset | None, store: Cache) -> T
     BundleError
         Its `FINGERPRINT_FILE` is damaged, or another bundle's.
     """
-    told = bundle.info.get(FINGERPRINT_KEY)
-    if told and (bundle.folder / FINGERPRINT_FILE).is_file():
-        return _read(bundle, str(told.get("sha256")))
+    entry = bundle.info.get(FINGERPRINT_KEY)
+    if entry and (bundle.folder / FINGERPRINT_FILE).is_file():
+        return _read(bundle, str(entry.get("sha256")))
     items = training_images(bundle, own) if own else None
     if items is None:
         return None
-    seen = index.index_images([item.path for item in items], store=store, thumbnails=False)
-    hashes = [look.print.fine for look in seen if not isinstance(look, ImageError)]
-    return TrainingFingerprint.of(items, hashes, bool(bundle.info["training_data"].get("synthetic")))
+    records = index.index_images([item.path for item in items], store=store, thumbnails=False)
+    hashes = [record.fingerprint.fine for record in records if not isinstance(record, ImageError)]
+    return TrainingFingerprint.from_items(items, hashes, bool(bundle.info["training_data"].get("synthetic")))
 
 
 def _read(bundle: Bundle, digest: str) -> TrainingFingerprint:
@@ -91,9 +91,9 @@ def _read(bundle: Bundle, digest: str) -> TrainingFingerprint:
         content = file.read_bytes()
         if hashlib.sha256(content).hexdigest() != digest:
             raise ValueError("another file")
-        told = load_arrays(content, MAX_FINGERPRINT_BYTES)
-        hashes = told["hashes"].reshape(-1, index.FINE_BYTES)
-        return TrainingFingerprint(hashes, frozenset(told["patients"].tolist()), bool(told["drawn"]))
+        entry = load_arrays(content, MAX_FINGERPRINT_BYTES)
+        hashes = entry["hashes"].reshape(-1, index.FINE_BYTES)
+        return TrainingFingerprint(hashes, frozenset(entry["patients"].tolist()), bool(entry["drawn"]))
     except (ValueError, KeyError, OSError, TypeError) as error:
         raise BundleError(
             f"The {FINGERPRINT_FILE} of model {bundle.name} is not the one its model.json describes: "
@@ -101,17 +101,17 @@ def _read(bundle: Bundle, digest: str) -> TrainingFingerprint:
         ) from error
 
 
-def find_training_dataset(info: Mapping[str, Any], found: Iterable[Dataset], store: Cache) -> Dataset | None:
+def find_training_dataset(info: Mapping[str, Any], datasets: Iterable[Dataset], store: Cache) -> Dataset | None:
     """The dataset that a bundle learned from, whatever it is called here: by its content, or else by its name.
 
     Parameters
     ----------
     info : the content of the bundle's model.json.
-    found : the datasets that are here.
+    datasets : those that are here.
     store : where the digests of files are kept, so that each is read once.
     """
     learned = info["training_data"]
-    named = sorted(found, key=lambda one: one.name != learned["name"])  # the likeliest first
+    named = sorted(datasets, key=lambda one: one.name != learned["name"])  # the likeliest first
     same = (one for one in named if list(one.classes) == info["classes"] and _fingerprint(one, store) == _wanted(info))
     return next(same, next((one for one in named if one.name == learned["name"]), None))
 
@@ -128,7 +128,7 @@ def _fingerprint(dataset: Dataset, store: Cache) -> str:
 
 
 def training_images(bundle: Bundle, own: Dataset) -> list[Item] | None:
-    """The images of its dataset that a bundle was fitted on or chosen by; None where that has changed since."""
+    """The training and validation images of a bundle; None where its dataset has changed since."""
     try:
         splits = training_splits(own, int((bundle.info.get("recipe") or {}).get("seed", 0)))
     except CovidCnnError:
@@ -142,12 +142,14 @@ def find_leaked(items: Sequence[Item], learned: TrainingFingerprint, store: Cach
     That is who has an image among them that looks the same as a training image, or is called as the patient of one, in
     the metadata or by the file names.
     """
-    seen = index.index_images([item.path for item in items], store=store, thumbnails=False)
-    readable = [(item, look) for item, look in zip(items, seen, strict=True) if not isinstance(look, ImageError)]
+    records = index.index_images([item.path for item in items], store=store, thumbnails=False)
+    readable = [
+        (item, record) for item, record in zip(items, records, strict=True) if not isinstance(record, ImageError)
+    ]
     copied = index.find_copies(
-        [look.print.fine for _, look in readable],
+        [record.fingerprint.fine for _, record in readable],
         learned.hashes,
-        [learned.drawn or look.synthetic or item.path.name.startswith(SYNTHETIC) for item, look in readable],
+        [learned.drawn or record.synthetic or item.path.name.startswith(SYNTHETIC) for item, record in readable],
     )
     known = {item.patient for (item, _), copy in zip(readable, copied, strict=True) if copy}
     known |= {item.patient for item in items if not learned.patients.isdisjoint(_keys(item))}

@@ -43,9 +43,9 @@ def load_images(run: Path, name: str) -> tuple[np.ndarray, list[str]] | None:
     return (_floats(kept["images"]), kept["labels"].tolist()) if kept else None
 
 
-def save_attention(run: Path, epoch: int, look: AttentionPicture) -> None:
+def save_attention(run: Path, epoch: int, picture: AttentionPicture) -> None:
     """Keep where the network looks after an epoch."""
-    _keep(run, f"epoch-{epoch}", {"probabilities": look.probabilities, "heatmaps": _bytes(look.heatmaps)})
+    _keep(run, f"epoch-{epoch}", {"probabilities": picture.probabilities, "heatmaps": _bytes(picture.heatmaps)})
 
 
 def load_attention(run: Path, epoch: int) -> AttentionPicture | None:

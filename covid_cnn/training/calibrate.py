@@ -66,7 +66,7 @@ def export_run(run: Run, data: TrainingData, learner: Learner, checkpoint: Check
         "recipe": vars(run.config) | {"epochs_trained": checkpoint.epoch, "best_epoch": checkpoint.best_epoch},
         "metrics": {},
     }
-    learned = TrainingFingerprint.of([*data.train.items, *data.val.items], data.hashes, data.dataset.synthetic)
+    learned = TrainingFingerprint.from_items([*data.train.items, *data.val.items], data.hashes, data.dataset.synthetic)
     folder = export.stage_bundle(export.convert_graph(learner.network, temperature), info, learned)
     try:
         _test(run, data, folder, checkpoint.best_epoch)

@@ -65,9 +65,9 @@ def convert_graph(model: keras.Model, temperature: float, heatmaps: bool = True,
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         # The weights as constants: with variables the conversion takes several times as long.
         with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in weights]):
-            feature_map, embedding, logits, *box, look = network([image], training=False)
-            look = tf.reduce_mean(look, axis=(1, 2)) if appearance else look
-            outputs = {"probabilities": calibrated_probabilities(logits, temperature), "embedding": look}
+            feature_map, embedding, logits, *box, appearance_map = network([image], training=False)
+            appearance_map = tf.reduce_mean(appearance_map, axis=(1, 2)) if appearance else appearance_map
+            outputs = {"probabilities": calibrated_probabilities(logits, temperature), "embedding": appearance_map}
             if heatmaps:
                 outputs["heatmaps"] = gradcam.explain(model, feature_map, embedding, *box)
             return outputs
@@ -132,7 +132,7 @@ def stage_bundle(graph: bytes, info: dict[str, Any], learned: TrainingFingerprin
     digest = hashlib.sha256(graph).hexdigest()
     if learned:
         (folder / leakage.FINGERPRINT_FILE).write_bytes(learned.encoded())
-        info = info | {leakage.FINGERPRINT_KEY: learned.told()}
+        info = info | {leakage.FINGERPRINT_KEY: learned.summary()}
     card.write_card(folder, {"schema": bundle.SCHEMA, **info, "versions": library_versions(), "sha256": digest})
     return folder
 

@@ -70,13 +70,13 @@ def progress_events(run: Run, what: str, total: int) -> Callable[[int], None]:
     """A function that takes how much of ``total`` is done, and tells it as events ``progress`` a few times a second."""
     last = 0.0
 
-    def tell(done: int) -> None:
+    def report_done(done: int) -> None:
         nonlocal last
         if done == total or time.monotonic() - last > SECONDS_BETWEEN_EVENTS:
             last = time.monotonic()
             run.append("progress", what=what, done=done, total=total)
 
-    return tell
+    return report_done
 
 
 def read_training_data(run: Run) -> TrainingData:
@@ -105,7 +105,7 @@ def read_training_data(run: Run) -> TrainingData:
 def _read(run: Run, dataset: Dataset, items: Sequence[Item], hashes: list[bytes], notes: list[str]) -> Images:
     """The readable images of ``items``; adds to ``hashes``, and to ``notes`` what had to be left out."""
     size, readable = run.config.recipe.input_size, []
-    tell = progress_events(run, "Reading images", len(items))
+    report_done = progress_events(run, "Reading images", len(items))
 
     def prepare(radiograph: Radiograph) -> tuple[np.ndarray, bytes]:
         return ops.prepare(radiograph.pixels, size), perceptual_hash(radiograph.pixels).fine
@@ -113,7 +113,7 @@ def _read(run: Run, dataset: Dataset, items: Sequence[Item], hashes: list[bytes]
     def images() -> Iterator[np.ndarray]:
         prepared = read_ahead([item.path for item in items], prepare)
         for done, (item, image) in enumerate(zip(items, prepared, strict=True), start=1):
-            tell(done)
+            report_done(done)
             if not isinstance(image, ImageError):
                 readable.append(item)
                 hashes.append(image[1])

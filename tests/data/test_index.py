@@ -29,7 +29,7 @@ def test_a_look_tells_what_the_image_is(files):
     assert look.size == (100, 90) and look.format == "PNG" and look.synthetic
     assert look.brightness == pytest.approx(pixels.mean(), abs=1e-6)
     assert look.contrast == pytest.approx(pixels.std(), abs=1e-6)
-    assert np.array_equal(look.print.thumbnail, index.perceptual_hash(pixels).thumbnail)
+    assert np.array_equal(look.fingerprint.thumbnail, index.perceptual_hash(pixels).thumbnail)
 
 
 def test_nothing_is_decoded_twice_and_an_unreadable_one_is_told_each_time(files, monkeypatch):
@@ -42,9 +42,9 @@ def test_nothing_is_decoded_twice_and_an_unreadable_one_is_told_each_time(files,
     assert [type(look) for look in again] == [type(look) for look in first]
     assert isinstance(again[3], ImageError) and isinstance(small[3], ImageError)
     for one, other in zip(again[:3], first[:3], strict=True):
-        assert np.array_equal(one.print.thumbnail, other.print.thumbnail)
-        assert (one.file, one.size, one.print.hash, one.print.digest) == (
-            (other.file, other.size, other.print.hash, other.print.digest)
+        assert np.array_equal(one.fingerprint.thumbnail, other.fingerprint.thumbnail)
+        assert (one.file, one.size, one.fingerprint.hash, one.fingerprint.digest) == (
+            (other.file, other.size, other.fingerprint.hash, other.fingerprint.digest)
         )
         assert (one.format, one.brightness, one.contrast, one.warnings) == (
             (other.format, other.brightness, other.contrast, other.warnings)

@@ -106,7 +106,7 @@ def test_other_images_of_a_patient_who_was_learned_from_count_as_known(tmp_path)
         Image.fromarray(rng.integers(0, 255, (80, 80), np.uint8)).save(path)
     prints = [index.perceptual_hash(np.asarray(Image.open(path), np.float32) / 255).fine for path in paths]
     mine = "set:clinic:7"  # as a dataset calls a patient that was made of another
-    learned = TrainingFingerprint.of(
+    learned = TrainingFingerprint.from_items(
         [Item(paths[0], "", "A", "0.png", "s"), Item(paths[1], "", "A", mine, "s")], prints[:2], False
     )
     asked = [
