@@ -1,4 +1,4 @@
-"""Arrays out of a file from a stranger: what it declares is added up before anything is unpacked."""
+"""Load NumPy arrays from a file of unknown origin: its declared sizes are added up before anything is unpacked."""
 
 import io
 import zipfile
@@ -31,7 +31,7 @@ def load_arrays(content: bytes, most_bytes: int) -> dict[str, np.ndarray]:
 
 
 def _declared_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """What an array of an ``.npz`` takes by its header, and at least what the archive says that it unpacks to."""
+    """The bytes that an array of an ``.npz`` needs, by its header or by the archive, whichever is more."""
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

@@ -1,4 +1,4 @@
-"""Is one classifier better than another, or better here than there: differences with intervals and p-values.
+"""Compare two classifiers, or one at two hospitals: differences with 95 % intervals and p-values.
 
 McNemar's and DeLong's tests take the images for independent. Where patients have several, the bootstrapped intervals,
 which resample patients, are the ones to trust.
@@ -15,7 +15,7 @@ from covid_cnn.common.statistics import NOT_KNOWN, Interval, Z, bootstrap, perfe
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference, first minus second, with its 95 % interval, and how likely one so large is where there is none."""
+    """A difference, first minus second, with its 95 % interval and its p-value."""
 
     interval: Interval
     p: float
@@ -29,7 +29,7 @@ class Difference:
 
 
 def paired_share(first: np.ndarray, second: np.ndarray, patients: Sequence[str]) -> Difference:
-    """How much more often the first of two classifiers is right on the same images.
+    """The difference in accuracy of two classifiers on the same images.
 
     The p-value is McNemar's (1947) exact one: where only one of the two is right, each is so with probability 1/2.
     The interval is bootstrapped over patients. Where each is right on the same images as the other, no resample tells
@@ -123,7 +123,7 @@ def unpaired_share(first: tuple[int, int], second: tuple[int, int]) -> Differenc
 
 
 def _apart(a: Interval, b: Interval) -> Interval:
-    """The difference of two, from their own intervals (Newcombe 1998; Zou and Donner 2008)."""
+    """The interval of a difference, from the intervals of its two terms (Newcombe 1998; Zou and Donner 2008)."""
     difference = a.value - b.value
     low = difference - math.hypot(a.value - a.low, b.high - b.value)
     high = difference + math.hypot(a.high - a.value, b.value - b.low)
@@ -131,7 +131,7 @@ def _apart(a: Interval, b: Interval) -> Interval:
 
 
 def _alone(value: float, variance: float, labels: np.ndarray) -> Interval:
-    """One AUROC with its interval; DeLong's variance is 0 where it is 0 or 1, and tells nothing."""
+    """One AUROC with its interval; at 0 and 1, where DeLong's variance vanishes, with `perfect_auroc`'s."""
     m, n = int(np.sum(labels)), int(len(labels) - np.sum(labels))
     error = Z * math.sqrt(max(float(variance), 0.0))
     width = 1 - perfect_auroc(m, n) if value in (0, 1) else error
@@ -166,7 +166,7 @@ def _delong(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _normal(difference: float, variance: float, n: int, method: str) -> Difference:
-    """A difference that is normal about the true one."""
+    """A difference with the interval and p-value of a normal distribution."""
     from scipy.stats import norm
 
     error = math.sqrt(max(float(variance), 0.0))

@@ -2,7 +2,7 @@
 
 
 class CovidCnnError(Exception):
-    """Base of every error whose message is meant to be shown to a person as it stands."""
+    """Base of all errors whose message is a sentence for the user, shown as it stands."""
 
 
 class ImageError(CovidCnnError):

@@ -1,4 +1,4 @@
-"""Work in order and ahead of its consumer, and work in the background that tells its progress and can be stopped."""
+"""An ordered map that works ahead in threads, and background jobs that report progress and can be stopped."""
 
 import logging
 import os
@@ -16,11 +16,11 @@ Work = Callable[[Progress], T]
 
 
 class StoppedError(CovidCnnError):
-    """Somebody asked the work to stop."""
+    """The job was asked to stop."""
 
 
 class Job(Generic[T]):
-    """Work that begins at once.
+    """A function that runs in a thread of its own from the moment this is made.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Job(Generic[T]):
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Ask it to stop; it does when it next tells how far it is."""
+        """Ask the job to stop; it does at its next report of progress."""
         self._stop.set()
 
     def wait(self, seconds: float | None = None) -> None:

@@ -45,5 +45,5 @@ def model_folders() -> list[Path]:
 
 
 def cache_dir() -> Path:
-    """The folder of what was worked out of the datasets' images, and can be worked out again."""
+    """The folder of the cache: results computed from images, which can be computed again."""
     return home() / "cache"

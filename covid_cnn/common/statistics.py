@@ -1,4 +1,4 @@
-"""Intervals and the AUROC: what a figure found on some patients tells of others.
+"""Confidence intervals and the AUROC: what a figure measured on some patients says about others.
 
 It knows arrays and names of patients. scipy is imported where it is used, since it takes longer to load than a
 prediction takes.
@@ -134,7 +134,7 @@ def auroc_interval(labels: np.ndarray, scores: np.ndarray, patients: Sequence[st
 
 
 def perfect_auroc(positives: int, negatives: int) -> float:
-    """The lower 95 % bound of an AUROC of 1 (Newcombe 2006, method 5), where no resample would tell one.
+    """The lower 95 % bound of an AUROC of 1 (Newcombe 2006, method 5), for which the bootstrap gives no width.
 
     It is the t with 1 - t = z sqrt(V), V = t (1 - t) (1 + r (1 - t) / (2 - t) + r t / (1 + t)) / (m n): the variance
     of Hanley and McNeil (1982) at t itself, with r = (m + n) / 2 - 1 in place of m - 1 and of n - 1.
@@ -187,7 +187,7 @@ def clustered_proportion(right: np.ndarray, patients: Sequence[str]) -> Interval
 
 
 def warn_of_few_patients(counts: Mapping[str, tuple[int, int]]) -> list[str]:
-    """A sentence for each class, with its images and patients, that has too few patients to tell much of."""
+    """A warning for each class that has too few patients for a reliable figure."""
     return [
         f"{name}: {images} images of only {patients} {'patient' if patients == 1 else 'patients'}, as far as names and "
         "metadata tell them apart (all figures of one paper count as one): too few to tell much of."

@@ -1,4 +1,4 @@
-"""What is kept on disk: files written whole or not at all, and a cache of what was computed from files."""
+"""Atomic writes, and a cache on disk of what was computed from files."""
 
 import contextlib
 import hashlib
@@ -24,7 +24,7 @@ def sync(path: Path) -> None:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Give a file this content: written beside it, synced, and renamed in its place."""
+    """Write a file whole or not at all: into a temporary file beside it, synced, then renamed."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -43,7 +43,7 @@ PATIENCE = 10  # seconds to wait for another process that writes
 
 
 class Cache:
-    """Blobs by kind and key. Safe to share between threads and processes.
+    """A cache of blobs by kind and key, in one SQLite file. Safe to share between threads and processes.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class Cache:
         return digests | fresh
 
     def _with_connection(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """What `work` returns, None where the file cannot be used; a damaged one is thrown away."""
+        """Run `work` on the open database; None where it cannot be used. A damaged one is deleted."""
         try:
             with contextlib.closing(sqlite3.connect(self.file, timeout=PATIENCE)) as connection, connection:
                 connection.execute("PRAGMA journal_mode = WAL")  # reading need not wait for writing

@@ -28,7 +28,7 @@ UNLIKE = re.compile(r"not an X-ray|frontal views")  # in what reading an image w
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """One thing that an audit found wrong.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """All findings about a dataset, the serious ones first, and all shortcuts that were measured, telling or not."""
+    """All findings about a dataset, the serious ones first, and every shortcut that was measured."""
 
     dataset: str
     images: int
@@ -80,7 +80,7 @@ class AuditReport:
 
 @dataclass(frozen=True)
 class _Examined:
-    """An image that can be read."""
+    """An image that can be read, with its record."""
 
     item: Item
     path: str  # relative to the dataset's root
@@ -92,7 +92,7 @@ class _Examined:
 
 
 def audit_dataset(dataset: Dataset, progress: Callable[[float, str], None] | None = None) -> AuditReport:
-    """Look for what is wrong with a dataset.
+    """Audit a dataset: look for duplicates, leaks, doubtful labels, shortcuts and unreadable images.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def _small(images: list[_Examined]) -> Iterator[Finding]:
 
 
 def _not_frontal(images: list[_Examined]) -> Iterator[Finding]:
-    """What metadata, name and colours say; what an image shows only a model could tell."""
+    """By metadata, file name and colours; the pixels are not looked at."""
     other = tuple(
         one.path
         for one in images
@@ -197,7 +197,7 @@ def _drawn(one: _Examined) -> bool:
 
 
 def _pairs(kind: str, what: str, pairs: list[tuple[_Examined, _Examined]]) -> Iterator[Finding]:
-    """One finding for each way in which the two of a pair may lie apart, the worst counting."""
+    """One finding for each kind of pair: across classes, splits, patients, or within a patient. The worst counts."""
     left = pairs
     for severity, where, apart in (
         ("serious", "in two classes: one label must be wrong", lambda a, b: a.label != b.label),
@@ -253,7 +253,7 @@ def _contradicted_labels(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _contradiction(item: Item) -> str | None:
-    """A disease that the file name or the metadata tell and that does not fit the class.
+    """The disease that file name or metadata name, where it contradicts the class; else None.
 
     Complications count for their cause (ARDS in COVID-19), and a class of pneumonias may hold COVID-19.
     """

@@ -53,7 +53,7 @@ SYNONYMS = {"nofinding": "normal", "nofindings": "normal", "healthy": "normal", 
 
 
 def matching_class(label: str, classes: Sequence[str]) -> str | None:
-    """The class of a bundle that a dataset's ``label`` means, told by its letters and digits; None if there is none."""
+    """The class of a bundle that a dataset's ``label`` means, by letters and digits alone; else None."""
     return next((name for name in classes if _normalized(name) == _normalized(label)), None)
 
 

@@ -1,4 +1,4 @@
-"""Datasets: folders of images -> an index of images, classes, splits, patients.
+"""A dataset: the index of a folder's images with their classes, splits and patients.
 
 Whoever reads the images (training, evaluation, audit) deals with the unreadable ones.
 """
@@ -126,7 +126,7 @@ def open_dataset(name_or_path: str | Path, data_dir: str | Path | None = None) -
 
 
 def reference(name_or_path: str | Path) -> str:
-    """A dataset's name under data/, or else its whole path: ``open_dataset`` takes it in any working directory."""
+    """What ``open_dataset`` finds a dataset by from anywhere: its name under data/, or else its whole path."""
     folder, named = _find(name_or_path, None)
     return str(folder.absolute()) if folder.is_dir() and not named else str(name_or_path)
 
@@ -154,7 +154,7 @@ def discover_datasets(data_dir: str | Path | None = None) -> tuple[list[Dataset]
 
 
 def fingerprint(items: Iterable[Item], digests: Mapping[Path, str] | None = None) -> str:
-    """A SHA-256 over the file names, classes, splits and contents of images, whatever their order and place.
+    """The SHA-256 of names, classes, splits and contents of images, whatever their order and folder.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Another hospital, drawn: for those who have no images of a second one.
+"""A second hospital, drawn: a set for external validation where there are no real images for one.
 
 Its patients are drawn like the others, and its machine differs: exposure, contrast, sharpness and a letter in the
 corner, always in the same way. A model that learned from one hospital can be asked about it.
@@ -24,7 +24,7 @@ GAMMA, CONTRAST, BLUR = 1.5, 0.75, 1.2  # darker, flatter, softer (standard devi
 
 
 def draw_elsewhere(progress: Progress) -> Dataset:
-    """The drawn images of another hospital, as a dataset under data/, made where it is not there yet."""
+    """Open the drawn dataset of another hospital under data/, and draw it first where it is missing."""
     folder = paths.data_dir() / NAME
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Images as a model sees them, as points of a plane, and which images it finds alike."""
+"""A map of a dataset: the embeddings of its images projected to a plane, and nearest neighbours."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ FEW = 50  # dimensions that t-SNE is given, as its authors do
 
 
 def project(embeddings: np.ndarray, method: str = "PCA") -> np.ndarray:
-    """Two coordinates of each image, so that what a model sees alike lies close.
+    """Project embeddings to two coordinates, so that images that are similar to the model lie close.
 
     PCA (Pearson 1901) is a projection: distances in it mean something, as far as two dimensions tell. t-SNE (van der
     Maaten and Hinton 2008) keeps who is near whom, and nothing else: sizes of groups and gaps between them mean little.
@@ -37,7 +37,7 @@ def project(embeddings: np.ndarray, method: str = "PCA") -> np.ndarray:
 
 
 def cosine_similarity(embeddings: np.ndarray, one: np.ndarray) -> np.ndarray:
-    """How alike a model sees each of some images and one: the cosine of the angle between the embeddings.
+    """The cosine similarity of each of some embeddings to one.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def cosine_similarity(embeddings: np.ndarray, one: np.ndarray) -> np.ndarray:
 
 
 def nearest_neighbours(embeddings: np.ndarray, index: int, count: int) -> list[int]:
-    """The indices of the images that a model sees most like the one of this index, by cosine, the nearest first.
+    """The indices of the embeddings most similar to one of them by cosine, the nearest first.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A dataset as a whole: what its classes look like on average, and how they differ where no disease is."""
+"""A dataset at a glance: the mean image of each class, their differences, and the distributions of simple measures."""
 
 import io
 from collections import Counter, defaultdict
@@ -20,7 +20,7 @@ RED, BLUE = np.array((213, 94, 0)), np.array((0, 114, 178))  # Okabe and Ito's, 
 
 
 class Mean(NamedTuple):
-    """The mean of some images, float32 ``[H, W]``, 0..1, and of how many."""
+    """The mean of some images, float32 ``[H, W]`` 0..1, with their number."""
 
     pixels: np.ndarray
     images: int
@@ -74,12 +74,12 @@ def difference_image(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, fl
 
 
 def colour_scale(most: float) -> str:
-    """What the colours of a `difference` mean, in a sentence."""
+    """A sentence on what the colours of a `difference_image` mean."""
     return f"Full colour is a difference of {most:.2f}, where black against white is 1."
 
 
 def warn_of_few_images(means: Mapping[str, Mean]) -> str:
-    """A warning of the means that rest on too few images; empty where there are none."""
+    """A warning about mean images made of too few images; empty where there are none."""
     names = [f"{label} ({mean.images})" for label, mean in means.items() if mean.images < FEW]
     if not names:
         return ""
@@ -115,7 +115,7 @@ def distribution(values: Mapping[str, np.ndarray]) -> list[tuple[str, float, flo
 
 
 def sources_tell_class(dataset: Dataset) -> float:
-    """How much of the class the source of an image gives away: 0, nothing, to 1, all.
+    """How well the source of an image predicts its class: 0, not at all, to 1, perfectly.
 
     That is Goodman and Kruskal's lambda (1954): of the errors of who always says the commonest class, the share that
     is gone once the source is known.

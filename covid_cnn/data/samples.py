@@ -1,4 +1,4 @@
-"""Images to try without having one, each to teach one thing.
+"""Sample images for those who have none at hand, each with one thing to learn from it.
 
 Real films, two real DICOM files that a PyPI package carries, and drawings of the program.
 """
@@ -37,7 +37,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Sample:
-    """An image with a story.
+    """A sample image with its title, story, true finding and provenance.
 
     Attributes
     ----------

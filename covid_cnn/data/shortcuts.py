@@ -1,4 +1,4 @@
-"""How well the class of an image can be told from what should not tell it.
+"""Shortcuts: how well size, format, brightness, borders or corners of an image predict its class.
 
 Where image size, a corner or the picture without its lungs tells sick from healthy, so can a network, and a perfect
 score then says nothing of a disease (Zech et al. 2018; DeGrave et al. 2021). Blacking out the lungs is the test of
@@ -42,7 +42,7 @@ LUNGS = "lungs 1"  # the kind under which the boxes about the lungs are kept
 
 @dataclass(frozen=True)
 class Shortcut:
-    """What one thing that should not tell the class tells of it.
+    """How well one thing that has nothing to do with disease predicts the class.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Shortcut:
 
     @property
     def sentence(self) -> str:
-        """What it means, in a sentence or two."""
+        """A sentence or two on what the figure means."""
         evidence = f"{self.what} alone tell {self.label} from the rest with a cross-validated AUROC of {self.auroc}"
         if self.telling:
             return f"{evidence}: a network can learn that instead of the disease."
@@ -90,7 +90,7 @@ def measure_shortcuts(
     progress: Callable[[float, str], None] | None = None,
     store: Cache | None = None,
 ) -> list[Shortcut]:
-    """Each shortcut, as an AUROC of the class that it tells best.
+    """Measure each shortcut, as the AUROC of the class that it predicts best.
 
     Extremely randomised trees (Geurts et al. 2006) learn every class from one cue and are tested on patients whom
     they never saw, in five folds. With more than two classes, each is told from the rest, and the one that stands out
@@ -123,7 +123,7 @@ def measure_shortcuts(
 
 
 def sample(items: Sequence[Item], most: int = SAMPLE) -> list[int]:
-    """The indices of about `most` of the items at random, whole patients, of each class as many as of another.
+    """Draw the indices of about `most` items at random: whole patients, the classes in equal numbers.
 
     All of them where there are no more.
     """
@@ -174,7 +174,7 @@ def _measure(
 
 
 def _folds(labels: np.ndarray, classes: list[str], patients: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What to learn from and what to test on, `FOLDS` times: each patient is tested once, the classes in all folds."""
+    """The cross-validation folds, stratified by class and grouped by patient: indices to learn from and to test on."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
@@ -185,7 +185,7 @@ def _folds(labels: np.ndarray, classes: list[str], patients: Sequence[str]) -> l
 def _cross_validated(
     features: np.ndarray, labels: np.ndarray, classes: list[str], folds: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
-    """The probability of each of the classes, float ``[N, K]``, by a model that did not see the patient."""
+    """Cross-validated class probabilities, float ``[N, K]``: each by a model that did not see the patient."""
     from sklearn.ensemble import ExtraTreesClassifier
 
     scores = np.zeros((len(labels), len(classes)))

@@ -1,4 +1,4 @@
-"""Part a dataset into images to train on, to validate with, and to test on: by patient, and each class in all."""
+"""Split a dataset into training, validation and test images, by patient and with every class in each."""
 
 import random
 from collections import Counter, defaultdict
@@ -11,7 +11,7 @@ from covid_cnn.data.dataset import Dataset, Item
 
 @dataclass(frozen=True)
 class Splits:
-    """The images to train on, to watch the training with, and to test on; no patient is in two of them."""
+    """The training, validation and test images; no patient is in two of them."""
 
     train: list[Item]
     val: list[Item]
@@ -20,7 +20,7 @@ class Splits:
 
 
 def split_by_patient(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
-    """Part the images in two, no patient in both, each class in about the same share.
+    """Split images in two by patient, each class in about the same share.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def split_by_patient(items: Sequence[Item], fraction: float, seed: int) -> tuple
 
 
 def training_splits(dataset: Dataset, seed: int, val_fraction: float = 0.2, test_fraction: float = 0.2) -> Splits:
-    """The splits to train with: the dataset's own, and what it lacks made by patient from its training images.
+    """The splits to train with: the dataset's own; those that it lacks are split off its training images by patient.
 
     A dataset without any split gets val and test. One that has its own train split but no test split gets none: its
     author keeps the test images elsewhere. A patient who is in a later split (val, test) leaves the earlier ones.

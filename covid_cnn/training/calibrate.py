@@ -32,7 +32,7 @@ SET_LEVEL = 0.9  # of 100 images, so many have their true class in the predictio
 
 
 def export_run(run: Run, data: TrainingData, learner: Learner, checkpoint: Checkpoint) -> None:
-    """Export the network of a run as a bundle into ``models/``, tested on the test split, and tell of it.
+    """Calibrate the network of a run, export it as a bundle into ``models/``, and test it on the test split.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def _training_data(data: TrainingData) -> dict[str, Any]:
 
 
 def _decision(classes: Sequence[str], labels: np.ndarray, probabilities: np.ndarray, unseen: str) -> dict[str, Any]:
-    """How a label is decided on: by a threshold on the probability of the class that is looked for.
+    """The decision rule of a bundle: a threshold on the probability of the class that is looked for.
 
     That is the second of two, and COVID-19 among more: from the lowest probability on that keeps the healthy from
     being called so. Where it is not known who is healthy, the threshold is that of the best balanced accuracy.

@@ -1,4 +1,4 @@
-"""Images kept together, and the batches that Keras trains on: their order, targets and weights, by seed and epoch."""
+"""The batches that Keras trains on: order, targets and sample weights, decided by seed and epoch alone."""
 
 import math
 import os
@@ -22,7 +22,7 @@ Inputs = Callable[[int, np.ndarray], np.ndarray]
 
 
 def gather_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: Path) -> np.ndarray:
-    """The images together, in memory or, where they are too many for it, in a file that is mapped into it.
+    """Collect images into one array: in memory, or, above a limit, in a memory-mapped file.
 
     The file has no name, so that it goes with the process that holds it, whatever ends that.
 
@@ -58,7 +58,7 @@ def gather_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: 
 
 
 class ArrayBatches(keras.utils.PyDataset):
-    """Arrays in batches, so that images that are kept on disk are never in memory all together."""
+    """Arrays in batches, so that memory-mapped images are never loaded all at once."""
 
     SIZE = 32
 
@@ -74,7 +74,7 @@ class ArrayBatches(keras.utils.PyDataset):
 
 
 class TrainingBatches(keras.utils.PyDataset):
-    """The training images in batches of inputs, targets and weights, which hang on seed, epoch and index alone.
+    """Batches of inputs, targets and sample weights, decided by seed, epoch and index alone.
 
     So a resumed run has the batches of an unbroken one. Keras asks for them in a thread of its own, ahead of the steps,
     and must be told not to shuffle them. Its ``workers`` are left alone: they begin an epoch where the last one
@@ -102,7 +102,7 @@ class TrainingBatches(keras.utils.PyDataset):
         self.set_epoch(1)
 
     def set_epoch(self, epoch: int) -> None:
-        """Have the batches of an epoch, counted from 1."""
+        """Switch to the batches of an epoch, counted from 1."""
         seeds = np.random.SeedSequence((self._config.seed, epoch))
         order = epoch_order(self._labels, self._config.balance, np.random.default_rng(seeds))
         self.ready: dict[int, float] = {}
@@ -112,7 +112,7 @@ class TrainingBatches(keras.utils.PyDataset):
         return math.ceil(len(self._labels) / self._config.batch_size)
 
     def images_in(self, index: int) -> int:
-        """How many images a batch has, without what it is filled up with."""
+        """The number of images in a batch, padding not counted."""
         return min(self._config.batch_size, len(self._labels) - index * self._config.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -128,7 +128,7 @@ class TrainingBatches(keras.utils.PyDataset):
 
 
 def augmented(images: np.ndarray, config: TrainConfig) -> Inputs:
-    """The inputs of a network that learns as a whole: images ``[N, H, W, 1]``, varied anew in each epoch."""
+    """Images ``[N, H, W, 1]`` augmented anew in each epoch, for a network that is trained as a whole."""
     augmentation, threads = AUGMENTATIONS[config.augmentation], os.cpu_count() or 1
     pool = ThreadPoolExecutor(threads, "augmentation")
 
@@ -152,7 +152,7 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def class_weights(labels: np.ndarray, classes: int, balance: str) -> np.ndarray:
-    """What an image of each class counts, float32 ``[K]``: 1, or with ``balance`` "weights" ``N / (K N_k)``."""
+    """The weight of an image by its class, float32 ``[K]``: 1, or with ``balance`` "weights" ``N / (K N_k)``."""
     counts = np.bincount(labels, minlength=classes)
     weights = len(labels) / (classes * counts) if balance == "weights" else np.ones(classes)
     return weights.astype(np.float32)
@@ -205,7 +205,7 @@ def mixup(
 def fill_up(
     inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, devices: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A batch of ``n`` images filled up with some of them again, so that each device gets equally many.
+    """Pad a batch of ``n`` images by repeating some, so that each device gets equally many.
 
     Keras takes the mean over the share of each device, then over the devices. What is added counts nothing, and the
     others as much more as the mean is then taken over more of them: so the loss and its gradient stay those of the

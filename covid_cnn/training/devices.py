@@ -1,4 +1,4 @@
-"""The devices that a run trains on: one, or all GPUs of the machine as if they were one."""
+"""The devices that a run trains on: one, or all GPUs of the machine together."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def device_strategy(whole: bool) -> tf.distribute.Strategy:
-    """Several GPUs learn together: each holds the same weights, and their gradients are summed after each step.
+    """Distribute training over several GPUs: mirrored weights, gradients summed after each step.
 
     With one GPU or none it is TensorFlow's own strategy, which changes nothing. Networks have to be built and compiled
     in its scope.
@@ -34,7 +34,7 @@ def mixed_precision(whole: bool) -> str:
 
 
 def _flags() -> set[str]:
-    """What the processor can do, by the names that Linux has for it; nothing elsewhere."""
+    """The instruction sets of the processor, by Linux's names; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The embeddings of a base that stays as it is, computed once for all epochs of a run."""
+"""The embeddings of a frozen base, computed once for all epochs of a run."""
 
 import os
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Embed = Callable[[np.ndarray], np.ndarray]
 
 
 def embedder(network: keras.Model) -> Embed:
-    """What turns an image into its embedding: the graph that is exported, several times as fast as Keras."""
+    """A function from image to embedding that runs the exported graph, several times as fast as Keras."""
     graph = export.convert_graph(network, temperature=1.0, heatmaps=False)
     run = Interpreter(model_content=graph, num_threads=os.cpu_count()).get_signature_runner()
     return lambda image: run(image=image[None])["embedding"][0]
@@ -29,7 +29,7 @@ def embed_views(
     views: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """The embeddings of several views of each image: the image as it is, then variations of it.
+    """The embeddings of several views of each image: the image itself, then augmented copies.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What learns in a run, and what it learns from: a whole network on images, or its last layer on embeddings."""
+"""What is trained, with its batches: the whole network on images, or its last layer on embeddings."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ from covid_cnn.training.reading import TrainingData, progress_events
 
 
 class Learner:
-    """The network of a run, compiled, with its batches.
+    """The compiled network of a run with its training and validation batches.
 
     Attributes
     ----------
@@ -71,11 +71,11 @@ class Learner:
         self.val_views = views("validation", self._data.val.pixels, 1)
 
     def _view_of_epoch(self, epoch: int, indices: np.ndarray) -> np.ndarray:
-        """Every image in another view each epoch, and all views in each, so that epochs do not differ in difficulty."""
+        """The view of each image in an epoch: all views occur in every epoch, so that epochs are equally hard."""
         return self.views[indices, (epoch + indices) % self._config.recipe.views]
 
     def to_float32(self) -> None:
-        """Have the network compute in float32, in which it is exported and its heatmaps are worked out."""
+        """Switch the network to float32, in which it is exported and explained."""
         if self._precision != "float32":
             weights = self.network.get_weights()
             self.network = self._build("float32", pretrained=False)

@@ -1,4 +1,4 @@
-"""How the weights move: an optimiser with gentler rates for a pretrained base, and the learning-rate schedule."""
+"""The optimiser, with lower learning rates for a pretrained base, and the learning-rate schedule."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ LAST = "logits"
 
 
 def learning_rate(config: TrainConfig, steps: int) -> float | LearningRateSchedule:
-    """The learning rate of a run over its steps, as an optimiser of Keras takes it.
+    """The learning-rate schedule of a run, or its constant rate, as Keras takes it.
 
     It first rises linearly to its peak (Goyal et al. 2017), in step s of the warm-up of W to ``peak (s + 1) / W``, and
     then stays there, or falls to 0 along half a cosine (Loshchilov and Hutter 2017, without restarts).
@@ -35,7 +35,7 @@ def learning_rate(config: TrainConfig, steps: int) -> float | LearningRateSchedu
 
 @keras.saving.register_keras_serializable("covid_cnn")
 class DiscriminativeAdam(keras.optimizers.Adam):
-    """Adam (Kingma and Ba 2015) whose learning rate holds for the last layer; the base learns at a share of it.
+    """Adam (Kingma and Ba 2015) with discriminative rates: the full one for the last layer, a share of it for the base.
 
     The last layer starts from chance and has far to go. At its rate the first gradients, which are about nothing yet,
     would wipe out what the base knows (Howard and Ruder 2018).
@@ -67,7 +67,7 @@ keras.saving.get_custom_objects()["covid_cnn>GentleAdam"] = DiscriminativeAdam
 
 @keras.saving.register_keras_serializable("covid_cnn")
 def accuracy(targets, logits):
-    """The share of images whose strongest class is also that of their target, which may be soft."""
+    """Accuracy: the share of images whose most probable class is that of their target, which may be soft."""
     if logits.shape[-1] == 1:
         return keras.ops.cast((targets > 0.5) == (logits > 0), "float32")[:, 0]
     return keras.metrics.categorical_accuracy(targets, logits)
@@ -79,7 +79,7 @@ def compile_network(
     base_rate: float = 1.0,
     label_smoothing: float = 0.0,
 ) -> None:
-    """Make a network that ends in logits ready to learn by cross-entropy, from targets as ``data.one_hot`` makes them.
+    """Compile a network that ends in logits for cross-entropy on targets as ``data.one_hot`` makes them.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def compile_network(
 
 
 def eval_model(model: keras.Model) -> keras.Model:
-    """The same network, with the same weights as they change, to be validated: by targets as they are, on one device.
+    """The same network sharing its weights, compiled for validation: no label smoothing, one device.
 
     Smoothed targets would make runs with and without smoothing incomparable. Of several devices some may get no image
     of a batch, on which Keras fails.
@@ -111,7 +111,7 @@ def _scores(model: keras.Model, label_smoothing: float = 0.0) -> dict[str, Any]:
 
 
 def prepare_statistics(network: keras.Model, pretrained: bool) -> None:
-    """Set how the means and variances of batch normalisation learn, where a whole network does.
+    """Set the momentum of batch normalisation's running statistics, where the whole network is trained.
 
     Those of a pretrained network stay. They were taken of a million photographs; those of a batch of sixteen X-rays
     would be noise, and would change under all the weights that were made for the old ones. From scratch they have to
@@ -126,7 +126,7 @@ def prepare_statistics(network: keras.Model, pretrained: bool) -> None:
 
 
 def reseed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
-    """Make the dropout of an epoch hang on seed and epoch alone, so that a resumed run drops the same units."""
+    """Seed dropout by seed and epoch alone, so that a resumed run drops the same units."""
     for index, layer in enumerate(model.layers):
         if isinstance(layer, keras.layers.Dropout):
             layer.seed_generator.state.assign((seed * 1000 + index, epoch))

@@ -1,4 +1,4 @@
-"""The first phase of a run: its dataset is opened and split, and its training and validation images are read."""
+"""The first phase of a run: open and split its dataset, read its training and validation images."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ class Images:
 
 @dataclass
 class TrainingData:
-    """What a run learns from, chooses by, and is tested on in the end.
+    """The training, validation and test images of a run.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class TrainingData:
 
 
 def progress_events(run: Run, what: str, total: int) -> Callable[[int], None]:
-    """A function that takes how much of ``total`` is done, and tells it as events ``progress`` a few times a second."""
+    """A function that appends how much of ``total`` is done as ``progress`` events, a few a second at most."""
     last = 0.0
 
     def report_done(done: int) -> None:
@@ -80,7 +80,7 @@ def progress_events(run: Run, what: str, total: int) -> Callable[[int], None]:
 
 
 def read_training_data(run: Run) -> TrainingData:
-    """Read what ``run`` learns from, tell how far that is as events ``progress``, and at its end the event ``read``.
+    """Read the images of a run, with ``progress`` events meanwhile and a ``read`` event at the end.
 
     Raises
     ------

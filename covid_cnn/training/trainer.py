@@ -1,4 +1,4 @@
-"""Train a run: read its images, fit its network, tell what happens as events, and export the best weights as a bundle.
+"""Train a run: read its images, fit its network, append events, and export the best weights as a bundle.
 
 To stop early, or to choose anything, there is the validation split, which is left out of training; the test split is
 looked at once, by the finished bundle.
@@ -50,7 +50,7 @@ def train_run(run: Run) -> None:
 
 
 def _explain_failure(error: Exception) -> str:
-    """What is wrong, and what to do."""
+    """A sentence on what went wrong and what to do."""
     if isinstance(error, CovidCnnError):
         return str(error)
     # TensorFlow and HDF5 have errors of their own for both; what fails in a batch is one of TensorFlow's too.
