@@ -574,7 +574,7 @@ def test_train_that_fails_ends_in_a_sentence(run, with_model, tiny_networks):
 def start(*arguments: object) -> subprocess.CompletedProcess:
     """The command line as a program of its own."""
     command = [sys.executable, "-m", "covid_cnn", *map(str, arguments)]
-    return subprocess.run(command, cwd=Path(cli.__file__).parent.parent, capture_output=True, text=True)
+    return subprocess.run(command, cwd=Path(cli.__file__).parents[2], capture_output=True, text=True)
 
 
 def test_predict_as_a_program(with_model, images):
