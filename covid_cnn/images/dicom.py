@@ -101,8 +101,7 @@ def read_dicom(data: bytes, name: str, frame: int = 0, window: int | None = None
         frames = int(dataset.get("NumberOfFrames") or 1)
         photometric = str(dataset.PhotometricInterpretation).strip()
         samples = 1 if photometric.startswith("MONOCHROME") else max(3, int(dataset.get("SamplesPerPixel") or 1))
-        values = samples * max(int(dataset.BitsAllocated) / 16, 1)
-        check_size(int(dataset.Columns), int(dataset.Rows), name, values, frames)
+        check_size(int(dataset.Columns), int(dataset.Rows), name, samples * int(dataset.BitsAllocated) / 24, frames)
         check_index(frame, frames, name, "frame")
         if not _PHOTOMETRIC.fullmatch(photometric):
             raise ImageError(f"{name} stores its colours in an unknown way; save it again as PNG.")

@@ -5,6 +5,11 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+NARROW = 1 / 20  # of the greys that there could be: an image that uses fewer is nearly one grey
+IN_COLOUR = "This image is in colour, so it is probably not an X-ray."
+ALL_TRANSPARENT = "The file says that all of the image is transparent; it is read as if it were not."
+STRETCHED = "The image uses less than a twentieth of its greys, and is stretched to be seen."
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow
 _ROWS = 64  # of an image that are worked on at once, where all of them would take much memory
 
 
@@ -62,34 +67,83 @@ def map_values(stored: np.ndarray, look: Callable[[np.ndarray], np.ndarray]) -> 
     return shown
 
 
+def flatten(samples: np.ndarray, colours: int, has_alpha: bool) -> tuple[np.ndarray, list[str]]:
+    """One number a pixel of the samples of an image of any depth, and warnings.
+
+    Parameters
+    ----------
+    samples : number [height, width, samples]: the colours, the transparency if there is any, and what is left out.
+    colours : 1 or 3.
+    has_alpha : whether the sample after the colours is transparency, over black.
+    """
+    warnings = []
+    values = samples[..., 0]
+    if colours == 3 and any(not np.array_equal(values, samples[..., i]) for i in (1, 2)):
+        values = np.empty(samples.shape[:2], np.float32)
+        for row, out in zip(samples, values, strict=True):
+            np.dot(row[:, :3], _LUMA, out=out)
+        if _is_colourful(samples[:: -(-len(samples) // 96), :: -(-samples.shape[1] // 96), :3]):
+            warnings.append(IN_COLOUR)
+    if has_alpha:
+        alpha = samples[..., colours].astype(np.float32)
+        alpha /= 1 if samples.dtype.kind == "f" else np.iinfo(samples.dtype).max
+        if alpha.max() < NARROW:
+            warnings.append(ALL_TRANSPARENT)
+        elif alpha.min() < 1:
+            values = values * alpha
+    return values, warnings
+
+
 def luma(picture: Image.Image) -> tuple[np.ndarray, list[str]]:
     """Grayscale pixels, float32 [height, width] of 0..1, of a picture of at most 8 bits a channel, and warnings."""
     warnings = []
     if picture.mode not in ("1", "L") or picture.has_transparency_data:
-        picture = _over_black(picture)
-        if _is_colourful(picture):
-            warnings.append("This image is in colour, so it is probably not an X-ray.")
+        picture, is_transparent = _over_black(picture)
+        if is_transparent:
+            warnings.append(ALL_TRANSPARENT)
+        if _is_colourful(np.asarray(picture.resize((96, 96), Image.Resampling.NEAREST))):
+            warnings.append(IN_COLOUR)
     pixels = np.asarray(picture.convert("L")).astype(np.float32)
     pixels /= 255
     return pixels, warnings
 
 
-def _over_black(picture: Image.Image) -> Image.Image:
-    """The picture in RGB, what is transparent in it showing black."""
+def _over_black(picture: Image.Image) -> tuple[Image.Image, bool]:
+    """The picture in RGB, what is transparent in it showing black; and whether all is, and was not let be so."""
     if not picture.has_transparency_data:
-        return picture.convert("RGB")
+        return picture.convert("RGB"), False
     layer = picture.convert("RGBA")
+    alpha = layer.getchannel("A")
+    if np.asarray(alpha).max() < 255 * NARROW:
+        return layer.convert("RGB"), True
     black = Image.new("RGB", picture.size)
-    black.paste(layer, mask=layer.getchannel("A"))
-    return black
+    black.paste(layer, mask=alpha)
+    return black, False
 
 
-def _is_colourful(picture: Image.Image) -> bool:
+def _is_colourful(sample: np.ndarray) -> bool:
     """Whether over a tenth of the pixels differ clearly in hue from the picture's overall tint.
 
     Measured against the median tint, so that a film on a bluish or sepia base is not taken for a photograph; a tenth,
     so that coloured letters and arrows are not either. A few thousand pixels tell enough.
+
+    Parameters
+    ----------
+    sample : some pixels, number [height, width, 3].
     """
-    sample = np.asarray(picture.resize((96, 96), Image.Resampling.NEAREST)).reshape(-1, 3) / 255
-    hue = sample - sample.mean(axis=1, keepdims=True)
+    shares = sample.reshape(-1, 3).astype(np.float64)
+    shares /= 255 if sample.dtype == np.uint8 else max(np.nanmax(np.abs(shares)), 1e-9)
+    hue = shares - shares.mean(axis=1, keepdims=True)
     return bool((np.abs(hue - np.median(hue, axis=0)).max(axis=1) > 0.1).mean() > 0.1)
+
+
+def is_narrow(values: np.ndarray, depth: int) -> bool:
+    """Whether whole numbers of so many bits use so few of them that one who did not stretch them saw one grey."""
+    return values.dtype.kind in "iu" and int(values.max()) - int(values.min()) < NARROW * 2**depth
+
+
+def spread(pixels: np.ndarray) -> tuple[float, float]:
+    """Between which greys 99 % of the pixels lie."""
+    some = pixels[:: -(-len(pixels) // 512), :: -(-pixels.shape[1] // 512)]
+    low, high = np.percentile(some, (0.5, 99.5), method="nearest")
+    return float(low), float(high)

@@ -27,6 +27,16 @@ def is_dicom(data: bytes) -> bool:
     return data[128:132] == b"DICM" or ((little or big) and typed) or (little and data[6:8] == b"\0\0")
 
 
+def is_tiff(data: bytes) -> bool:
+    """Whether a file is a TIFF, by its first bytes."""
+    return data[:4] in _TIFF
+
+
+def has_deep_colours(data: bytes) -> bool:
+    """Whether a file is a PNG of 16 bits with colours or transparency."""
+    return data[:8] == _PNG and data[24:25] == b"\x10" and data[25:26] in (b"\2", b"\4", b"\6")
+
+
 def is_image(data: bytes) -> bool:
     """Whether a file is of a kind that is read, by its first bytes: its name may say anything."""
     is_webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"

@@ -94,14 +94,14 @@ class Radiograph:
 # ---- shared with covid_cnn.dicom
 
 
-def check_size(width: int, height: int, name: str, values: float = 1, frames: int = 1) -> None:
+def check_size(width: int, height: int, name: str, weight: float = 1, frames: int = 1) -> None:
     """Hold a declared size against the limits.
 
     Parameters
     ----------
     width, height : of the frame that is to be read, in pixels.
     name : of the file.
-    values : how many values of 16 bits a pixel takes, where it takes more than one.
+    weight : how many times the memory of three bytes a pixel takes, where it takes more.
     frames : how many there are.
 
     Raises
@@ -113,10 +113,10 @@ def check_size(width: int, height: int, name: str, values: float = 1, frames: in
         raise ImageError(
             f"{name} is only {width} x {height} px; choose an image of at least {limits.MIN_SIDE} px a side."
         )
-    if width * height * values > limits.MAX_PIXELS:
-        of = f" of {values:g} values" if values > 1 else ""
+    if width * height * max(weight, 1) > limits.MAX_PIXELS:
+        heavy = f", as large as {width * height * weight / 1e6:.0f} million of 8 bits" if weight > 1 else ""
         million = limits.MAX_PIXELS // 10**6
-        raise ImageError(f"{name} has {width} x {height} px{of}, more than {million} million; scale it down first.")
+        raise ImageError(f"{name} has {width} x {height} px{heavy}, more than {million} million; scale it down first.")
     if frames > limits.MAX_FRAMES:
         raise ImageError(f"{name} has {frames} frames, more than {limits.MAX_FRAMES}; save the one you need by itself.")
 

@@ -19,8 +19,8 @@ from PIL import BmpImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin
 
 from covid_cnn.common.errors import ImageError
 from covid_cnn.common.jobs import T, map_ahead
-from covid_cnn.images import headers, limits
-from covid_cnn.images.greys import luma, map_values, stretch
+from covid_cnn.images import headers, limits, tiff
+from covid_cnn.images.greys import NARROW, STRETCHED, flatten, is_narrow, luma, map_values, spread, stretch
 from covid_cnn.images.radiograph import Radiograph, Values, check_index, check_size, one_sentence_errors, warn_of_others
 
 
@@ -105,10 +105,15 @@ def read(source: bytes | Path, name: str = "", *, frame: int = 0, window: int | 
     height, width = pixels.shape
     if min(height, width) < SMALLEST_USUAL_SIDE:
         warnings.append(f"The image is very small ({width} x {height} px), so there is little to see in it.")
-    if pixels.min() == pixels.max():
-        warnings.append("The image is blank: all its pixels have one value.")
+    low, high = spread(pixels)
+    if low == high:
+        raise ImageError(f"{name} is blank: 99 % of its pixels or more have one grey; choose another image.", name)
+    if high - low < NARROW:
+        pixels = stretch(pixels, low, high)
+        warnings = list(dict.fromkeys([*warnings, STRETCHED]))
     return replace(
         radiograph,
+        pixels=pixels,
         origin=f"{radiograph.origin}, {width} x {height} px",
         warnings=tuple(warnings),
         frame=frame,
@@ -150,11 +155,13 @@ def _decode(data: bytes, name: str, frame: int, window: int | None) -> Radiograp
     if data[128:132] != b"DICM":
         if excess := headers.excess(data):
             raise ImageError(f"{name} {excess}.")
+        if window is not None and headers.is_image(data):
+            check_index(window, 0, name, "window")
+        if headers.is_tiff(data) and (radiograph := _decode_tiff(data, name, frame)):
+            return radiograph
         try:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-                if window is not None:
-                    check_index(window, 0, name, "window")
-                return _decode_picture(picture, name, frame)
+                return _decode_picture(picture, name, frame, data)
         except Image.DecompressionBombError:
             raise ImageError(
                 f"{name} has more than {limits.MAX_PIXELS // 10**6} million pixels; scale it down first."
@@ -174,7 +181,45 @@ def _unreadable(data: bytes, name: str) -> str:
     return f"{name} is damaged or not an image; choose a {_READABLE} file."
 
 
-def _decode_picture(picture: Image.Image, name: str, page: int) -> Radiograph:
+def _decode_tiff(data: bytes, name: str, index: int) -> Radiograph | None:
+    """A page whose samples Pillow has no mode for; None where it has."""
+    pages = tiff.read_pages(data)
+    if not 0 <= index < len(pages) or pages[index].is_plain:
+        return None
+    page = pages[index]
+    samples = _turn(tiff.read_samples(data, page, name), page.number(tiff.ORIENTATION))
+    warnings = [warn_of_others(index, len(pages), "page")] if len(pages) > 1 else []
+    synthetic = str(page.tags.get(tiff.SOFTWARE, "")).startswith(SYNTHETIC_PREFIX)
+    origin = f"TIFF{', synthetic' if synthetic else ''}"
+    radiograph = _from_samples(samples, page.colours, page.depth, page.has_alpha, page.white_is_zero)
+    return replace(
+        radiograph,
+        name=name,
+        origin=f"{origin}, {page.depth} bit",
+        warnings=(*warnings, *radiograph.warnings),
+        synthetic=synthetic,
+        frames=len(pages),
+    )
+
+
+def _from_samples(
+    samples: np.ndarray, colours: int, depth: int, has_alpha: bool = False, white_is_zero: bool = False
+) -> Radiograph:
+    """A radiograph without a name, of samples of so many bits [height, width, samples]."""
+    stored, warnings = flatten(samples, colours, has_alpha)
+    if depth == 8 and samples.dtype == np.uint8:
+        pixels = stretch(stored, 0, 255)
+    else:
+        pixels = map_values(stored, stretch)
+        if is_narrow(samples[..., :colours], depth):
+            warnings.append(STRETCHED)
+    if white_is_zero:
+        np.subtract(1, pixels, out=pixels)
+    values = Values(stored, inverted=white_is_zero)
+    return Radiograph(pixels, "", "", tuple(warnings), values=values)
+
+
+def _decode_picture(picture: Image.Image, name: str, page: int, data: bytes) -> Radiograph:
     check_size(picture.width, picture.height, name)
     if headers.tag_excess(picture.info.get("exif") or b""):  # what a camera wrote; the image can do without
         del picture.info["exif"]
@@ -192,18 +237,41 @@ def _decode_picture(picture: Image.Image, name: str, page: int) -> Radiograph:
     synthetic = str(picture.info.get(SYNTHETIC_KEY, "")).startswith(SYNTHETIC_PREFIX)
     if synthetic:
         origin += ", synthetic"
-    # Pillow turns 8-bit TIFFs that store white as 0, but not the deeper ones.
-    white_is_zero = isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(262) == 0
-
-    picture.load()
-    ImageOps.exif_transpose(picture, in_place=True)
-    if picture.mode not in ("I", "F") and not picture.mode.startswith("I;16"):
+    has_deep_colours = pages == 1 and headers.has_deep_colours(data)
+    orientation = int(picture.getexif().get(tiff.ORIENTATION, 1)) if has_deep_colours else 1
+    picture.load()  # also where others are asked for the values, for it tells of damage
+    if has_deep_colours:
+        check_size(picture.width, picture.height, name, 8 / 3)
+        radiograph = _from_samples(
+            _turn(samples := _deep_png(data), orientation), 3, 16, has_alpha=samples.shape[2] == 4
+        )
+    elif picture.mode.startswith(("I", "F")):
+        ImageOps.exif_transpose(picture, in_place=True)
+        radiograph = _from_samples(np.asarray(picture)[..., None], 1, depth=16)
+    else:
+        ImageOps.exif_transpose(picture, in_place=True)
         pixels, more = luma(picture)
         return Radiograph(pixels, name, origin, (*warnings, *more), synthetic, pages)
-    stored = np.asarray(picture)
-    pixels = map_values(stored, stretch)
-    if white_is_zero:
-        np.subtract(1, pixels, out=pixels)
-    origin += f", {32 if picture.mode in ('I', 'F') else 16} bit"
-    values = Values(stored, inverted=white_is_zero)
-    return Radiograph(pixels, name, origin, tuple(warnings), synthetic, pages, values=values)
+    warnings += radiograph.warnings
+    return replace(
+        radiograph, name=name, origin=f"{origin}, 16 bit", warnings=tuple(warnings), synthetic=synthetic, frames=pages
+    )
+
+
+def _deep_png(data: bytes) -> np.ndarray:
+    """The samples of a PNG with colours or transparency of 16 bits, which Pillow halves: [height, width, 3 or 4]."""
+    import cv2
+
+    samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if samples is None or samples.ndim != 3:
+        raise ValueError
+    return samples[..., [2, 1, 0, 3][: samples.shape[2]]]
+
+
+def _turn(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """As a TIFF or Exif says that the picture stands (TIFF 6.0, Orientation)."""
+    if orientation in (5, 6, 7, 8):
+        samples = samples.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    return samples[:, ::-1] if orientation in (2, 3, 6, 7) else samples
