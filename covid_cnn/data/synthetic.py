@@ -5,9 +5,8 @@ tests images whose opacities have a known place. A radiograph here is soft tissu
 behind a film curve; opacities fill part of that air, and nothing else differs between the two classes.
 """
 
-import shutil
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
 from covid_cnn.common.errors import DatasetError
-from covid_cnn.images import ops
 from covid_cnn.images.reader import SYNTHETIC_KEY, SYNTHETIC_PREFIX
 
 CLASSES = ("NORMAL", "PNEUMONIA")
-FLAWS = {
-    "leak": "a tenth of the training images lie among the test images too",
-    "duplicate": "a tenth of the training images are there twice",
-    "marker": "every PNEUMONIA has a letter in its upper right corner",
-}
 COUNTS = {"train": 60, "val": 15, "test": 25}  # images of each class
 GRID = 512  # everything is drawn at this size and then scaled, so that one seed is one anatomy at every size
 SIDES = (-1, 1)  # the patient's right is on the image's left
@@ -55,30 +48,12 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(path, format="PNG", pnginfo=text)
 
 
-def stamp_side_marker(pixels: np.ndarray, letter: str = "L") -> np.ndarray:
-    """A copy of a radiograph, float [H, W] 0..1, with a white letter in its upper right corner, as side markers are."""
-    height, width = pixels.shape
-    side = round(0.1 * min(pixels.shape))
-    return ops.stamp(pixels, 1 - 1.1 * side / width, 0.3 * side / height, side / height, letter)
-
-
-def _copy_some(folder: Path, counts: Mapping[str, int], planted: Collection[str]) -> None:
-    """Plant copies of a tenth of the images of the first split: among themselves, and in the last split."""
-    first, last = next(iter(counts)), list(counts)[-1]
-    for label in CLASSES:
-        originals = sorted((folder / first / label).glob("*.png"))[: max(1, counts[first] // 10)]
-        for flaw, split in (("duplicate", first), ("leak", last)):
-            for path in originals if flaw in planted else ():
-                shutil.copyfile(path, folder / split / label / f"{path.stem}_{flaw}.png")
-
-
 def write_dataset(
     folder: Path,
     seed: int = 0,
     progress: Callable[[float, str], None] | None = None,
     counts: Mapping[str, int] = COUNTS,
     size: int = GRID,
-    planted: Collection[str] = (),
 ) -> Path:
     """Write a dataset of synthetic radiographs, SPLIT/CLASS/synthetic_*.png, every image another patient.
 
@@ -89,7 +64,6 @@ def write_dataset(
     progress : called with the part done (0..1) and a line about it.
     counts : the images of each class in each split.
     size : width and height of the images in pixels.
-    planted : what is to be wrong with it, of `FLAWS`; an audit must find it.
 
     Returns
     -------
@@ -100,8 +74,7 @@ def write_dataset(
     DatasetError
         the folder holds something else, or cannot be written.
     """
-    flaws = "".join(f"\nPlanted: {FLAWS[flaw]}.\n" for flaw in FLAWS if flaw in planted)
-    readme = (README.format(total=2 * sum(counts.values()), size=size, seed=seed) + flaws).encode()
+    readme = README.format(total=2 * sum(counts.values()), size=size, seed=seed).encode()
     if folder.exists():
         note = folder / "README.md"
         if note.is_file() and note.read_bytes() == readme:
@@ -116,11 +89,9 @@ def write_dataset(
             for n, (split, label) in enumerate(places):
                 path = unfinished / split / label / f"synthetic_{label.lower()}_{n:04d}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                pixels = draw_radiograph(seed * 1_000_000 + n, label == "PNEUMONIA", size)
-                write_png(path, stamp_side_marker(pixels) if "marker" in planted and label == "PNEUMONIA" else pixels)
+                write_png(path, draw_radiograph(seed * 1_000_000 + n, label == "PNEUMONIA", size))
                 if progress:
                     progress((n + 1) / len(places), f"Drawn {n + 1} of {len(places)} radiographs")
-            _copy_some(unfinished, counts, planted)
             (unfinished / "README.md").write_bytes(readme)
             unfinished.rename(folder)
     except OSError as error:

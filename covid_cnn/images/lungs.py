@@ -56,11 +56,11 @@ def is_plausible(lung: np.ndarray) -> bool:
     mask = lung > 0.5
     if not mask.any() or mask.mean() > _MOST or lung[mask].mean() < _SURENESS:
         return False
-    from scipy import ndimage
+    import cv2  # it takes a while to load, and a prediction can do without
 
-    parts, count = ndimage.label(mask)
-    sizes = np.sort(np.bincount(parts.ravel(), minlength=count + 1)[1:])[::-1]
-    return count > 1 and sizes[1] >= _LEAST * mask.size and sizes[2:].sum() <= _SCRAPS * mask.sum()
+    _, _, parts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    sizes = np.sort(parts[1:, cv2.CC_STAT_AREA])[::-1]
+    return bool(len(sizes) > 1 and sizes[1] >= _LEAST * mask.size and sizes[2:].sum() <= _SCRAPS * mask.sum())
 
 
 def lung_probability(pixels: np.ndarray) -> np.ndarray:
@@ -87,34 +87,46 @@ def _network() -> Callable[[np.ndarray], np.ndarray]:
     return run
 
 
-BOX_MARGIN = 0.04  # about the lungs, as a share of the image
+# The box about the lungs
 
 
-# The lungs
+OUTSIDE = 0.01  # share of the lungs that each edge leaves outside, so that a stray speck moves nothing
+FEWEST = 0.03  # share of the image: what is less is no lung
+WHOLE, MIDDLE = np.float32([0, 1, 0, 1]), np.float32([0.1, 0.9, 0.1, 0.9])  # the boxes where there is none
+
+
+def lung_boxes(lung: Any, margin: float, otherwise: np.ndarray, xp: Any = np) -> Any:
+    """The box about the lungs in each map of them: its top, bottom, left and right, 0..1.
+
+    A box, as the outline of what is found of a lung tells how much of it is opaque.
+
+    Parameters
+    ----------
+    lung : float32 ``[N, h, w]``, the probability of lung
+    margin : added on every side, as a share of the box; it may reach beyond the image
+    otherwise : the box where there is hardly any lung
+    xp : ``numpy`` or, for a layer of a network, ``keras.ops``
+
+    Returns
+    -------
+    float ``[N, 4]``, an array or a tensor as ``xp`` has them
+    """
+    lung = xp.where(lung > 0.5, lung, 0.0)
+    edges = []
+    for axis in (2, 1):
+        profile = xp.sum(lung, axis=axis)
+        share = xp.cumsum(profile, axis=1) / (xp.sum(profile, axis=1, keepdims=True) + 1e-6)
+        first, last = (xp.mean(xp.where(share < limit, 1.0, 0.0), axis=1) for limit in (OUTSIDE, 1 - OUTSIDE))
+        last = last + 1 / lung.shape[3 - axis]
+        edges += [first - margin * (last - first), last + margin * (last - first)]
+    enough = xp.mean(lung, axis=(1, 2)) > FEWEST
+    return xp.where(enough[:, None], xp.stack(edges, axis=1), otherwise)
 
 
 def black_out(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     """A copy of an image ``[H, W]`` that is black inside a box (top, bottom, left, right, each 0..1)."""
     height, width = image.shape
-    top, bottom, left, right = np.rint(np.asarray(box) * (height, height, width, width)).astype(int)
+    top, bottom, left, right = np.rint(np.clip(box, 0, 1) * (height, height, width, width)).astype(int)
     dark = image.copy()
     dark[top:bottom, left:right] = 0
     return dark
-
-
-def lung_box(probability: np.ndarray) -> tuple[float, float, float, float]:
-    """The box (top, bottom, left, right, each 0..1) about the lungs, with a margin, from a map of them ``[h, w]`` 0..1.
-
-    A box, as the outline of what is found of a lung tells how much of it is opaque. Each edge leaves one hundredth of
-    the lungs outside, so that a stray speck moves nothing. Where there is hardly any lung it is the middle of the
-    image, as in Maguolo and Nanni (2021).
-    """
-    mask = probability > 0.5
-    if mask.mean() < 0.03:
-        return 0.1, 0.9, 0.1, 0.9
-    edges: list[float] = []
-    for profile in (mask.sum(axis=1), mask.sum(axis=0)):
-        share = np.cumsum(profile) / profile.sum()
-        edges.append(max(0.0, float((share < 0.01).sum() / len(share)) - BOX_MARGIN))
-        edges.append(min(1.0, float(((share < 0.99).sum() + 1) / len(share)) + BOX_MARGIN))
-    return edges[0], edges[1], edges[2], edges[3]

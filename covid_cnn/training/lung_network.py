@@ -61,14 +61,7 @@ def convert_segmenter(model: keras.Model) -> bytes:
 
 @keras.saving.register_keras_serializable("covid_cnn")
 class Box(layers.Layer):
-    """The box around the lungs: mask ``[N, h, w, 1]`` -> ``[N, 4]``, its top, bottom, left and right, 0..1.
-
-    Each edge leaves one hundredth of the lungs' area outside, so that a stray speck moves nothing, and the box is a
-    little larger than that, by ``margin`` of its size on every side. Where there is hardly any lung it is the whole
-    image.
-    """
-
-    OUTSIDE, LEAST = 0.01, 0.03
+    """The box around the lungs, as ``lungs.lung_boxes``: mask ``[N, h, w, 1]`` -> ``[N, 4]``; else the whole image."""
 
     def __init__(self, margin: float = 0.04, **options) -> None:
         super().__init__(**options)
@@ -76,21 +69,7 @@ class Box(layers.Layer):
 
     def call(self, lung):
         """The box of each mask."""
-        mask = lung[..., 0] * ops.cast(lung[..., 0] > 0.5, "float32")
-        top, bottom = self._edges(ops.sum(mask, axis=2))
-        left, right = self._edges(ops.sum(mask, axis=1))
-        found = ops.cast(ops.mean(mask, axis=(1, 2)) > self.LEAST, "float32")
-        box = ops.stack([top, bottom, left, right], axis=1)
-        return box * found[:, None] + ops.convert_to_tensor([[0.0, 1.0, 0.0, 1.0]]) * (1 - found[:, None])
-
-    def _edges(self, profile):
-        """Where a profile ``[N, n]`` begins and ends, 0..1."""
-        n = profile.shape[1]
-        share = ops.cumsum(profile, axis=1) / (ops.sum(profile, axis=1, keepdims=True) + 1e-6)
-        first = ops.sum(ops.cast(share < self.OUTSIDE, "float32"), axis=1) / n
-        last = (ops.sum(ops.cast(share < 1 - self.OUTSIDE, "float32"), axis=1) + 1) / n
-        margin = self.margin * (last - first)
-        return first - margin, last + margin
+        return lungs.lung_boxes(lung[..., 0], self.margin, lungs.WHOLE, ops)
 
     def compute_output_shape(self, lung_shape):
         """As Keras asks of a layer."""

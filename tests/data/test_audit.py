@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from PIL import Image
 from covid_cnn.common.statistics import Interval
 from covid_cnn.data import audit, shortcuts, synthetic
 from covid_cnn.data import dataset as data_dataset
+from covid_cnn.images import reader
+from covid_cnn.images.ops import stamp
 from covid_cnn.reports import audit as reports_audit
 
 CUES = shortcuts.CUES
@@ -174,8 +177,13 @@ def test_synthetic_radiographs_are_clean(tmp_path, all_shortcuts):
     ],
 )
 def test_what_is_planted_among_synthetic_radiographs_is_found(tmp_path, some_shortcuts, planted, kinds, words):
-    counts = {"train": 12, "test": 6}
-    folder = synthetic.write_dataset(tmp_path / "synthetic", counts=counts, size=256, planted=(planted,))
+    folder = synthetic.write_dataset(tmp_path / "synthetic", counts={"train": 12, "test": 6}, size=256)
+    ill = sorted(folder.glob("*/PNEUMONIA/*.png"))
+    if planted == "marker":
+        for path in ill:
+            synthetic.write_png(path, stamp(reader.read(path).pixels, 0.89, 0.03, 0.1, "L"))
+    else:
+        shutil.copyfile(ill[-1], folder / {"leak": "test", "duplicate": "train"}[planted] / "PNEUMONIA" / "copy.png")
     report = audit.audit_dataset(data_dataset.open_dataset(folder))
     found = {finding.kind for finding in report.findings}
     assert found and found <= kinds

@@ -90,6 +90,13 @@ def test_without_lungs_the_box_is_the_whole_image(mask):
     np.testing.assert_array_equal(lung_network.Box()(mask), WHOLE)
 
 
+def test_the_layer_and_the_audit_have_one_box():
+    lung = np.concatenate([drawn((20, 70, 10, 40), (15, 70, 60, 90)), drawn()]) * np.float32(0.9)
+    boxes = lungs.lung_boxes(lung[..., 0], 0.04, lungs.WHOLE)
+    np.testing.assert_allclose(lung_network.Box()(lung), boxes, atol=1e-6)
+    np.testing.assert_array_equal(lungs.lung_boxes(lung[..., 0], 0.04, lungs.MIDDLE)[1], lungs.MIDDLE)
+
+
 def test_each_image_has_its_own_box():
     one, other, none = drawn((10, 50, 10, 50)), drawn((50, 90, 40, 80)), drawn()
     together = lung_network.Box()(np.concatenate([one, other, none])).numpy()
