@@ -14,7 +14,6 @@ import time
 from statistics import median
 
 import numpy as np
-import psutil
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from threadpoolctl import threadpool_limits
 
@@ -106,8 +105,7 @@ def main(rounds: int = 9) -> None:
 def _run() -> Run:
     """A run of this process, with pictures, as it is after its first epoch."""
     run = create_run(TrainConfig.of("synthetic", "notebook_cnn"), NAME)
-    created = psutil.Process().create_time()
-    run.append("started", pid=os.getpid(), process_created=created)
+    run.append("started")
     run.append("read", classes=["NORMAL", "PNEUMONIA"], train=8, val=4)
     images = np.stack([synthetic.draw_radiograph(seed, opacities=bool(seed % 2), size=256) for seed in range(8)])
     labels = ["NORMAL", "PNEUMONIA"] * 4

@@ -1,6 +1,7 @@
 """Shared fixtures. A test that needs the real data or a browser is skipped where there is none, except
 with COVID_CNN_NO_SKIPS set (as CI does): there a skip is a failure, so that nothing goes untested unseen."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -119,6 +120,12 @@ def _tiny_networks() -> Iterator[None]:
             patch.setitem(RECIPES, build.__name__, TINY[build.__name__])
             patch.setitem(networks.ARCHITECTURES, build.__name__, build)
         yield
+
+
+def events_of(run: Any) -> list[dict[str, Any]]:
+    """All events of a run, as they stand in its file, without a last line that is not whole."""
+    lines = (run.folder / "events.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("}\n")]
 
 
 @pytest.fixture

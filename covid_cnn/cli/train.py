@@ -84,13 +84,12 @@ def train(
     if not quiet:
         from covid_cnn.reports import terminal
 
-        run.forget_stop()
         run.listener = terminal.TrainingProgress(run.name)
     _fit(run)
 
 
 def _fit(run: "Run") -> None:
-    """Train a run in this process, once the machine can carry it."""
+    """Train a run in this process, when it is its turn."""
     from covid_cnn.runs.run import STARTING_TENSORFLOW, interruptible
 
     try:
@@ -98,13 +97,14 @@ def _fit(run: "Run") -> None:
             run.begin()
             run.log(STARTING_TENSORFLOW)
             from covid_cnn.training import trainer
+        trainer.train_run(run)
     except KeyboardInterrupt:
         run.append("stopped", message="Stopped before it had learned anything.")
-        return
     except ImportError as error:
         message = (
             f"TensorFlow cannot be loaded ({error}): run pip install 'covid-cnn[train]', or install requirements.txt."
         )
         run.append("failed", message=message)
         raise RunError(message) from error
-    trainer.train_run(run)
+    finally:
+        run.leave()

@@ -1,8 +1,8 @@
 """A training run: its folder, its process, its events.
 
 ``runs/NAME/`` holds ``config.json``, ``events.jsonl``, ``checkpoint/`` and ``log.txt``. What a run is doing is derived
-from its events and from whether its process lives, so a crash cannot leave a state that lies. The run goes on without
-the program that started it.
+from its events and from the lock that its process holds for its life, so neither a crash nor a clock can leave a state
+that lies. The run goes on without the program that started it.
 """
 
 import _thread
@@ -23,22 +23,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 from filelock import FileLock
 
 from covid_cnn.common import paths, storage
 from covid_cnn.common.errors import RunError
-from covid_cnn.runs import machine
+from covid_cnn.common.locks import CAN_HAND_OVER, ProcessLock
 from covid_cnn.runs.config import TrainConfig
 from covid_cnn.runs.events import START_EVENTS, Event, EventLog, read_events
 
 ACTIVE = ("starting", "waiting", "running", "stopping")
-# A run that no process has taken up this long after it was made will not be.
-SECONDS_TO_START = 10
-# What is kept free for a run that starts beside others: a guess at what TensorFlow, the images and
-# the activations take; the training of the default model took 2.0 GB at most (`benchmarks.default_model`).
-MEMORY_OF_A_RUN = 3 * 2**30
-CORES_OF_A_RUN = 2
+AT_ONCE = "COVID_CNN_RUNS_AT_ONCE"  # how many runs may learn at the same time; the others wait
+SECONDS_TO_START = 10  # that a new process has where its lock cannot be handed to it
 # Written in the log before TensorFlow is loaded.
 STARTING_TENSORFLOW = "Starting TensorFlow."
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
@@ -56,6 +51,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = folder.name
+        self._lock = ProcessLock(folder / "lock")
         self.listener: Callable[[dict[str, Any]], None] | None = None
 
     @property
@@ -102,48 +98,44 @@ class Run:
         if self.listener:
             self.listener(event)
 
-    def events(self) -> list[Event]:
-        """All events so far. A line that is being written, or was when the machine failed, is left out."""
-        try:
-            lines = self._events_file.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        events = []
-        for line in lines:
-            try:
-                events.append(json.loads(line))
-            except ValueError:
-                continue
-        return events
-
     def state(self) -> str:
         """One of starting, waiting, running, stopping, finished, stopped, failed, and died (without a last word)."""
-        marks = self.journal.marks
-        taken = max((i for i, event in enumerate(marks) if event["type"] in START_EVENTS), default=None)
-        if taken is None:
-            age = time.time() - (self.folder / "config.json").stat().st_mtime
-            return "died" if age >= SECONDS_TO_START else "stopping" if self.stop_requested() else "starting"
-        types = {event["type"] for event in marks[taken:]}
-        if "failed" in types:
+        takings = self._takings()
+        if any("exported" in types and "stopped" not in types for types in takings):
+            return "finished"  # whatever another process says
+        last = takings[-1]
+        if "exported" in last:
+            return "stopped"
+        if "failed" in last:
             return "failed"
-        if "exported" in types:
-            return "stopped" if "stopped" in types else "finished"
-        if _alive(marks[taken]):
-            if "stopped" in types or self.stop_requested():
+        if self._lock.is_held() or self._is_being_launched():
+            if "stopped" in last or self.stop_requested():
                 return "stopping"
-            return {"launched": "starting", "queued": "waiting", "started": "running"}[marks[taken]["type"]]
-        return "stopped" if "stopped" in types else "died"
+            return {"queued": "waiting", "started": "running"}.get(last[0], "starting")
+        return "stopped" if "stopped" in last else "died"
+
+    def _takings(self) -> list[list[str]]:
+        """The types of the events, a list for each time that a process took the run up; the first is of none."""
+        takings = [[""]]
+        for event in self.journal.marks:
+            if event["type"] in START_EVENTS:
+                takings.append([])
+            takings[-1].append(event["type"])
+        return takings
+
+    def _is_being_launched(self) -> bool:
+        """Whether a process that cannot be handed the lock has yet to take it."""
+        if CAN_HAND_OVER or not (last := self.journal.last):
+            return False
+        return last["type"] == "launched" and time.time() - last["time"] < SECONDS_TO_START
 
     def failure_reason(self) -> str:
         """What ended the process of a run that died, in a sentence, as far as that can be told afterwards."""
-        taken_up = max((event["time"] for event in self.journal.marks if event["type"] in START_EVENTS), default=0.0)
         if shutil.disk_usage(self.folder).free < FULL_DISK:
             return "The disk is full: free some space, and resume the run."
         if "Fatal Python error" in self.log_tail(1000).rpartition(STARTING_TENSORFLOW)[2]:
             return "TensorFlow or Python crashed: the end of the log says where."
-        if taken_up < psutil.boot_time():
-            return "The machine was switched off or restarted."
-        return "Its process was ended from outside, by a person or because the memory of the machine ran out."
+        return "Its process was ended from outside: by a person, with the machine, or because memory ran out."
 
     def classes(self) -> list[str]:
         """The names of the classes, in their order; none before the images are read."""
@@ -160,7 +152,8 @@ class Run:
 
     @note.setter
     def note(self, text: str) -> None:
-        storage.write_atomically(self.folder / "note.txt", text)
+        with _explained(f"The note of run {self.name} cannot be kept"):
+            storage.write_atomically(self.folder / "note.txt", text)
 
     def log_tail(self, lines: int = 15) -> str:
         """The end of the log, without what TensorFlow says for its own developers."""
@@ -175,8 +168,9 @@ class Run:
         return self.folder / "stop"
 
     def request_stop(self) -> None:
-        """Ask the run to stop; it does within a step, and keeps the best weights so far."""
-        self._stop_file.touch()
+        """Ask the run to stop; it does within a step, and keeps the best weights so far. Raises RunError."""
+        with _explained(f"Run {self.name} cannot be stopped"):
+            self._stop_file.touch()
 
     def stop_requested(self) -> bool:
         """Whether somebody has asked the run to stop."""
@@ -187,37 +181,43 @@ class Run:
         self._stop_file.unlink(missing_ok=True)
 
     def begin(self) -> None:
-        """Take the run up in this process, as soon as the machine can carry it.
+        """Take the run up in this process, which holds its lock from now on, as soon as it is the run's turn.
 
         Raises
         ------
         RunError
-            Another process is at work on it.
+            Another process is at work on it, or it is finished.
         """
-        with _lock():
-            self._refuse_to_go_on()
+        with _queue_lock():
+            for_this_process = self._lock.is_mine() or self._is_being_launched()
+            self._take()
+            if not for_this_process:
+                self.forget_stop()
             self._end_last_line()
             others = runs_ahead(self)
-            self.append("queued" if others else "started", **_identity())
+            self.append("queued" if others else "started", pid=os.getpid())
         told = ""
         while others:
             if (line := f"Waiting for {', '.join(other.name for other in others)}.") != told:
                 self.log(line)
                 told = line
             time.sleep(0.5)
-            with _lock():
+            with _queue_lock():
                 others = runs_ahead(self)
                 if not others:
-                    self.append("started", **_identity())
+                    self.append("started", pid=os.getpid())
 
-    def _refuse_to_go_on(self) -> None:
-        """Raise RunError where the run is finished, or another process than the one that launched this is at work."""
-        if self.state() == "finished":
+    def _take(self) -> None:
+        """Take the lock; raises RunError where another process has it, or the run is finished."""
+        state = self.state()
+        if state == "finished":
             raise RunError(f"Run {self.name} is finished: there is nothing left to train in it. Start a new one.")
-        taken = [event for event in self.journal.marks if event["type"] in START_EVENTS]
-        mine = taken and taken[-1]["type"] == "launched" and taken[-1]["pid"] in (os.getpid(), os.getppid())
-        if taken and self.state() in ACTIVE and not mine:
+        if state in ("waiting", "running") or not self._lock.take():
             raise RunError(f"Run {self.name} is already at work in another process: wait for it or stop it.")
+
+    def leave(self) -> None:
+        """Leave the run to whoever takes it up next."""
+        self._lock.release()
 
     def _end_last_line(self) -> None:
         """End a line that was being written when the machine failed, or it would swallow the next event."""
@@ -230,31 +230,63 @@ class Run:
 
 
 def create_run(config: TrainConfig, name: str | None = None) -> Run:
-    """Make the folder of a new run, called ``name`` or after what it trains; raises RunError if the name is taken."""
+    """Make the folder of a new run, called ``name`` or after what it trains, whose lock this process has.
+
+    Raises
+    ------
+    RunError
+        The name is taken or is no name, or nothing can be written under ``runs/``.
+    """
     if name is not None:
-        if not re.fullmatch(NAME, name):
-            raise RunError(f"{name} cannot name a run: use up to 100 letters, digits, dots, dashes and underscores.")
+        _check_name(name)
         if not _claim(name):
-            raise RunError(f"There is already a run or a model called {name}: choose another name.")
+            what = "a run or a model" if _is_taken(name) else "a folder that is no run"
+            raise RunError(f"There is already {what} called {name}: choose another name.")
     else:
         dataset = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(config.data).name)
         stem = f"{config.network}-{dataset}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         # A whole class may start within a second.
         name = next(name for name in (stem, *(f"{stem}-{n}" for n in range(2, 1000))) if _claim(name))
-    folder = paths.runs_dir() / name
-    storage.write_atomically(folder / "config.json", json.dumps(asdict(config), indent=2) + "\n")
-    return Run(folder)
+    run = Run(paths.runs_dir() / name)
+    with _explained(f"Run {name} cannot be made"):
+        run._take()
+        storage.write_atomically(run.folder / "config.json", json.dumps(asdict(config), indent=2) + "\n")
+    return run
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(NAME, name):
+        raise RunError(f"{name} cannot name a run: use up to 100 letters, digits, dots, dashes and underscores.")
+
+
+def _is_taken(name: str) -> bool:
+    """Whether a run or a model has the name."""
+    return (paths.models_dir() / name).exists() or (paths.runs_dir() / name / "config.json").exists()
 
 
 def _claim(name: str) -> bool:
     """Make the folder of a run; False where a run or a model has the name. Of several who try, one gets it."""
-    if (paths.models_dir() / name).exists():
+    if _is_taken(name):
         return False
-    try:
-        (paths.runs_dir() / name).mkdir(parents=True)
-    except FileExistsError:
-        return False
+    with _explained(f"Run {name} cannot be made"):
+        try:
+            (paths.runs_dir() / name).mkdir(parents=True)
+        except FileExistsError:
+            if not paths.runs_dir().is_dir():
+                raise
+            return False
     return True
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Within, an error of the disk is a sentence that begins with ``what``."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{what}: {error.strerror or error}. See that {error.filename or 'runs/'} can be used."
+        ) from error
 
 
 def open_run(name: str) -> Run:
@@ -273,9 +305,8 @@ def discover_runs() -> list[Run]:
 
 def rename_run(run: Run, name: str) -> Run:
     """Give a run at rest another name; the model that it made keeps its own. Raises RunError."""
-    if not re.fullmatch(NAME, name):
-        raise RunError(f"{name} cannot name a run: use up to 100 letters, digits, dots, dashes and underscores.")
-    with _lock():
+    _check_name(name)
+    with _explained(f"Run {run.name} cannot be renamed"), _queue_lock():
         _refuse_if_active(run, "renamed")
         if (paths.runs_dir() / name).exists() or (paths.models_dir() / name).exists():
             raise RunError(f"There is already a run or a model called {name}: choose another name.")
@@ -284,11 +315,12 @@ def rename_run(run: Run, name: str) -> Run:
 
 def delete_run(run: Run) -> None:
     """Delete a run at rest, with its curves and checkpoint; the model that it made stays. Raises RunError."""
-    with _lock():
+    with _explained(f"Run {run.name} cannot be deleted"), _queue_lock():
         _refuse_if_active(run, "deleted")
         # Renamed first, so that there is never half a run.
-        hidden = run.folder.rename(run.folder.with_name(f".deleted-{run.name}"))
-    shutil.rmtree(hidden, ignore_errors=True)
+        run.folder.rename(run.folder.with_name(f".deleted-{run.name}-{time.time_ns()}"))
+    for hidden in paths.runs_dir().glob(".deleted-*"):  # what an earlier time could not be deleted too
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _refuse_if_active(run: Run, what: str) -> None:
@@ -312,52 +344,52 @@ def resume_run(run: Run) -> None:
         A process is at work on it, or none can be started.
     """
     command = [sys.executable, "-m", "covid_cnn", "train", "--resume", run.name, "--quiet"]
-    # With its fault handler Python tells in the log of a crash of TensorFlow.
-    environment = os.environ | {"COVID_CNN_HOME": str(paths.home()), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    environment["PYTHONFAULTHANDLER"] = "1"
     package = str(Path(__file__).resolve().parents[2])
-    # The new process speaks only when the lock is free, and so after it has been named here.
-    with _lock(), (run.folder / "log.txt").open("ab") as log:
-        run._refuse_to_go_on()
-        run.forget_stop()
+    # With its fault handler Python tells in the log of a crash of TensorFlow.
+    told = {"COVID_CNN_HOME": str(paths.home()), "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONFAULTHANDLER": "1"}
+    with _explained(f"Run {run.name} cannot be started"):
         try:
-            process = subprocess.Popen(
-                command,
-                cwd=package,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise RunError(f"No process could be started for run {run.name}: {error.strerror}.") from error
-        run._end_last_line()
-        run.append("launched", **_identity(process.pid))
+            runs_at_once()  # or the new process alone would say what is wrong with it
+            with _queue_lock(), (run.folder / "log.txt").open("ab") as log:
+                run._take()
+                run.forget_stop()
+                run._end_last_line()
+                run.append("launched")
+                subprocess.Popen(
+                    command,
+                    cwd=package,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    **run._lock.handed_over(os.environ | told),
+                )
+        finally:
+            run.leave()
+
+
+def runs_at_once() -> int:
+    """How many runs may learn at the same time; raises RunError where the environment names no such number."""
+    told = os.environ.get(AT_ONCE, "1")
+    if not told.isdecimal() or int(told) < 1:
+        raise RunError(f"{AT_ONCE} must be a whole number of at least 1, and is {told!r}: set it anew, or unset it.")
+    return int(told)
 
 
 def runs_ahead(run: Run | None = None) -> list[Run]:
-    """The runs that ``run``, or a new one, has to wait for: none if the machine can carry it beside those at work.
-
-    It can if each has ``CORES_OF_A_RUN`` cores, and ``MEMORY_OF_A_RUN`` is free for each that begins; one run it
-    always carries. Who came first goes first.
-    """
+    """The runs that ``run``, or a new one, has to wait for; none if it is its turn. Who came first goes first."""
     working, waiting = [], []
     mine = run.journal.latest("queued") if run and run.state() == "waiting" else None
     for other in discover_runs():
-        state, marks = other.state(), other.journal.marks
-        taken = [event for event in marks if event["type"] in START_EVENTS]
-        # A process works on one run at a time.
-        if (run and other.folder == run.folder) or state not in ACTIVE or not taken or taken[-1]["pid"] == os.getpid():
+        if (run and other.folder == run.folder) or other.state() not in ACTIVE:
             continue
-        if taken[-1]["type"] == "started":
+        taken = [event for event in other.journal.marks if event["type"] in START_EVENTS]
+        if taken and taken[-1]["type"] == "started":
             working.append(other)
-        elif taken[-1]["type"] == "queued" and (mine is None or taken[-1]["time"] < mine["time"]):
+        elif taken and taken[-1]["type"] == "queued" and (mine is None or taken[-1]["time"] < mine["time"]):
             waiting.append(other)
-    cores = machine.cores() // CORES_OF_A_RUN
-    memory = len(working) + machine.available_memory() // MEMORY_OF_A_RUN
     before = working + waiting
-    return before if len(before) >= max(1, min(cores, memory)) else []
+    return before if len(before) >= runs_at_once() else []
 
 
 @contextmanager
@@ -388,22 +420,7 @@ def interruptible(run: Run) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _lock() -> FileLock:
+def _queue_lock() -> FileLock:
     """Held by who takes up a run, so that no two take up the same, or the same place. It goes with its process."""
     paths.runs_dir().mkdir(parents=True, exist_ok=True)
     return FileLock(paths.runs_dir() / ".lock")
-
-
-def _identity(pid: int | None = None) -> dict[str, Any]:
-    process = psutil.Process(pid)
-    return {"pid": process.pid, "process_created": process.create_time()}
-
-
-def _alive(started: dict[str, Any]) -> bool:
-    """Whether the process that wrote the event lives. Its creation time tells it from a later one of its number."""
-    try:
-        process = psutil.Process(started["pid"])
-        same = abs(process.create_time() - started["process_created"]) < 1
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False

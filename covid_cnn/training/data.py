@@ -14,8 +14,8 @@ import numpy as np
 from covid_cnn.images.augment import AUGMENTATIONS, augment_batch
 from covid_cnn.runs.config import TrainConfig
 
-# Bytes of images that are kept in memory, 4000 of 256 x 256 pixels; more are kept on disk. Training and validation
-# images may each take so much of the 3 GiB that a run is given.
+# Bytes of images that are kept in memory, 4000 of 256 x 256 pixels, for training and for validation each; more are
+# kept on disk.
 IN_MEMORY = 2**30
 # The inputs of some images in one epoch, float32 [n, ...]: called with the epoch and their indices, int [n].
 Inputs = Callable[[int, np.ndarray], np.ndarray]

@@ -47,6 +47,8 @@ def train_run(run: Run) -> None:
         if isinstance(error, CovidCnnError):
             raise
         raise RunError(message) from error
+    finally:
+        run.leave()
 
 
 def _explain_failure(error: Exception) -> str:

@@ -1,12 +1,10 @@
 """The Train page, on runs whose folders are written here: no process is started, no network is trained."""
 
 import json
-import os
 import shlex
 import time
 
 import numpy as np
-import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -15,7 +13,7 @@ from covid_cnn.data import synthetic
 from covid_cnn.images import augment
 from covid_cnn.reports import wording
 from covid_cnn.runs import config as runs_config
-from covid_cnn.runs import machine, pictures
+from covid_cnn.runs import pictures
 from covid_cnn.runs import run as runs_run
 from covid_cnn.runs.config import RECIPES, TrainConfig
 from covid_cnn.runs.run import Run
@@ -63,14 +61,17 @@ def make_run(name="a_run", epochs=4, **chosen) -> Run:
 
 
 def launch(run: Run) -> None:
-    """Write that a process was started for the run: this one."""
-    run.append("launched", pid=os.getpid(), process_created=psutil.Process().create_time())
+    """Take the run up, as the process does that is started for it."""
+    run.leave()
+    run._take()
+    run.append("launched")
 
 
 def begin(run: Run, alive: bool) -> None:
-    """Write that a process began the run: this one, or one that is gone."""
-    created = psutil.Process().create_time()
-    run.append("started", pid=os.getpid(), process_created=created if alive else created - 1000)
+    """Write that a process began the run: this one, which has its lock, or one that is gone."""
+    run.append("started")
+    if not alive:
+        run.leave()
 
 
 def tell_epoch(run: Run, epoch: int, epochs=4, steps=3, value=0.5) -> None:
@@ -260,12 +261,10 @@ def test_a_run_that_died_can_be_resumed(started):
     assert not button(app, "Resume")  # until the new process speaks, a second press would start a second one
 
 
-def test_a_run_that_waits_is_shown_in_its_place(monkeypatch):
+def test_a_run_that_waits_is_shown_in_its_place():
     begin(make_run("first"), alive=True)
     run = make_run("second")
-    run.append("queued", pid=os.getpid(), process_created=psutil.Process().create_time())
-    monkeypatch.setattr(runs_run.os, "getpid", lambda: 0)  # the runs are of other processes
-    monkeypatch.setattr(machine, "cores", lambda: 2)
+    run.append("queued")
     app = page()
     assert app.selectbox(key="train_run").value == "second"
     assert app.text[0].value == "It waits for first."
@@ -477,14 +476,14 @@ def test_a_run_is_renamed_and_annotated_and_stays_open():
 
 
 def test_runs_are_deleted_after_a_second_question_and_those_at_work_are_not():
-    finished("one")
+    run = make_run("one")
+    begin(run, alive=True)
     app = AppTest.from_function(dialog_to_delete, default_timeout=30).run()
     assert button(app, "Delete for good").disabled
     app.checkbox[0].check().run()
-    begin(runs_run.open_run("one"), alive=True)
     button(app, "Delete for good").click().run()
     assert "at work" in app.error[0].value
-    runs_run.open_run("one").append("exported", model="one", epoch=1)
+    run.leave()
     button(app, "Delete for good").click().run()
     assert not app.exception and not runs_run.discover_runs()
 
@@ -533,10 +532,8 @@ def test_where_weights_cannot_be_fetched_another_network_is_one_click_away(datas
     assert started[0].config == TrainConfig.of("drawn", "efficientnet_lite0", seed=5)
 
 
-def test_a_new_run_is_told_that_it_will_wait(dataset, monkeypatch):
+def test_a_new_run_is_told_that_it_will_wait(dataset):
     begin(make_run("first"), alive=True)
-    monkeypatch.setattr(runs_run.os, "getpid", lambda: 0)  # the run is of another process
-    monkeypatch.setattr(machine, "cores", lambda: 2)
     app = page()
     button(app, "New run").click().run()
     assert any("waits for its turn" in caption.value for caption in app.caption)

@@ -3,7 +3,6 @@
 A run is played here: what a training writes is written in a few seconds, and TensorFlow is not waited for.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import tomllib
 from collections.abc import Iterator
 
 import numpy as np
-import psutil
 import pytest
 from browsing import ROOT
 from playwright.sync_api import Page, expect
@@ -44,10 +42,9 @@ def busy() -> Iterator[None]:
 
 def play(run: Run, images: np.ndarray) -> None:
     """Write what a training writes, in its order and with its pauses."""
-    process = psutil.Process(os.getpid())
-    run.append("launched", pid=process.pid, process_created=process.create_time())
+    run.append("launched")
     time.sleep(0.2)
-    run.append("started", pid=process.pid, process_created=process.create_time())
+    run.append("started")
     run.log("Reading the images.")
     run.append("read", classes=["NORMAL", "PNEUMONIA"], train=40, val=20)
     labels = ["NORMAL", "PNEUMONIA"] * AUGMENTED

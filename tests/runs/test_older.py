@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import events_of
 
 from covid_cnn.common import paths
 from covid_cnn.data import synthetic
@@ -28,7 +29,7 @@ def older(home) -> Run:
 def test_an_older_run_is_told_truly(older):
     assert older.state() == "stopped"
     assert older.config.network == "efficientnet_lite0" and older.config.epochs == 4
-    assert [event["epoch"] for event in older.events() if event["type"] == "epoch"] == [1, 2]
+    assert [event["epoch"] for event in events_of(older) if event["type"] == "epoch"] == [1, 2]
 
 
 def test_an_older_run_is_trained_to_its_end(older):
@@ -37,5 +38,5 @@ def test_an_older_run_is_trained_to_its_end(older):
     older.begin()
     trainer.train_run(older)
     assert older.state() == "finished"
-    assert [event["epoch"] for event in older.events() if event["type"] == "epoch"] == [1, 2, 3, 4]
+    assert [event["epoch"] for event in events_of(older) if event["type"] == "epoch"] == [1, 2, 3, 4]
     assert load_bundle("older").info["recipe"]["epochs_trained"] == 4

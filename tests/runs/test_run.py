@@ -1,21 +1,25 @@
 """Runs: what state they are in is derived from events and process, and they go on without whoever started them."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from conftest import events_of
 
 from covid_cnn.common import paths
 from covid_cnn.common.errors import RunError
 from covid_cnn.models.bundle import Bundle
-from covid_cnn.runs import machine
 from covid_cnn.runs import run as runs_run
 from covid_cnn.runs.config import TrainConfig
 from covid_cnn.runs.run import Run
@@ -27,16 +31,39 @@ CONFIG = TrainConfig.of("data", "efficientnet_lite0")
 
 @pytest.fixture
 def run() -> Run:
-    return runs_run.create_run(CONFIG, "run")
+    """A new run, whose lock this process has."""
+    run = runs_run.create_run(CONFIG, "run")
+    yield run
+    run.leave()
 
 
 @pytest.fixture
-def gone() -> dict:
-    """The fields of a started event of a process that is no more."""
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    fields = {"pid": process.pid, "process_created": psutil.Process(process.pid).create_time()}
-    process.communicate()
-    return fields
+def at_rest(run) -> Run:
+    """A run that a process has begun and that no process is at work on."""
+    run.append("started")
+    run.leave()
+    return run
+
+
+@contextmanager
+def held(run: Run) -> Iterator[None]:
+    """Within, another process is at work on the run."""
+    run.leave()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout.readline()
+        yield
+        holder.kill()
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from covid_cnn.common.locks import ProcessLock
+print(ProcessLock(Path(sys.argv[1]) / "lock").take(), flush=True)
+sys.stdin.read()
+"""
 
 
 # Settings
@@ -156,10 +183,9 @@ def test_open_and_discover(run):
 # States
 
 
-def test_a_new_run_is_starting_and_has_died_if_it_says_nothing(run):
+def test_a_new_run_is_starting_and_has_died_if_its_maker_ends_without_a_word(run):
     assert run.state() == "starting"
-    long_ago = time.time() - runs_run.SECONDS_TO_START - 1
-    os.utime(run.folder / "config.json", (long_ago, long_ago))
+    run.leave()
     assert run.state() == "died"
 
 
@@ -185,19 +211,63 @@ def test_a_run_at_work(run):
         (["epoch", "failed"], "failed"),
         (["failed", "started", "epoch", "exported"], "finished"),
         (["stopped", "exported", "started", "epoch"], "died"),
-        (["epoch", "exported", "started", "failed"], "failed"),
+        (["stopped", "exported", "started", "failed"], "failed"),
+        # Where two processes were at work, what one has made outranks what became of the other.
+        (["started", "failed", "exported"], "finished"),
+        (["started", "exported", "failed"], "finished"),
+        (["epoch", "exported", "started", "failed"], "finished"),
     ],
 )
-def test_the_state_of_a_run_whose_process_is_gone(run, gone, events, state):
+def test_the_state_of_a_run_whose_process_is_gone(run, events, state):
+    run.leave()
     for kind in ["started", *events]:
-        run.append(kind, **(gone if kind == "started" else {}))
+        run.append(kind)
     assert run.state() == state
 
 
-def test_a_process_of_the_same_number_that_began_at_another_time_is_not_the_run(run):
-    process = psutil.Process()
-    run.append("started", pid=process.pid, process_created=process.create_time() - 60)
+@pytest.mark.parametrize("step", [-5, 5])
+def test_a_clock_that_is_set_lets_no_second_trainer_in(run, monkeypatch, step):
+    """As NTP does, or a laptop that wakes up: the time of the start moves, and with it that of each process's start."""
+    with held(run):
+        run.append("started")
+        now, began = time.time, psutil.boot_time()
+        monkeypatch.setattr(time, "time", lambda: now() + step)
+        monkeypatch.setattr(psutil, "boot_time", lambda: began + step)
+        if hasattr(psutil, "_pslinux"):
+            monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: began + step)
+        assert run.state() == "running"
+        for take_up in (runs_run.resume_run, Run.begin):
+            with pytest.raises(RunError, match="already at work"):
+                take_up(runs_run.open_run("run"))
+        with pytest.raises(RunError, match="stop it before it is deleted"):
+            runs_run.delete_run(run)
     assert run.state() == "died"
+
+
+def test_of_four_who_resume_a_run_at_once_one_does(at_rest, monkeypatch):
+    """Whoever is second is refused, though the process of the first has not said a word yet."""
+    started, popen = [], subprocess.Popen
+
+    def start(*_: object, **handed: Any) -> None:
+        started.append(popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=handed["pass_fds"]))
+
+    def resume(_: int) -> str:
+        try:
+            runs_run.resume_run(runs_run.open_run("run"))
+        except RunError as error:
+            return str(error)
+        return ""
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(resume, range(4)))
+    assert len(started) == 1
+    assert sorted(bool(answer) for answer in answers) == [False, True, True, True]
+    assert all("already at work" in answer for answer in answers if answer)
+    assert at_rest.state() == "starting"
+    started[0].kill()
+    started[0].wait()
+    assert at_rest.state() == "died"
 
 
 def test_a_failed_run_has_failed_though_its_process_still_ends(run):
@@ -208,8 +278,10 @@ def test_a_failed_run_has_failed_though_its_process_still_ends(run):
 
 def test_only_one_process_works_on_a_run(run):
     run.begin()
-    with pytest.raises(RunError, match="already at work in another process"):
-        run.begin()
+    for other in (run, runs_run.open_run("run")):
+        with pytest.raises(RunError, match="already at work in another process"):
+            other.begin()
+    assert [event["type"] for event in events_of(run)] == ["started"]
 
 
 def test_a_stop_that_comes_before_the_process_is_not_lost(run):
@@ -219,42 +291,48 @@ def test_a_stop_that_comes_before_the_process_is_not_lost(run):
     assert run.state() == "stopping"
 
 
-def test_a_stop_can_be_forgotten_to_go_on(run, gone):
-    run.append("started", **gone)
-    run.request_stop()
-    run.append("stopped")
-    run.forget_stop()
-    run.begin()
-    assert not run.stop_requested()
-    assert run.state() == "running"
+def test_a_stop_is_forgotten_by_who_goes_on_with_the_run(at_rest):
+    at_rest.request_stop()
+    at_rest.append("stopped")
+    at_rest.begin()
+    assert not at_rest.stop_requested()
+    assert at_rest.state() == "running"
+    at_rest.leave()
 
 
-@pytest.fixture
-def other() -> dict:
-    """The fields of an event of a living process other than this one."""
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    yield {"pid": process.pid, "process_created": psutil.Process(process.pid).create_time()}
-    process.communicate()
-
-
-def test_a_process_that_is_launched_is_starting_and_its_death_is_seen_at_once(run, gone, other):
-    run.append("launched", **other)
-    assert run.state() == "starting"
-    run.request_stop()
-    assert run.state() == "stopping"
-    run.append("launched", **gone)
+def test_a_process_that_is_launched_is_starting_and_its_death_is_seen_at_once(run):
+    run.append("launched")
+    with held(run):
+        assert run.state() == "starting"
+        run.request_stop()
+        assert run.state() == "stopping"
     assert run.state() == "died"
 
 
-def test_who_resumes_a_run_at_work_is_refused(run, other):
-    run.append("started", **other)
-    with pytest.raises(RunError, match="already at work"):
-        runs_run.resume_run(run)
-    assert [event["type"] for event in run.events()] == ["started"]
+def test_where_a_lock_cannot_be_handed_over_a_launched_run_is_starting_for_a_while(at_rest, monkeypatch):
+    monkeypatch.setattr(runs_run, "CAN_HAND_OVER", False)
+    at_rest.append("launched")
+    at_rest.request_stop()
+    assert at_rest.state() == "stopping"
+    at_rest.begin()
+    assert at_rest.stop_requested()
+    at_rest.leave()
+    at_rest.append("launched")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + runs_run.SECONDS_TO_START + 1)
+    assert at_rest.state() == "died"
 
 
-def test_what_ended_a_run_is_told_as_far_as_it_can_be(run, gone, monkeypatch):
-    run.append("started", **gone)
+def test_who_resumes_a_run_at_work_is_refused(run):
+    with held(run):
+        run.append("started")
+        with pytest.raises(RunError, match="already at work"):
+            runs_run.resume_run(run)
+    assert [event["type"] for event in events_of(run)] == ["started"]
+
+
+def test_what_ended_a_run_is_told_as_far_as_it_can_be(at_rest, monkeypatch):
+    run = at_rest
     assert "from outside" in run.failure_reason()
     run.log(runs_run.STARTING_TENSORFLOW)
     with (run.folder / "log.txt").open("a") as log:
@@ -262,20 +340,16 @@ def test_what_ended_a_run_is_told_as_far_as_it_can_be(run, gone, monkeypatch):
     assert "crashed" in run.failure_reason()
     run.log(runs_run.STARTING_TENSORFLOW)  # of a later process
     assert "from outside" in run.failure_reason()
-    with monkeypatch.context() as patch:
-        patch.setattr(psutil, "boot_time", lambda: time.time() + 1)
-        assert "switched off" in run.failure_reason()
     monkeypatch.setattr(runs_run, "FULL_DISK", 2**62)
     assert run.failure_reason().startswith("The disk is full")
 
 
-def test_a_finished_run_is_not_taken_up_again(run, gone):
-    run.append("started", **gone)
-    run.append("exported", model="run", epoch=1)
-    for take_up in (run.begin, lambda: runs_run.resume_run(run)):
+def test_a_finished_run_is_not_taken_up_again(at_rest):
+    at_rest.append("exported", model="run", epoch=1)
+    for take_up in (at_rest.begin, lambda: runs_run.resume_run(at_rest)):
         with pytest.raises(RunError, match="Run run is finished"):
             take_up()
-    assert run.state() == "finished"
+    assert at_rest.state() == "finished"
 
 
 def test_the_end_of_the_log_leaves_out_what_tensorflow_tells_itself(run):
@@ -292,31 +366,40 @@ def test_the_end_of_the_log_leaves_out_what_tensorflow_tells_itself(run):
 # The queue
 
 
-def test_more_than_the_machine_can_carry_wait_and_who_came_first_goes_first(run, other, monkeypatch):
-    monkeypatch.setattr(machine, "cores", lambda: 2 * runs_run.CORES_OF_A_RUN)
-    monkeypatch.setattr(machine, "available_memory", lambda: 100 * runs_run.MEMORY_OF_A_RUN)
-    working, before, after = (runs_run.create_run(CONFIG, name) for name in ("working", "before", "after"))
-    working.append("started", **other)
-    assert runs_run.runs_ahead(run) == []
-    before.append("queued", **other)
-    assert {one.name for one in runs_run.runs_ahead(run)} == {"working", "before"}
-    run.append("queued", **other)
-    after.append("queued", **other)
-    assert {one.name for one in runs_run.runs_ahead(run)} == {"working", "before"}
-    assert runs_run.runs_ahead(before) == []
+@pytest.mark.parametrize(("told", "most"), [(None, 1), ("1", 1), ("2", 2), ("3", 3)])
+def test_so_many_runs_learn_at_once_and_who_came_first_goes_first(run, monkeypatch, told, most):
+    if told:
+        monkeypatch.setenv(runs_run.AT_ONCE, told)
+    working, before, after = others = [runs_run.create_run(CONFIG, name) for name in ("working", "before", "after")]
+    working.append("started")
+    assert bool(runs_run.runs_ahead(run)) == (most < 2)
+    before.append("queued")
+    ahead = {one.name for one in runs_run.runs_ahead(run)}
+    assert ahead == ({"working", "before"} if most < 3 else set())
+    run.append("queued")
+    after.append("queued")
+    assert {one.name for one in runs_run.runs_ahead(run)} == ahead
+    assert {one.name for one in runs_run.runs_ahead(before)} == ({"working"} if most < 2 else set())
     working.append("exported")
-    assert runs_run.runs_ahead(run) == []
+    assert {one.name for one in runs_run.runs_ahead(run)} == ({"before"} if most < 2 else set())
     assert {one.name for one in runs_run.runs_ahead()} == {"before", "run", "after"}  # for a new one
-    monkeypatch.setattr(machine, "available_memory", lambda: 0)
-    assert {one.name for one in runs_run.runs_ahead(run)} == {"before"}
-    before.append("failed", message="")
-    assert runs_run.runs_ahead(run) == []  # one run it always carries
+    before.leave()  # and so has died
+    assert runs_run.runs_ahead(run) == []
+    for other in others:
+        other.leave()
 
 
-def test_a_run_waits_for_its_turn(run, other, monkeypatch):
-    monkeypatch.setattr(machine, "cores", lambda: 1)
+@pytest.mark.parametrize("told", ["", "0", "-1", "two", "1.5"])
+def test_a_number_of_runs_that_is_none_is_told(run, monkeypatch, told):
+    monkeypatch.setenv(runs_run.AT_ONCE, told)
+    with pytest.raises(RunError, match="COVID_CNN_RUNS_AT_ONCE must be a whole number of at least 1"):
+        runs_run.resume_run(run)
+    assert run.state() == "died"
+
+
+def test_a_run_waits_for_its_turn(run, monkeypatch):
     first = runs_run.create_run(CONFIG, "first")
-    first.append("started", **other)
+    first.append("started")
 
     looks = []
     look = runs_run.runs_ahead
@@ -324,14 +407,14 @@ def test_a_run_waits_for_its_turn(run, other, monkeypatch):
     def ahead(run: Run) -> list[Run]:
         looks.append(run.state())
         if len(looks) == 3:
-            first.append("exported")
+            first.leave()
         return look(run)
 
     monkeypatch.setattr(runs_run, "runs_ahead", ahead)
     run.begin()
     assert looks == ["starting", "waiting", "waiting"]
     assert run.log_tail().count("Waiting for first.") == 1
-    assert [event["type"] for event in run.events()] == ["queued", "started"]
+    assert [event["type"] for event in events_of(run)] == ["queued", "started"]
     assert run.state() == "running"
 
 
@@ -362,23 +445,24 @@ def test_events_are_one_json_object_a_line(run):
     run.append("step", epoch=1, step=2, loss=0.5)
     run.append("failed", message="Line\nbreaks and ümlauts")
     lines = (run.folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == run.events()
-    first, second = run.events()
+    assert [json.loads(line) for line in lines] == events_of(run)
+    first, second = events_of(run)
     assert first.pop("time") == pytest.approx(time.time(), abs=5)
     assert first == {"type": "step", "epoch": 1, "step": 2, "loss": 0.5}
     assert second["message"] == "Line\nbreaks and ümlauts"
 
 
-def test_a_line_cut_off_by_a_crash_is_left_out_and_takes_no_other_with_it(run, gone):
-    run.append("started", **gone)
+def test_a_line_cut_off_by_a_crash_is_left_out_and_takes_no_other_with_it(at_rest):
+    run = at_rest
     run.append("epoch", epoch=1)
     with (run.folder / "events.jsonl").open("a") as file:
         file.write('{"time": 17, "type": "ste')
-    assert [event["type"] for event in run.events()] == ["started", "epoch"]
+    assert [event["type"] for event in events_of(run)] == ["started", "epoch"]
     assert run.state() == "died"
     run.begin()
-    assert [event["type"] for event in run.events()] == ["started", "epoch", "started"]
+    assert [event["type"] for event in events_of(run)] == ["started", "epoch", "started"]
     assert run.state() == "running"
+    run.leave()
 
 
 def test_the_listener_hears_events_and_log(run):
@@ -410,12 +494,12 @@ run.start_run(config.TrainConfig.of({str(synthetic_data)!r}, "efficientnet_lite0
     try:
         seen = _wait(run)
     finally:
-        started = [event for event in run.events() if event["type"] == "started"]
+        started = [event for event in events_of(run) if event["type"] == "started"]
         if started and run.state() in ("running", "stopping"):
             psutil.Process(started[0]["pid"]).kill()
     assert seen[-1] == "finished", run.log_tail()
     assert "running" in seen
-    assert run.events()[-1]["type"] == "exported"
+    assert events_of(run)[-1]["type"] == "exported"
     assert Bundle(paths.models_dir() / "child").classes == ("NORMAL", "PNEUMONIA")
 
 
@@ -431,13 +515,13 @@ def _wait(run: Run) -> list[str]:
 # Rename, note, delete
 
 
-def test_a_run_at_rest_can_be_renamed_annotated_and_deleted(run, gone):
-    run.append("started", **gone)
+def test_a_run_at_rest_can_be_renamed_annotated_and_deleted(at_rest):
+    run = at_rest
     run.note = "Ümlauts, too."
     run = runs_run.rename_run(run, "other")
     assert [found.name for found in runs_run.discover_runs()] == ["other"]
     assert (run.note, run.state(), run.config) == ("Ümlauts, too.", "died", CONFIG)
-    runs_run.create_run(CONFIG, "taken")
+    runs_run.create_run(CONFIG, "taken").leave()
     for name in ("taken", "../out", ""):
         with pytest.raises(RunError):
             runs_run.rename_run(run, name)
@@ -453,3 +537,65 @@ def test_a_run_at_work_keeps_its_name_and_folder(run):
     with pytest.raises(RunError, match="stop it before it is deleted"):
         runs_run.delete_run(run)
     assert run.state() == "running"
+
+
+# A disk that takes nothing
+
+
+@pytest.fixture
+def read_only(monkeypatch) -> None:
+    """No file or folder can be made, renamed or opened for writing under the home, whoever tries."""
+
+    def refuse(place: object, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(place))
+
+    open_file = os.open
+
+    def open_to_read(path, flags, *rest, **more):
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            refuse(path)
+        return open_file(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", open_to_read)
+    for name in ("mkdir", "rename", "touch", "write_bytes", "unlink"):
+        monkeypatch.setattr(Path, name, refuse)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda run: runs_run.start_run(CONFIG, "new"),
+        lambda run: runs_run.create_run(CONFIG),
+        runs_run.resume_run,
+        runs_run.delete_run,
+        lambda run: runs_run.rename_run(run, "other"),
+        Run.request_stop,
+        lambda run: setattr(run, "note", "x"),
+    ],
+)
+def test_on_a_read_only_disk_all_that_writes_is_a_sentence(at_rest, read_only, act):
+    with pytest.raises(RunError, match=r"Read-only file system\. See that .* can be used\.$"):
+        act(at_rest)
+    assert at_rest.state() == "died"
+    assert [one.name for one in runs_run.discover_runs()] == ["run"]
+
+
+def test_a_folder_in_the_place_of_a_run_is_told(home):
+    (paths.runs_dir() / "left_over").mkdir(parents=True)
+    with pytest.raises(RunError, match="already a folder that is no run called left_over: choose another name"):
+        runs_run.create_run(CONFIG, "left_over")
+
+
+def test_runs_that_is_a_file_is_told(home):
+    paths.home().mkdir(exist_ok=True)
+    paths.runs_dir().touch()
+    for name in ("new", None):
+        with pytest.raises(RunError, match="cannot be made: "):
+            runs_run.create_run(CONFIG, name)
+
+
+def test_what_was_left_of_a_deletion_stands_in_no_ones_way(at_rest):
+    left_over = paths.runs_dir() / ".deleted-run" / "checkpoint"
+    left_over.mkdir(parents=True)
+    runs_run.delete_run(at_rest)
+    assert not list(paths.runs_dir().glob("*run*")) and not left_over.exists()

@@ -106,7 +106,7 @@ with conftest._tiny_networks():
             raise KeyboardInterrupt
     broken.listener = stop
     trainer.train_run(broken)
-    assert broken.state() == "stopped", broken.events()
+    assert broken.state() == "stopped", events_of(broken)
     broken.listener = None
     broken.begin()
     trainer.train_run(broken)

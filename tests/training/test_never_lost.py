@@ -46,7 +46,10 @@ def test_a_trainer_killed_at_any_moment_is_never_lost(trainers, synthetic_data, 
         return process
 
     def new(name: str) -> Run:
-        return runs_run.create_run(TrainConfig.of(str(synthetic_data), "tiny_dense", epochs=EPOCHS, batch_size=8), name)
+        config = TrainConfig.of(str(synthetic_data), "tiny_dense", epochs=EPOCHS, batch_size=8)
+        run = runs_run.create_run(config, name)
+        run.leave()
+        return run
 
     def finish(run: Run) -> None:
         process = begin(run)

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import events_of
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -37,7 +38,7 @@ def new_run(data: Path, network: str = "tiny_dense", name: str = "run", **chosen
 
 
 def of_type(run: Run, kind: str) -> list[dict]:
-    return [event for event in run.events() if event["type"] == kind]
+    return [event for event in events_of(run) if event["type"] == kind]
 
 
 def losses(run: Run) -> dict[int, tuple[float, float]]:
@@ -98,7 +99,7 @@ def test_a_run_tells_what_happens_and_leaves_a_model(synthetic_data, network):
     run.listener = heard.append
     run.begin()
     training_trainer.train_run(run)
-    types = [event["type"] for event in run.events() if event["type"] != "progress"]
+    types = [event["type"] for event in events_of(run) if event["type"] != "progress"]
     progress = {event["what"]: (event["done"], event["total"]) for event in of_type(run, "progress")}
     assert progress.pop("Reading images") == (10, 10)
     assert set(progress.values()) == ({(16, 16), (10, 10)} if RECIPES[network].frozen_base else set())
@@ -107,7 +108,7 @@ def test_a_run_tells_what_happens_and_leaves_a_model(synthetic_data, network):
     assert all(event["steps"] == 8 and event["loss"] > 0 for event in of_type(run, "step"))
     assert all(0 < event["waited"] < 1 for event in of_type(run, "epoch"))
     assert "It waited for images for " in run.log_tail()
-    assert [event for event in heard if event["type"] != "log"] == run.events()
+    assert [event for event in heard if event["type"] != "log"] == events_of(run)
     assert of_type(run, "test")[0]["metrics"]["n"] == 8
     info = Bundle(paths.models_dir() / "run").info
     assert info["recipe"]["epochs_trained"] == 2
@@ -285,7 +286,7 @@ def failing(run: Run) -> str:
         training_trainer.train_run(run)
     assert of_type(run, "failed")[0]["message"] == str(error.value)
     assert str(error.value).endswith(".") and "\n" not in str(error.value)
-    assert run.events()[-1]["type"] == "failed"
+    assert events_of(run)[-1]["type"] == "failed"
     models = paths.models_dir()
     assert not models.exists() or not list(models.iterdir())
     return str(error.value)

@@ -144,7 +144,7 @@ def _draw_start(data: str, splits: Splits | None, chosen: dict[str, Any], name: 
         )
     if before := runs_ahead():
         names = ", ".join(run.name for run in before)
-        st.caption(escape_markdown(f"The machine is at work on {names}: a new run waits for its turn."))
+        st.caption(escape_markdown(f"{names} comes first: a new run waits for its turn."))
 
 
 def _draw_first(job: Job[Any], chosen: dict[str, Any], name: str | None) -> None:
