@@ -31,8 +31,8 @@ from websockets.typing import Origin
 
 from benchmarks import measure, sessions, web
 from covid_cnn.common import paths
-from covid_cnn.common.arrays import load_arrays
 from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.common.storage import load_arrays
 from covid_cnn.data import synthetic
 from covid_cnn.images import limits, ops, reader
 from covid_cnn.models import bundle

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from covid_cnn.common.arrays import load_arrays
 from covid_cnn.common.errors import BundleError, CovidCnnError, DatasetError, ImageError
-from covid_cnn.common.storage import Cache
+from covid_cnn.common.storage import Cache, load_arrays
 from covid_cnn.data import index
 from covid_cnn.data.dataset import SYNTHETIC, Dataset, Item, fingerprint
 from covid_cnn.data.splits import training_splits

@@ -24,8 +24,8 @@ from covid_cnn.reports import card
 from covid_cnn.runs.run import Run
 from covid_cnn.training import export
 from covid_cnn.training.checkpoint import Checkpoint
+from covid_cnn.training.data import TrainingData
 from covid_cnn.training.learner import Learner
-from covid_cnn.training.reading import TrainingData
 
 SPECIFICITY = 0.97  # of 100 healthy people, so many shall not be called ill where the threshold is chosen for it
 SET_LEVEL = 0.9  # of 100 images, so many have their true class in the prediction set

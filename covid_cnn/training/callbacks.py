@@ -24,8 +24,7 @@ from covid_cnn.runs.pictures import AttentionPicture
 from covid_cnn.runs.run import Run
 from covid_cnn.training import export, gradcam, optimizer
 from covid_cnn.training.checkpoint import Checkpoint
-from covid_cnn.training.data import ArrayBatches, TrainingBatches
-from covid_cnn.training.reading import TrainingData
+from covid_cnn.training.data import ArrayBatches, TrainingBatches, TrainingData
 
 WATCHED = 4  # validation images in which one sees where the network looks, while it learns
 

@@ -1,15 +1,19 @@
 """What is trained, with its batches: the whole network on images, or its last layer on embeddings."""
 
+import os
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
-from covid_cnn.images.augment import AUGMENTATIONS
+from covid_cnn.images.augment import AUGMENTATIONS, Augmentation, augment_batch
 from covid_cnn.runs.run import Run
-from covid_cnn.training import data, devices, embeddings, networks, optimizer
-from covid_cnn.training.data import ArrayBatches, TrainingBatches
-from covid_cnn.training.reading import TrainingData, progress_events
+from covid_cnn.training import data, export, networks, optimizer
+from covid_cnn.training.data import ArrayBatches, TrainingBatches, TrainingData, progress_events
 
 
 class Learner:
@@ -26,14 +30,14 @@ class Learner:
     def __init__(self, run: Run, training_data: TrainingData) -> None:
         self._run, self._data, self._config, recipe = run, training_data, run.config, run.config.recipe
         whole = not recipe.frozen_base
-        strategy = devices.device_strategy(whole)
+        strategy = device_strategy(whole)
         number = strategy.num_replicas_in_sync
         run.log(f"Building the network{f' on {number} devices' if number > 1 else ''}.")
         pretrained = self._config.learns != "scratch"
         if recipe.fetched and pretrained:
             run.log("Fetching its ImageNet weights from the internet, unless they are here from an earlier run.")
         train, val = training_data.train, training_data.val
-        self._precision = devices.mixed_precision(whole)
+        self._precision = mixed_precision(whole)
         self.views = self.val_views = np.empty((0, 0, 0), np.float32)
         with strategy.scope():
             self.network = self._build(self._precision, pretrained)
@@ -59,13 +63,13 @@ class Learner:
             keras.config.set_dtype_policy(usual)
 
     def _embed(self) -> None:
-        recipe, embed = self._config.recipe, embeddings.embedder(self.network)
+        recipe, embed = self._config.recipe, embedder(self.network)
         self._run.log(f"Computing the embeddings of {recipe.views} views of each image, once for all epochs.")
 
         def views(split: str, images: np.ndarray, number: int) -> np.ndarray:
             progress = progress_events(self._run, f"Computing embeddings of {split} images", len(images))
             augmentation = AUGMENTATIONS[self._config.augmentation]
-            return embeddings.embed_views(embed, images, augmentation, self._config.seed, number, progress)
+            return embed_views(embed, images, augmentation, self._config.seed, number, progress)
 
         self.views = views("training", self._data.train.pixels, recipe.views)
         self.val_views = views("validation", self._data.val.pixels, 1)
@@ -90,3 +94,86 @@ class Learner:
         both = keras.Model(self.network.inputs, [self.network.get_layer("embedding").output, self.network.output])
         train = predict(both, ArrayBatches(self._data.train.pixels))[0]
         return train, *predict(both, ArrayBatches(self._data.val.pixels))
+
+
+def device_strategy(whole: bool) -> tf.distribute.Strategy:
+    """Distribute training over several GPUs: mirrored weights, gradients summed after each step.
+
+    With one GPU or none it is TensorFlow's own strategy, which changes nothing. Networks have to be built and compiled
+    in its scope.
+
+    Parameters
+    ----------
+    whole : the whole network learns; the last layer alone is too little work to share
+    """
+    found = _gpus() if whole else []
+    return tf.distribute.MirroredStrategy(found) if len(found) > 1 else tf.distribute.get_strategy()
+
+
+def mixed_precision(whole: bool) -> str:
+    """The precision that the layers of a network compute in while it learns, as a dtype policy of Keras.
+
+    Where the processor multiplies bfloat16 by itself, a step takes half the time in it. Weights, gradients' sums and
+    the loss stay float32 (mixed precision, Micikevicius et al. 2018), and what is exported is float32 too.
+
+    Parameters
+    ----------
+    whole : the whole network learns; a last layer alone is quick enough
+    """
+    quick = whole and not tf.config.list_physical_devices("GPU") and _flags() & {"avx512_bf16", "amx_bf16"}
+    return "mixed_bfloat16" if quick else "float32"
+
+
+def _flags() -> set[str]:
+    """The instruction sets of the processor, by Linux's names; empty on other systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def _gpus() -> list[str]:
+    return [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
+
+
+# Image [H, W, 1] -> embedding [D].
+Embed = Callable[[np.ndarray], np.ndarray]
+
+
+def embedder(network: keras.Model) -> Embed:
+    """A function from image to embedding that runs the exported graph, several times as fast as Keras."""
+    graph = export.convert_graph(network, temperature=1.0, heatmaps=False)
+    run = Interpreter(model_content=graph, num_threads=os.cpu_count()).get_signature_runner()
+    return lambda image: run(image=image[None])["embedding"][0]
+
+
+def embed_views(
+    embed: Embed,
+    images: np.ndarray,
+    augmentation: Augmentation,
+    seed: int,
+    views: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """The embeddings of several views of each image: the image itself, then augmented copies.
+
+    Parameters
+    ----------
+    embed : computes one
+    images : float32 ``[N, H, W, 1]``, 0..1
+    augmentation, seed : how views vary; a view hangs on seed, its own number and the place of its image alone
+    views : at least 1
+    progress : called after each image with how many are done
+
+    Returns
+    -------
+    float32 ``[N, views, D]``
+    """
+    embedded = []
+    for index, image in enumerate(images):
+        place = np.array([index])
+        varied = [augment_batch([image], place, augmentation, seed, view, images)[0] for view in range(1, views)]
+        embedded.append([embed(view) for view in (image, *varied)])
+        progress(index + 1)
+    return np.array(embedded, np.float32)

@@ -14,9 +14,10 @@ import tensorflow as tf
 
 from covid_cnn.common.errors import CovidCnnError, RunError
 from covid_cnn.runs.run import Run, interruptible
-from covid_cnn.training import calibrate, callbacks, reading
+from covid_cnn.training import calibrate, callbacks
 from covid_cnn.training.callbacks import EpochRecorder, ScalarLog
 from covid_cnn.training.checkpoint import Checkpoint
+from covid_cnn.training.data import read_training_data
 from covid_cnn.training.learner import Learner
 
 
@@ -66,7 +67,7 @@ def _explain_failure(error: Exception) -> str:
 def _train(run: Run) -> None:
     with interruptible(run):
         keras.utils.set_random_seed(run.config.seed)
-        data = reading.read_training_data(run)
+        data = read_training_data(run)
         learner = Learner(run, data)
         attention = callbacks.monitor_attention(run, data, learner.network)
         checkpoint = Checkpoint(run.checkpoint)

@@ -15,7 +15,8 @@ import conftest, keras, numpy as np, tensorflow as tf
 from covid_cnn.models import bundle
 from covid_cnn.runs.config import TrainConfig
 from covid_cnn.runs.run import create_run
-from covid_cnn.training import data, devices, networks, optimizer, trainer
+from covid_cnn.training import data, networks, optimizer, trainer
+from covid_cnn.training import learner
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
 two = [device.name for device in tf.config.list_logical_devices("CPU")]
@@ -46,10 +47,10 @@ def network():
     return model
 
 alone = network()
-devices._gpus = lambda: two
-strategy = devices.device_strategy(whole=True)
+learner._gpus = lambda: two
+strategy = learner.device_strategy(whole=True)
 assert strategy.num_replicas_in_sync == 2
-assert devices.device_strategy(whole=False).num_replicas_in_sync == 1
+assert learner.device_strategy(whole=False).num_replicas_in_sync == 1
 with strategy.scope():
     together = network()
 class Batches(keras.utils.PyDataset):
@@ -90,7 +91,7 @@ np.testing.assert_allclose(judged[1], judged[0], rtol=1e-4)
 def test_a_run_on_two_devices_is_stopped_resumed_and_exported(synthetic_data, home):
     on_two_devices(
         """
-devices._gpus = lambda: two
+learner._gpus = lambda: two
 with conftest._tiny_networks():
     def new_run(name):
         run = create_run(TrainConfig.of(sys.argv[1], "tiny_dense", epochs=3, batch_size=5), name)

@@ -4,7 +4,7 @@ import numpy as np
 
 from covid_cnn.data import synthetic
 from covid_cnn.images.augment import AUGMENTATIONS
-from covid_cnn.training import embeddings, networks
+from covid_cnn.training import learner, networks
 
 
 def draw(number: int) -> np.ndarray:
@@ -15,7 +15,7 @@ def test_view_0_is_the_image_and_the_others_hang_on_the_seed():
     images = draw(3)
 
     def embed(seed: int) -> np.ndarray:
-        return embeddings.embed_views(lambda image: image.ravel(), images, AUGMENTATIONS["hospitals"], seed, 4)
+        return learner.embed_views(lambda image: image.ravel(), images, AUGMENTATIONS["hospitals"], seed, 4)
 
     first = embed(0)
     assert first.shape == (3, 4, 32 * 32) and first.dtype == np.float32
@@ -29,8 +29,8 @@ def test_view_0_is_the_image_and_the_others_hang_on_the_seed():
 
 def test_the_graph_embeds_as_the_network_does_and_tells_how_far_it_is(tiny_networks):
     network, images, done = networks.build_network("tiny_pooled", 2), draw(3), []
-    embed = embeddings.embedder(network)
-    views = embeddings.embed_views(embed, images, AUGMENTATIONS["none"], 0, 1, done.append)
+    embed = learner.embedder(network)
+    views = learner.embed_views(embed, images, AUGMENTATIONS["none"], 0, 1, done.append)
     assert done == [1, 2, 3]
     base = network.get_layer("embedding").output
     expected = type(network)(network.inputs, base)([images]).numpy()

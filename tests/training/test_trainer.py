@@ -26,7 +26,7 @@ from covid_cnn.runs import pictures
 from covid_cnn.runs import run as runs_run
 from covid_cnn.runs.config import RECIPES, TrainConfig
 from covid_cnn.runs.run import Run
-from covid_cnn.training import calibrate, callbacks, data, devices, export, gradcam, networks
+from covid_cnn.training import calibrate, callbacks, data, export, gradcam, learner, networks
 from covid_cnn.training import trainer as training_trainer
 
 pytestmark = pytest.mark.usefixtures("home", "tiny_networks")
@@ -337,7 +337,7 @@ def test_test_images_that_vanish_while_it_learns_are_asked_back(synthetic_data, 
 @pytest.mark.parametrize("learns", ["scratch", "all"])
 def test_a_network_that_learns_in_half_precision_is_exported_whole(train, synthetic_data, monkeypatch, learns):
     """Wherever it learns: a processor without bfloat16 computes it too, more slowly."""
-    monkeypatch.setattr(devices, "mixed_precision", lambda whole: "mixed_bfloat16" if whole else "float32")
+    monkeypatch.setattr(learner, "mixed_precision", lambda whole: "mixed_bfloat16" if whole else "float32")
     done = train(synthetic_data, {"scratch": "tiny_dense", "all": "tiny_pooled"}[learns], learns=learns, epochs=3)
     assert keras.config.dtype_policy().name == "float32"
     assert done.network.get_layer("feature_map").compute_dtype == "float32"

@@ -11,7 +11,7 @@ from covid_cnn.app.evaluate.asking import EvaluationSet
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.data import embedding_map
+from covid_cnn.data import overview
 from covid_cnn.data.dataset import Dataset, Item
 from covid_cnn.evaluation import predictions
 from covid_cnn.models import bundle
@@ -84,8 +84,7 @@ def alike_images(dataset: Dataset, item: Item) -> Sequence[Item] | None:
     if item.path not in paths:  # it cannot be read
         return ()
     return [
-        answers.items[n]
-        for n in embedding_map.nearest_neighbours(answers.embeddings, paths.index(item.path), NEIGHBOURS)
+        answers.items[n] for n in overview.nearest_neighbours(answers.embeddings, paths.index(item.path), NEIGHBOURS)
     ]
 
 

@@ -9,7 +9,7 @@ from covid_cnn.app.shared import background
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.jobs import Progress
 from covid_cnn.common.storage import Cache
-from covid_cnn.data import embedding_map
+from covid_cnn.data import overview
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import predictions
 from covid_cnn.evaluation.predictions import DatasetPredictions
@@ -35,7 +35,7 @@ def draw_map(dataset: Dataset) -> None:
     with st.container(horizontal=True):
         name = st.selectbox("Model", list(models), key="dataset_map_model", width=260)
         colour = st.selectbox("Colour", ("Class", "Source", "Split"), key="dataset_map_colour", width=160)
-        method = st.selectbox("Map", embedding_map.METHODS, key="dataset_map_method", width=160)
+        method = st.selectbox("Map", overview.METHODS, key="dataset_map_method", width=160)
     key = "map", dataset.root, tuple(item.path for item in dataset.items), models[name]["sha256"], method
     found = background.await_result(key, lambda tell: _projected(dataset, name, method, tell), "Draw the map")
     if found is None:
@@ -43,7 +43,7 @@ def draw_map(dataset: Dataset) -> None:
     answers, points = found
     chosen = _chart(answers, points, colour)
     if chosen is not None:
-        near = [chosen, *embedding_map.nearest_neighbours(answers.embeddings, chosen, NEIGHBOURS)]
+        near = [chosen, *overview.nearest_neighbours(answers.embeddings, chosen, NEIGHBOURS)]
         items = [answers.items[n] for n in near]
         st.markdown(
             f"**{escape_markdown(items[0].path.name)}**, and the {len(near) - 1} that the model finds most like it"
@@ -59,7 +59,7 @@ def _projected(dataset: Dataset, name: str, method: str, tell: Progress) -> tupl
         model, dataset.items, Cache(), lambda part, line: tell(0.9 * part, line), True
     )
     tell(0.9, "Placing the images")
-    return answers, embedding_map.project(answers.embeddings, method)
+    return answers, overview.project(answers.embeddings, method)
 
 
 def _chart(answers: DatasetPredictions, points: np.ndarray, colour: str) -> int | None:

@@ -9,7 +9,7 @@ from covid_cnn.app.evaluate.asking import Asked, cached_predictions, fingerprint
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError, ImageError
-from covid_cnn.data import embedding_map, index
+from covid_cnn.data import index, overview
 from covid_cnn.evaluation.binary import BinaryPredictions
 from covid_cnn.evaluation.predictions import DatasetPredictions
 from covid_cnn.images import ops, reader
@@ -99,7 +99,7 @@ def _training_answers(model: Bundle) -> DatasetPredictions | None:
 
 
 def _neighbours(embedding: np.ndarray, trained: DatasetPredictions) -> None:
-    alike = embedding_map.cosine_similarity(trained.embeddings, embedding)
+    alike = overview.cosine_similarity(trained.embeddings, embedding)
     nearest = np.argsort(-alike, kind="stable")[:NEIGHBOURS]
     st.caption("Nearest training images")
     pictures = index.load_thumbnails([trained.items[i].path for i in nearest])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from covid_cnn.data.embedding_map import METHODS, nearest_neighbours, project
+from covid_cnn.data.overview import METHODS, nearest_neighbours, project
 
 
 def groups(n: int = 12) -> np.ndarray:

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from covid_cnn.common.arrays import load_arrays
+from covid_cnn.common.storage import load_arrays
 
 
 def packed(**arrays: np.ndarray) -> bytes:
