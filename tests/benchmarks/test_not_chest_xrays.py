@@ -47,7 +47,7 @@ def test_of_many_chest_xrays_some_are_taken_from_all_over(tmp_path, monkeypatch)
     monkeypatch.setattr(not_chest_xrays, "MOST", 3)
     paths = [tmp_path / f"{i}.png" for i in range(9)]
     for path in paths:
-        path.write_bytes(ops.to_png(np.zeros((64, 64), np.float32)))
+        path.write_bytes(ops.to_png(np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)))
     names = {name for _, name, _ in not_chest_xrays.transformed(paths)}
     assert names == {"0.png", "4.png", "8.png"}
 
