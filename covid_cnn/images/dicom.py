@@ -5,54 +5,51 @@ tell who the patient is. Free text in a file may hold a name wherever it stands,
 and the words listed here are shown.
 """
 
-import contextlib
 import io
 import itertools
 import logging
-import os
 import re
-import subprocess
-import sys
 import warnings as python_warnings
-from pathlib import Path
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pydicom
-from PIL import Image
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import FileMetaDataset
-from pydicom.encaps import encapsulate, get_frame
-from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
+from pydicom.filereader import read_dataset
+from pydicom.pixels import apply_color_lut
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    RLELossless,
 )
 
 from covid_cnn.common.errors import ImageError
-from covid_cnn.images import headers, limits
+from covid_cnn.images import limits
+from covid_cnn.images.dicom_frames import FLOATS, complete_header, unpack_frame
 from covid_cnn.images.dicom_tags import depersonalize, modality, pixel_spacing, tag_warnings
-from covid_cnn.images.dicom_windows import as_window, modality_lut, padding_range, to_8_bit, unit, ways_to_look
-from covid_cnn.images.greys import luma, map_values
-from covid_cnn.images.radiograph import Radiograph, Values, check_index, check_size, one_sentence_errors, warn_of_others
+from covid_cnn.images.dicom_windows import Way, as_window, modality_lut, padding_range, unit, ways_to_look
+from covid_cnn.images.greys import NARROW, STRETCHED, flatten, is_narrow, map_values, spread, stretch
+from covid_cnn.images.radiograph import (
+    FULL_RANGE,
+    Radiograph,
+    Values,
+    check_index,
+    check_size,
+    one_sentence_errors,
+    warn_of_others,
+)
 
 # Odd values are the rule in DICOM files, and pydicom's remarks on them may quote a patient's data: keep them quiet.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 python_warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _PHOTOMETRIC = re.compile(r"MONOCHROME[12]|PALETTE COLOR|RGB|YBR_(FULL|FULL_422|PARTIAL_420|ICT|RCT)")
-_PIXELS = {tag_for_keyword(word) for word in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")}
-# Compressions whose decoder, Pillow's of JPEG, is trusted to work within the app's own process, as with other uploads.
-_SAFE = {JPEGBaseline8Bit, JPEGExtended12Bit}
-_UNPACKING = (
-    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated"),
-    *("BitsStored", "HighBit", "PixelRepresentation"),
-)
+_PIXELS = {tag_for_keyword(word) for word in ("PixelData", *FLOATS)}
 # Where multi-frame objects say for all frames, or for each, what others say once (PS3.3, C.7.6.16).
 _FRAME_TAGS = {
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
@@ -98,62 +95,98 @@ def read_dicom(data: bytes, name: str, frame: int = 0, window: int | None = None
     dataset = _parse(data, name)
     name = depersonalize(name, dataset)
     with one_sentence_errors(name):
-        frames = int(dataset.get("NumberOfFrames") or 1)
-        photometric = str(dataset.PhotometricInterpretation).strip()
-        samples = 1 if photometric.startswith("MONOCHROME") else max(3, int(dataset.get("SamplesPerPixel") or 1))
+        complete_header(dataset)
+        frames = max(int(dataset.get("NumberOfFrames") or 1), 1)
+        photometric = str(dataset.PhotometricInterpretation)
+        samples = 1 if photometric.startswith("MONOCHROME") else max(3, int(dataset.SamplesPerPixel))
         check_size(int(dataset.Columns), int(dataset.Rows), name, samples * int(dataset.BitsAllocated) / 24, frames)
         check_index(frame, frames, name, "frame")
         if not _PHOTOMETRIC.fullmatch(photometric):
             raise ImageError(f"{name} stores its colours in an unknown way; save it again as PNG.")
         _choose_frame(dataset, frame)
-        ways = ways_to_look(dataset) if photometric.startswith("MONOCHROME") else {}
-        if window is not None:
-            check_index(window, len(ways), name, "window")
-
         warnings = tag_warnings(dataset)
         if frames > 1:
             warnings.append(warn_of_others(frame, frames, "frame"))
-        stored = _unpack(dataset, name, frame)
-        if photometric == "PALETTE COLOR":
-            stored = apply_color_lut(stored, dataset)
-        behind = None
-        if ways:
-            way, measured = list(ways.values())[window or 0], modality_lut(dataset)
-            pixels = map_values(stored, lambda numbers: way.look(numbers, measured(numbers)))
-            behind = Values(
-                *(stored, measured, unit(dataset), tuple(as_window(*item) for item in ways.items()), window or 0),
-                inverted=photometric == "MONOCHROME1",
-                padding=padding_range(dataset),
-            )
+        stored = unpack_frame(dataset, name, frame)
+        if stored.ndim == 2 and photometric != "PALETTE COLOR":
+            radiograph = _gray(stored, dataset, name, window)
         else:
-            pixels, more = luma(Image.fromarray(to_8_bit(stored, dataset)))
-            warnings += more
-        if photometric == "MONOCHROME1":
-            np.subtract(1, pixels, out=pixels)
-            photometric += " (inverted to show bone white)"
-        origin = f"DICOM, {int(dataset.BitsStored)} bit, {photometric}"
-        chosen = list(ways)[window or 0] if ways else ""
-        return Radiograph(
-            pixels,
-            name,
-            origin,
-            tuple(warnings),
+            if window is not None:
+                check_index(window, 0, name, "window")
+            radiograph = _colour(stored, dataset)
+        return replace(
+            radiograph,
+            name=name,
+            warnings=(*warnings, *radiograph.warnings),
             frames=frames,
-            windows=tuple(ways),
-            window=chosen,
-            values=behind,
             modality=modality(dataset),
             **pixel_spacing(dataset),
         )
 
 
+def _gray(stored: np.ndarray, dataset: pydicom.Dataset, name: str, window: int | None) -> Radiograph:
+    """Stored numbers as one looks at them."""
+    ways = ways_to_look(dataset)
+    if window is not None:
+        check_index(window, len(ways), name, "window")
+    labels, measured, warnings = list(ways), modality_lut(dataset), []
+    first = window or 0
+    for index in range(first, len(ways) if window is None else first + 1):
+        pixels = map_values(stored, partial(_look, ways[labels[index]], measured))
+        low, high = spread(pixels)
+        if high - low >= NARROW:
+            break
+    if index > first:
+        warnings.append(f"Seen by {labels[0]} the image is nearly one grey; it is seen by {labels[index]}.")
+    padding = padding_range(dataset)
+    if labels[index] == FULL_RANGE and not padding and is_narrow(stored, int(dataset.BitsStored)):
+        warnings.append(STRETCHED)
+    inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
+    if inverted:
+        np.subtract(1, pixels, out=pixels)
+    windows = tuple(as_window(*item) for item in ways.items())
+    photometric = "MONOCHROME1 (inverted to show bone white)" if inverted else "MONOCHROME2"
+    return Radiograph(
+        pixels,
+        "",
+        f"DICOM, {int(dataset.BitsStored)} bit, {photometric}",
+        tuple(warnings),
+        windows=tuple(labels),
+        window=labels[index],
+        values=Values(stored, measured, unit(dataset), windows, index, inverted, padding),
+    )
+
+
+def _look(way: Way, measured: Callable[[np.ndarray], np.ndarray], numbers: np.ndarray) -> np.ndarray:
+    return way.look(numbers, measured(numbers))
+
+
+def _colour(stored: np.ndarray, dataset: pydicom.Dataset) -> Radiograph:
+    """Colours, or numbers that stand for some, as luma."""
+    photometric, bits = str(dataset.PhotometricInterpretation), int(dataset.BitsStored)
+    warnings = []
+    if photometric.startswith("MONOCHROME"):
+        photometric = "RGB"
+        warnings.append("The file says that its image is grey, and holds one in colour, which is read.")
+    if photometric == "PALETTE COLOR":
+        stored = apply_color_lut(stored, dataset)
+    values, more = flatten(stored, 3)
+    pixels = stretch(values, 0, 255) if stored.dtype == np.uint8 else stretch(values)
+    return Radiograph(pixels, "", f"DICOM, {bits} bit, {photometric}", (*warnings, *more))
+
+
 def _parse(data: bytes, name: str) -> pydicom.Dataset:
-    if _DEFLATED in data:  # pydicom would inflate it whole, to whatever size, before its header can be looked at
-        raise ImageError(f"{name} is a deflated DICOM file, which is not read; save it without deflation.")
     try:
+        data = _without_deflation(data)
         dataset = pydicom.dcmread(_Metered(data), force=True)
         _leave_out_what_is_too_large(dataset)
-        has_pixels = any(word in dataset for word in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
+        has_pixels = any(word in dataset for word in ("PixelData", *FLOATS))
+    except zlib.error:
+        raise ImageError(f"{name} is a deflated DICOM file that is damaged; export it without deflation.") from None
+    except OverflowError:
+        raise ImageError(
+            f"{name} is a deflated DICOM file of more than {limits.MAX_INFLATED_BYTES // 2**20} MiB; export it without."
+        ) from None
     except Exception:
         raise ImageError(f"{name} is a damaged, incomplete or very odd DICOM file; export it again.") from None
     if not has_pixels or not dataset.get("Rows") or not dataset.get("Columns"):
@@ -163,6 +196,26 @@ def _parse(data: bytes, name: str) -> pydicom.Dataset:
         explicit = ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
     return dataset
+
+
+def _without_deflation(data: bytes) -> bytes:
+    """The file with its dataset inflated, where its meta header says that it is deflated; to a bounded size.
+
+    pydicom would inflate it whole, to whatever size, before its header can be looked at.
+    """
+    if data[128:132] != b"DICM":
+        return data
+    file = _Metered(data)
+    file.seek(132)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    if str(meta.get("TransferSyntaxUID")) != DeflatedExplicitVRLittleEndian:
+        return data
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    unpacked = unpacker.decompress(memoryview(data)[file.tell() :], limits.MAX_INFLATED_BYTES)
+    if unpacker.unconsumed_tail:
+        raise OverflowError
+    syntax = b"\2\0\x10\0UI\x14\0" + ExplicitVRLittleEndian.encode() + b"\0"
+    return b"".join([bytes(128), b"DICM", syntax, unpacked])
 
 
 class _Metered(io.BytesIO):
@@ -198,97 +251,3 @@ def _choose_frame(dataset: pydicom.Dataset, frame: int) -> None:
             for tag in tags:
                 if tag in item:
                     dataset[tag] = item[tag]
-
-
-def _unpack(dataset: pydicom.Dataset, name: str, frame: int) -> np.ndarray:
-    """The frame as stored, YBR turned into RGB: [rows, columns] or [rows, columns, 3]."""
-    syntax = dataset.file_meta.TransferSyntaxUID
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        decoder = None
-    deep = syntax == JPEGExtended12Bit and int(dataset.BitsStored) > 8
-    if decoder is None or not decoder.is_available or (deep and not _is_gray_of_12_bits(dataset)):
-        kind = "in an unknown way" if syntax.name == str(syntax) else f"as {syntax.name}"
-        raise ImageError(f"{name} is compressed {kind}, which cannot be unpacked here; export it uncompressed.")
-    if not syntax.is_encapsulated:
-        return pixel_array(dataset, index=frame)
-    packed = get_frame(dataset.PixelData, frame, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
-    del dataset.PixelData  # a copy less of what may be large
-    alone = _alone(dataset, packed)
-    if syntax == RLELossless:  # pydicom's own decoder, in Python
-        return pixel_array(alone, index=0, decoding_plugin="pydicom")
-    _check_packed(packed, alone, name)
-    if deep and headers.jpeg_size(packed) != (int(alone.Columns), int(alone.Rows), 12):
-        raise ImageError(f"{name} contradicts itself about the depth of its image; export it again.")
-    del packed
-    if deep:
-        return _unpack_apart(alone, ["JPEG of 12 bits"])
-    if syntax in _SAFE:
-        with contextlib.suppress(Exception):  # GDCM may yet read it
-            return pixel_array(alone, index=0, decoding_plugin="pillow")
-    return _unpack_apart(alone, sorted(decoder.available_plugins, key=lambda plugin: plugin != "pillow"))
-
-
-def _is_gray_of_12_bits(dataset: pydicom.Dataset) -> bool:
-    """Whether the values are stored in the one way that is known to be unpacked right from deep lossy JPEG."""
-    samples, allocated, stored, signed = (
-        int(dataset.get(tag) or 0) for tag in ("SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
-    )
-    return (samples, allocated, stored, signed) == (1, 16, 12, 0)
-
-
-def _check_packed(packed: bytes, alone: pydicom.Dataset, name: str) -> None:
-    """Hold what a compressed frame says of itself against what the file says of it, before it is unpacked."""
-    size = int(alone.Columns), int(alone.Rows)
-    found: tuple[int, int] | None = None
-    if packed[:2] == b"\xff\xd8":
-        if header := headers.jpeg_size(packed):
-            found = header[:2]
-        if excess := headers.jpeg_excess(packed):
-            raise ImageError(f"{name} {excess}.")
-    elif declared := headers.jpeg2000_size(packed):
-        found = declared[:2]
-        if declared[2] > limits.MAX_TILES:
-            raise ImageError(f"{name} has {declared[2]} tiles, more than {limits.MAX_TILES}; save it again as PNG.")
-    most = limits.MAX_PACKED_RATIO * _unpacked_bytes(alone) + limits.MAX_ELEMENT_BYTES
-    if found not in (None, size) or len(packed) > most:
-        raise ImageError(f"{name} contradicts itself about the size of its image; export it again.")
-
-
-def _unpacked_bytes(alone: pydicom.Dataset) -> int:
-    values = int(alone.Columns) * int(alone.Rows) * int(alone.get("SamplesPerPixel") or 1)
-    return values * int(alone.BitsAllocated) // 8
-
-
-def _alone(dataset: pydicom.Dataset, packed: bytes) -> pydicom.Dataset:
-    """A compressed frame with what it takes to unpack it, and nothing that is known of the patient."""
-    alone = pydicom.Dataset()
-    alone.file_meta = FileMetaDataset()
-    alone.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
-    for tag in _UNPACKING:
-        if tag in dataset:
-            alone[tag] = dataset[tag]
-    alone.NumberOfFrames = 1
-    alone.PixelData = encapsulate([packed])
-    return alone
-
-
-def _unpack_apart(alone: pydicom.Dataset, plugins: list[str]) -> np.ndarray:
-    """Unpack a frame in a process of its own, which a damaged frame can crash or stall without harm to the app."""
-    seconds = limits.CODEC_SECONDS + int(alone.Rows) * int(alone.Columns) / limits.CODEC_PIXELS_PER_SECOND
-    buffer = io.BytesIO()
-    alone.save_as(buffer, enforce_file_format=False)
-    del alone.PixelData
-    command = [sys.executable, "-P", str(Path(__file__).with_name("codec.py"))]
-    memory = limits.CODEC_BYTES + limits.CODEC_BYTES_PER_BYTE * _unpacked_bytes(alone)
-    command += [str(seconds), str(memory), *plugins]
-    unpacked = subprocess.run(
-        command,
-        input=buffer.getvalue(),
-        capture_output=True,
-        timeout=limits.CODEC_WALL_SECONDS,
-        check=True,
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # which takes memory for each
-    )
-    return np.load(io.BytesIO(unpacked.stdout), allow_pickle=False)

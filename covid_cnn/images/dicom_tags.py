@@ -44,6 +44,9 @@ def numbers(dataset: pydicom.Dataset, tag: str) -> list[float]:
     """The tag's values, or none where they are no numbers."""
     with contextlib.suppress(ValueError, TypeError):
         value = dataset.get(tag)
+        if isinstance(value, bytes):  # of a VR that says no type
+            little_endian = dataset.original_encoding[1] is not False
+            return [float(int.from_bytes(value[:2], "little" if little_endian else "big"))] if value else []
         values = value if isinstance(value, MultiValue) else [value]
         return [float(number) for number in values if number is not None and number != ""]
     return []

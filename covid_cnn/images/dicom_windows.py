@@ -26,8 +26,8 @@ _WINDOW_NAMES = frozenset({"NORMAL", "HARDER", "SOFTER", "BONE", "LUNG", "LUNGS"
 
 def modality_lut(dataset: pydicom.Dataset) -> Callable[[np.ndarray], np.ndarray]:
     """From stored values to what they mean; holds on to nothing else of the file."""
-    for table in dataset.get("ModalityLUTSequence") or []:
-        return lambda stored: look_up(stored, table)[0]
+    for table in _tables(dataset, "ModalityLUTSequence"):
+        return table.look_up
     slope, intercept = _rescale(dataset)
     if (slope, intercept) == (1, 0):
         return np.asarray
@@ -49,32 +49,68 @@ def unit(dataset: pydicom.Dataset) -> str:
     return "rescaled value" if tables or _rescale(dataset) != (1, 0) else "stored value"
 
 
-def look_up(values: np.ndarray, table: pydicom.Dataset) -> tuple[np.ndarray, float]:
-    """Pass values through a LUT; what lies outside takes its first or last entry.
+class _Table(NamedTuple):
+    """A look-up table: its entries, uint16, the value that takes the first, their bits, and what it is called."""
 
-    pydicom's own functions take neither rescaled values, which are floats, nor modality LUTs of 12 bits.
+    entries: np.ndarray
+    first: int
+    depth: int
+    explanation: str
 
-    Returns
-    -------
-    uint16, of the shape of `values`, and the largest value that the table's depth allows.
-    """
-    count, first, depth = (int(number) for number in table.LUTDescriptor)
-    count = count or 2**16
-    content = table.LUTData
-    if isinstance(content, bytes):
-        entries = np.frombuffer(content, np.uint8 if len(content) < 2 * count else "<u2")
+    def look_up(self, values: np.ndarray) -> np.ndarray:
+        """Pass values through; what lies outside takes the first or last entry.
+
+        pydicom's own functions take neither rescaled values, which are floats, nor modality LUTs of 12 bits.
+        """
+        first = self.first
+        if first >= 2**15 and values.min() < 0:  # written as unsigned, meant as signed
+            first -= 2**16
+        with np.errstate(invalid="ignore"):
+            places = np.rint(values).astype(np.int64) - first
+        return self.entries[np.clip(places, 0, len(self.entries) - 1)]
+
+    @property
+    def top(self) -> int:
+        """What is white: the largest value of the bits that it declares, or of those that its entries have.
+
+        Many tables declare more; one bit more may be meant, for a table that is to look dark.
+        """
+        own = int(self.entries.max()).bit_length()
+        return max(2 ** (self.depth if own == self.depth - 1 else own) - 1, 1)
+
+
+def _tables(dataset: pydicom.Dataset, sequence: str) -> list[_Table]:
+    """The tables of a sequence that have entries."""
+    little_endian = dataset.original_encoding[1] is not False
+    tables = []
+    for item in list(dataset.get(sequence) or [])[: limits.MAX_WINDOWS]:
+        descriptor = _words(item.get("LUTDescriptor"), little_endian)
+        if len(descriptor) < 2:
+            continue
+        count, first = int(descriptor[0]) % 2**16 or 2**16, int(descriptor[1])
+        entries = _words(item.get("LUTData"), little_endian, count)[:count]
+        if len(entries):
+            depth = int(descriptor[2]) if len(descriptor) > 2 else 16
+            tables.append(_Table((entries & 0xFFFF).astype(np.uint16), first, depth, words_of(item, "LUTExplanation")))
+    return tables
+
+
+def _words(value: object, little_endian: bool, count: int = 3) -> np.ndarray:
+    """The whole numbers of an element that may have any VR; int64."""
+    if value is None or value == "":
+        return np.array([], np.int64)
+    if not isinstance(value, bytes):
+        return np.atleast_1d(np.asarray(value, np.int64))
+    if len(value) < 2 * count:  # a byte each, two to a word
+        numbers = np.frombuffer(value, np.uint8)
+        if not little_endian and len(numbers) % 2 == 0:
+            numbers = numbers.reshape(-1, 2)[:, ::-1].ravel()
     else:
-        entries = np.atleast_1d(np.asarray(content, np.int64))
-    entries = entries[:count].astype(np.uint16)
-    if first >= 2**15 and values.min() < 0:  # written as unsigned, meant as signed
-        first -= 2**16
-    with np.errstate(invalid="ignore"):
-        places = np.rint(values).astype(np.int64) - first
-    depth = max(depth, int(entries.max()).bit_length())
-    return entries[np.clip(places, 0, len(entries) - 1)], float(2**depth - 1)
+        numbers = np.frombuffer(value[: len(value) // 2 * 2], "<u2" if little_endian else ">u2")
+    return numbers.astype(np.int64)
 
 
-class _Way(NamedTuple):
+class Way(NamedTuple):
     """How to get from stored values and those behind the modality LUT to float32 0..1, and the window that it is."""
 
     look: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -84,20 +120,19 @@ class _Way(NamedTuple):
     is_table: bool = False
 
 
-def as_window(label: str, way: _Way) -> Window:
+def as_window(label: str, way: Way) -> Window:
     """A way to look as the ``Window`` that a radiograph offers."""
     table = (lambda values: way.look(values, values)) if way.is_table else None
     function = way.function if way.function in _FUNCTIONS else "LINEAR"  # never free text
     return Window(label, way.center, way.width, function, table)
 
 
-def ways_to_look(dataset: pydicom.Dataset) -> dict[str, _Way]:
+def ways_to_look(dataset: pydicom.Dataset) -> dict[str, Way]:
     """The VOI LUTs, the windows and the full range, by what each is called."""
-    ways: dict[str, _Way] = {}
-    tables = list(dataset.get("VOILUTSequence") or [])[: limits.MAX_WINDOWS]
-    for number, table in enumerate(tables, start=1):
-        label = f"lookup table {number}{_in_brackets(words_of(table, 'LUTExplanation'))}"
-        ways[label] = _Way(partial(_through, table), is_table=True)
+    ways: dict[str, Way] = {}
+    for number, table in enumerate(_tables(dataset, "VOILUTSequence"), start=1):
+        label = f"lookup table {number}{_in_brackets(table.explanation)}"
+        ways[label] = Way(partial(_through, table), is_table=True)
     function = words_of(dataset, "VOILUTFunction") or "LINEAR"
     names = dataset.get("WindowCenterWidthExplanation")
     names = list(names) if isinstance(names, MultiValue) else [names]
@@ -106,14 +141,13 @@ def ways_to_look(dataset: pydicom.Dataset) -> dict[str, _Way]:
     for center, width, name in itertools.islice(windows, limits.MAX_WINDOWS):
         if center is not None and width is not None and width > (function == "LINEAR") and math.isfinite(center):
             label = f"centre {center:g}, width {width:g}{_in_brackets(plain_words(name))}"
-            ways.setdefault(label, _Way(partial(_windowed, center, width, function), center, width, function))
-    ways[FULL_RANGE] = _Way(partial(_over_full_range, padding_range(dataset)))
+            ways.setdefault(label, Way(partial(_windowed, center, width, function), center, width, function))
+    ways[FULL_RANGE] = Way(partial(_over_full_range, padding_range(dataset)))
     return ways
 
 
-def _through(table: pydicom.Dataset, _: np.ndarray, values: np.ndarray) -> np.ndarray:
-    found, top = look_up(values, table)
-    return stretch(found, 0, top)
+def _through(table: _Table, _: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return stretch(table.look_up(values), 0, table.top)
 
 
 def _windowed(center: float, width: float, function: str, _: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -126,8 +160,18 @@ def _windowed(center: float, width: float, function: str, _: np.ndarray, values:
 
 
 def padding_range(dataset: pydicom.Dataset) -> tuple[float, float] | None:
-    """The lowest and the highest stored value that detectors set outside their shutters (C.7.5.1.1.2)."""
-    padding = numbers(dataset, "PixelPaddingValue") + numbers(dataset, "PixelPaddingRangeLimit")
+    """The lowest and the highest stored value that detectors set outside their shutters (C.7.5.1.1.2).
+
+    Whatever the VR that it is written in, it is a value of the type of the pixels.
+    """
+    kind = next((word for word in ("DoubleFloatPixel", "FloatPixel") if f"{word}Data" in dataset), "Pixel")
+    padding = [
+        number for tag in (f"{kind}PaddingValue", f"{kind}PaddingRangeLimit") for number in numbers(dataset, tag)[:1]
+    ]
+    if kind == "Pixel":
+        size = 2 ** int(dataset.BitsAllocated)
+        lowest = -size // 2 if dataset.PixelRepresentation else 0
+        padding = [(number - lowest) % size + lowest for number in padding]
     return (min(padding), max(padding)) if padding else None
 
 
@@ -138,15 +182,6 @@ def _over_full_range(padding: tuple[float, float] | None, stored: np.ndarray, va
         if image.size:
             return stretch(values, float(image.min()), float(image.max()))
     return stretch(values)
-
-
-def to_8_bit(values: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
-    """Colour of any depth to uint8 [height, width, 3]."""
-    if values.dtype == np.uint8:
-        return values
-    # A palette's entries fill their type; other samples fill the bits stored.
-    bits = 16 if dataset.PhotometricInterpretation == "PALETTE COLOR" else int(dataset.BitsStored)
-    return (values >> max(bits - 8, 0)).astype(np.uint8)
 
 
 def _in_brackets(name: str) -> str:

@@ -67,7 +67,7 @@ def map_values(stored: np.ndarray, look: Callable[[np.ndarray], np.ndarray]) -> 
     return shown
 
 
-def flatten(samples: np.ndarray, colours: int, has_alpha: bool) -> tuple[np.ndarray, list[str]]:
+def flatten(samples: np.ndarray, colours: int, has_alpha: bool = False) -> tuple[np.ndarray, list[str]]:
     """One number a pixel of the samples of an image of any depth, and warnings.
 
     Parameters

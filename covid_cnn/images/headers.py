@@ -4,6 +4,7 @@ Only what a decoder would take much time or memory over is looked at; damage is 
 """
 
 import struct
+from typing import NamedTuple
 
 from covid_cnn.images import limits
 
@@ -75,26 +76,37 @@ def jpeg_excess(data: bytes) -> str:
     return _TOO_MANY if segments > limits.MAX_SEGMENTS else ""
 
 
-def jpeg_size(data: bytes) -> tuple[int, int, int] | None:
-    """The width, height and bits a sample in the frame header of a JPEG or JPEG-LS image, or None."""
+class Frame(NamedTuple):
+    """What a compressed image says of itself: pixels across and down, bits a sample, samples a pixel, and tiles."""
+
+    width: int
+    height: int
+    bits: int
+    samples: int
+    tiles: int = 1
+
+
+def jpeg_frame(data: bytes) -> Frame | None:
+    """The frame header of a JPEG or JPEG-LS image, or None."""
     place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
+    while place + 10 <= len(data) and data[place] == 0xFF:
         marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4])
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            bits, height, width = struct.unpack_from(">BHH", data, place + 4)
-            return width, height, bits
+            bits, height, width, samples = struct.unpack_from(">BHHB", data, place + 4)
+            return Frame(width, height, bits, samples)
         place += 2 + length
     return None
 
 
-def jpeg2000_size(data: bytes) -> tuple[int, int, int] | None:
-    """The width, height and number of tiles in the SIZ segment of a JPEG 2000 image, or None."""
+def jpeg2000_frame(data: bytes) -> Frame | None:
+    """The SIZ segment of a JPEG 2000 image, or None."""
     place = data.find(b"\xff\x4f\xff\x51")
-    if place < 0 or len(data) < place + 40:
+    if place < 0 or len(data) < place + 43:
         return None
     right, bottom, left, top, tile_width, tile_height = struct.unpack_from(">6I", data, place + 8)
+    samples, bits = struct.unpack_from(">HB", data, place + 40)
     tiles = -(-right // max(tile_width, 1)) * -(-bottom // max(tile_height, 1))
-    return right - left, bottom - top, tiles
+    return Frame(right - left, bottom - top, (bits & 0x7F) + 1, samples, tiles)
 
 
 def tag_excess(data: bytes) -> str:

@@ -21,6 +21,7 @@ MAX_PACKED_RATIO = 2  # of a compressed frame to what it says it unpacks to
 # What is left out of a DICOM file where it is larger; the largest lookup table has 128 KiB.
 MAX_ELEMENT_BYTES = 256 * 2**10
 MAX_SEQUENCE_BYTES = 2**20
+MAX_INFLATED_BYTES = 80 * 2**20  # of a deflated file: what 20 million pixels of 8-bit colour take, and more
 # A codec that crashes or never ends at a damaged frame works in a process of its own. Processor time, not the
 # clock, so that a busy computer refuses nothing, and beyond a second or so to start: more for large frames.
 CODEC_SECONDS = 0.5

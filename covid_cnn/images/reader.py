@@ -107,7 +107,7 @@ def read(source: bytes | Path, name: str = "", *, frame: int = 0, window: int | 
         warnings.append(f"The image is very small ({width} x {height} px), so there is little to see in it.")
     low, high = spread(pixels)
     if low == high:
-        raise ImageError(f"{name} is blank: 99 % of its pixels or more have one grey; choose another image.", name)
+        raise ImageError(f"{radiograph.name} is blank: 99 % of its pixels or more have one grey; choose another image.")
     if high - low < NARROW:
         pixels = stretch(pixels, low, high)
         warnings = list(dict.fromkeys([*warnings, STRETCHED]))
