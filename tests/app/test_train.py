@@ -5,6 +5,7 @@ import shlex
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -319,9 +320,25 @@ def test_curves_end_where_the_epochs_do_and_stay_small():
 
 def test_the_chart_is_the_same_whatever_the_data():
     for logarithmic in (False, True):
-        made = [charts._chart.__wrapped__("loss", 4, logarithmic) for _ in range(2)]
+        made = [charts._chart.__wrapped__("loss", 4, logarithmic, (0.1, 1.0)) for _ in range(2)]
         assert made[0] == made[1]
         assert "datasets" not in json.loads(made[0])
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "logarithmic", "ends"),
+    [
+        ("accuracy", [0.7, 0.9], False, (0, 1)),
+        ("loss", [], False, (0, 1)),
+        ("loss", [0.3, 0.55], False, (0, 0.6)),
+        ("loss", [0.3, 1000], False, (0, 1000)),
+        ("loss", [0.3, 7], True, (0.1, 10)),
+        ("loss", [0.01, 0.1], True, (0.001, 0.1)),
+        ("loss", [0, 0], True, (1e-7, 1e-6)),
+    ],
+)
+def test_the_ends_of_an_axis_hold_all_values(metric, values, logarithmic, ends):
+    assert charts.axis_ends(metric, pd.Series(values, dtype=float), logarithmic) == pytest.approx(ends)
 
 
 def test_the_command_trains_the_same_again():

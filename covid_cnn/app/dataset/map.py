@@ -89,7 +89,9 @@ def _chart(answers: DatasetPredictions, points: np.ndarray, colour: str) -> int 
         .properties(height=460)
         .add_params(clicked)
     )
-    event = st.altair_chart(chart, on_select="rerun", selection_mode="clicked", key="dataset_map")
+    event = st.altair_chart(
+        chart, on_select="rerun", selection_mode="clicked", key="dataset_map", alt="Each image where the model sees it"
+    )
     picked = event["selection"].get("clicked") or []
     number = int(picked[0]["Image"]) if picked else len(frame)
     return number if number < len(frame) else None

@@ -31,7 +31,7 @@ MEASURES = (("Width, px", 0), ("Height, px", 0), ("Width : height", 2), ("Bright
 def draw_overview(dataset: Dataset) -> None:
     """Counts, the mappings of findings, and what the images of each class have in common."""
     chart, table = st.columns(2, gap="large")
-    chart.altair_chart(_chart(dataset))
+    chart.altair_chart(_chart(dataset), alt="Images by class and split")
     table.dataframe(_table(dataset), hide_index=True, height="content")
     for note in dataset.notes:
         st.caption(f":material/info: {escape_markdown(note)}")
@@ -102,7 +102,7 @@ def _distributions(told: dict[str, list[tuple[str, float, float]]]) -> None:
                 .properties(height=230)
             )
             with st.container(width=CHART):
-                st.altair_chart(chart)
+                st.altair_chart(chart, alt=f"{measure} by class")
 
 
 def _difference(means: dict[str, Mean]) -> None:
@@ -184,6 +184,7 @@ def _chart(dataset: Dataset) -> "altair.Chart":
             order="Place:O",
             tooltip=["Class", "Split", "Images"],
         )
+        .properties(height=90 + 30 * len(dataset.classes))
     )
 
 

@@ -58,4 +58,5 @@ def draw_dots(rows: Sequence[Shares]) -> None:
         tooltip=["Of", "Metric", *(alt.Tooltip(f"{key}:Q", format=".3f") for key in ("value", "low", "high")), "n"],
     )
     lines = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=share), x2="high:Q")
-    st.altair_chart(alt.layer(lines, points).properties(height=ROUND + STEP * len(rows)))
+    chart = alt.layer(lines, points).properties(height=ROUND + STEP * len(rows))
+    st.altair_chart(chart, alt="Sensitivity and specificity with their intervals")

@@ -61,8 +61,8 @@ def _error(model: Bundle, verdicts: BinaryPredictions, i: int, trained: DatasetP
         st.error(escape_markdown(str(error)))
         return
     left, right = st.columns(2)
-    left.image(xray, caption=f"Truth: {escape_markdown(truth)}", width="stretch")
-    right.image(overlay, caption=f"Grad-CAM: what speaks for {escape_markdown(heat_of)}", width="stretch")
+    elements.draw_captioned(left, xray, f"Truth: {truth}")
+    elements.draw_captioned(right, overlay, f"Grad-CAM: what speaks for {heat_of}")
     if trained is not None:
         _neighbours(embedding, trained)
 
@@ -106,5 +106,4 @@ def _neighbours(embedding: np.ndarray, trained: DatasetPredictions) -> None:
     for column, i, picture in zip(st.columns(NEIGHBOURS), nearest, pictures, strict=False):
         if not isinstance(picture, ImageError):
             neighbour = trained.items[i]
-            told = f"{escape_markdown(neighbour.label)}, {alike[i]:.2f}; {escape_markdown(neighbour.licence)}"
-            column.image(picture, caption=told, width="stretch")
+            elements.draw_captioned(column, picture, f"{neighbour.label}, {alike[i]:.2f}; {neighbour.licence}")

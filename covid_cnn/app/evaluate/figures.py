@@ -31,7 +31,7 @@ def draw_figures(asked: Asked, report: dict[str, Any], verdicts: BinaryPredictio
         for caution in metrics.cautions(report):
             st.warning(escape_markdown(caution), icon=":material/groups:")
         head, *rows = evaluation.metrics(report)
-        st.dataframe(pd.DataFrame(rows, columns=list(head)), hide_index=True, height="content")
+        st.dataframe(pd.DataFrame(rows, columns=list(head)), hide_index=True, height="content", alt="All figures")
         st.caption(f"Flagged as unlike the training images: {Interval(**report['out_of_distribution'])}.")
         with st.expander("What each figure means", icon=":material/menu_book:"):
             for name in wording.FIGURES:
@@ -39,7 +39,7 @@ def draw_figures(asked: Asked, report: dict[str, Any], verdicts: BinaryPredictio
     with pictures:
         if all_classes := evaluation.confusion(asked.model, asked.answers):
             st.caption("All classes, by the model's own decision")
-            st.pyplot(figures.draw_confusion_matrix(*all_classes), width="content")
+            st.pyplot(figures.draw_confusion_matrix(*all_classes), width="content", alt="Confusion matrix")
         if unknown := Counter(
             item.label
             for item, label in zip(asked.answers.items, asked.answers.labels, strict=True)
@@ -54,4 +54,4 @@ def draw_figures(asked: Asked, report: dict[str, Any], verdicts: BinaryPredictio
             verdicts.labels.astype(int), np.stack([1 - verdicts.scores, verdicts.scores], axis=1)
         )
         st.caption("Calibration: is it right as often as it says?")
-        st.pyplot(figures.draw_calibration(bins), width="content")
+        st.pyplot(figures.draw_calibration(bins), width="content", alt="Calibration")

@@ -3,6 +3,7 @@
 import base64
 import re
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import streamlit as st
@@ -25,7 +26,7 @@ def draw_notice() -> None:
 def draw_heading(title: str) -> None:
     """The title of a page whose first words are something better: heard, and not seen."""
     with st.container(key="heading"):
-        st.title(title)
+        st.title(title, anchor=False)
 
 
 def escape_markdown(text: str) -> str:
@@ -46,6 +47,11 @@ def data_address(pixels: np.ndarray) -> str:
     before a browser has fetched it.
     """
     return f"data:image/png;base64,{base64.b64encode(ops.to_png(pixels)).decode('ascii')}"
+
+
+def draw_captioned(place: Any, picture: bytes | str, caption: str, width: int | Literal["stretch"] = "stretch") -> None:
+    """A picture over its words, which are what is heard of it as well; `place` is `st` or a container."""
+    place.image(picture, caption=escape_markdown(caption), width=width, alt=caption)
 
 
 def load_bundle(name: str) -> Bundle:

@@ -69,5 +69,5 @@ def _card(name: str) -> None:
     above, link, below = card.render_card(bundle.read_info(folder)).partition(card.DIAGRAM_LINK)
     st.markdown(above)
     if link and (folder / card.DIAGRAM).is_file():
-        st.image((folder / card.DIAGRAM).read_bytes())
+        st.image((folder / card.DIAGRAM).read_bytes(), alt="Reliability diagram")
     st.markdown(below)

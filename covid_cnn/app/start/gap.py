@@ -46,7 +46,8 @@ def draw_gap() -> None:
         base.mark_bar(height=16, opacity=0.8).encode(x=x, color=colour, tooltip=tooltip),
         base.mark_rule(strokeWidth=2, color="gray").encode(x=alt.X("low:Q", scale=scale), x2="high:Q"),
     ]
-    st.altair_chart(alt.layer(*layers).properties(height=130 + 70 * len({row["model"] for row in rows})))
+    chart = alt.layer(*layers).properties(height=130 + 70 * len({row["model"] for row in rows}))
+    st.altair_chart(chart, alt="Specificity of each model at home and at another hospital")
 
 
 def _told(info: dict[str, Any]) -> list[str]:

@@ -70,7 +70,8 @@ class DrawnStory:
         _synthetic(len(verdicts.items))
         right = statistics.wilson(int(verdicts.right.sum()), len(verdicts.items))
         screens.score_line(right, "A classifier that sees every image as 16 x 16 pixels, too few for a lung,")
-        st.image(ops.prepare(self.tested.images[1], planted.CLASSIFIER_SIZE)[..., 0], width=160, clamp=True)
+        small = ops.prepare(self.tested.images[1], planted.CLASSIFIER_SIZE)[..., 0]
+        st.image(elements.data_address(small), width=160, alt="An X-ray of 16 x 16 pixels")
         st.caption("All that it sees of an X-ray.")
 
     def audit(self) -> None:
@@ -126,7 +127,7 @@ class DrawnStory:
         with st.container(horizontal=True, gap="large"):
             for pixels in (image, stamped):
                 with st.container(width=screens.LARGE):
-                    st.image(ops.to_png(pixels), width="stretch")
+                    st.image(ops.to_png(pixels), width="stretch", alt="A drawn X-ray")
                     told = model.predict(pixels)
                     if told.in_distribution:
                         st.markdown(

@@ -156,7 +156,7 @@ def draw_stamped(tried: Tried, verdicts: BinaryPredictions, which: str) -> None:
     with st.container(horizontal=True, gap="large"):
         for pixels, score in ((tried.before, tried.score_before), (tried.after, tried.score_after)):
             with st.container(width=LARGE):
-                st.image(ops.to_png(ops.fit_within(pixels, 480)), width="stretch")
+                st.image(ops.to_png(ops.fit_within(pixels, 480)), width="stretch", alt="A chest X-ray")
                 told = f"probability of {yes} {score:.3f}, threshold {limit:.3f}"
                 answer = yes if score >= limit else no
                 st.metric("The network says", answer, told, delta_color="off", delta_arrow="off")

@@ -1,6 +1,7 @@
 """The curves of a run: loss and accuracy by step and by epoch, in training and on the validation images."""
 
 import json
+import math
 from functools import lru_cache
 
 import altair as alt
@@ -28,9 +29,10 @@ def draw_charts(journal: EventLog, epochs: int) -> None:
     logarithmic = switch.toggle("Loss on a log scale", key="train_log_scale", persist_state="session")
     shown = _epochs_shown(journal.epoch, epochs)
     for column, metric in zip(columns, ("loss", "accuracy"), strict=True):
+        drawn = points(journal, epochs, metric)
         column.vega_lite_chart(
-            points(journal, epochs, metric),
-            json.loads(_chart(metric, shown, logarithmic)),
+            drawn,
+            json.loads(_chart(metric, shown, logarithmic, axis_ends(metric, drawn["value"], logarithmic))),
             height=320,
             alt=f"{metric.capitalize()} in training and validation by epoch",
         )
@@ -42,7 +44,8 @@ def draw_charts(journal: EventLog, epochs: int) -> None:
     if rates["value"].nunique() > 1:
         words.caption("The learning rate, by epoch:")
         alt_text = "Learning rate by epoch"
-        below.vega_lite_chart(rates, json.loads(_chart_of_rates(shown)), height=140, alt=alt_text)
+        ends = axis_ends("learning rate", rates["value"])
+        below.vega_lite_chart(rates, json.loads(_chart_of_rates(shown, ends)), height=140, alt=alt_text)
 
 
 def _epochs_shown(epoch: int, last_epoch: int) -> int:
@@ -98,14 +101,14 @@ def _time(epochs_shown: int) -> alt.X:
 
 
 @lru_cache
-def _chart(metric: str, epochs_shown: int, logarithmic: bool) -> str:
+def _chart(metric: str, epochs_shown: int, logarithmic: bool, ends: tuple[float, float]) -> str:
     """The Vega-Lite form of a chart of ``points``. It holds no data, so that new data are drawn without a flicker."""
     plain = alt.Chart(alt.NamedData("points")).encode(x=_time(epochs_shown))
     base = plain.encode(
         y=alt.Y(
             "value:Q",
             title=metric.capitalize(),
-            scale=scale(metric, logarithmic),
+            scale=scale(ends, logarithmic),
         ),
         color=alt.Color(
             "curve:N",
@@ -137,8 +140,8 @@ def _chart(metric: str, epochs_shown: int, logarithmic: bool) -> str:
 
 
 @lru_cache
-def _chart_of_rates(epochs_shown: int) -> str:
-    rate = alt.Y("value:Q", title="Rate", scale=alt.Scale(zero=True), axis=alt.Axis(format="~g", tickCount=3))
+def _chart_of_rates(epochs_shown: int, ends: tuple[float, float]) -> str:
+    rate = alt.Y("value:Q", title="Rate", scale=scale(ends), axis=alt.Axis(format="~g", tickCount=3))
     chart = alt.Chart(alt.NamedData("points")).mark_line(color=CURVES["Training"], strokeWidth=2)
     return _without_data(chart.encode(x=_time(epochs_shown), y=rate))
 
@@ -149,8 +152,21 @@ def _without_data(chart: alt.Chart | alt.LayerChart) -> str:
     return json.dumps(form)
 
 
-def scale(metric: str, logarithmic: bool) -> alt.Scale:
-    """The scale of a metric: an accuracy lies between 0 and 1, a loss above 0."""
+def axis_ends(metric: str, values: pd.Series, logarithmic: bool = False) -> tuple[float, float]:
+    """Where the axis of a metric begins and ends: it grows in few steps, so that the axis does not creep.
+
+    They are not left to the browser, which has no data yet when it draws the chart first.
+    """
     if metric == "accuracy":
-        return alt.Scale(domain=[0, 1])
-    return alt.Scale(type="log") if logarithmic else alt.Scale(zero=True)
+        return 0.0, 1.0
+    high = max(float(values.max()), LEAST) if len(values) else 1.0
+    above = 10.0 ** math.ceil(math.log10(high))
+    if logarithmic:
+        low = max(float(values.min()), LEAST) if len(values) else high / 10
+        return 10.0 ** math.floor(math.log10(low) - 1e-9), above
+    return 0.0, next((above * part for part in (0.2, 0.4, 0.6, 0.8) if above * part >= high), above)
+
+
+def scale(ends: tuple[float, float], logarithmic: bool = False) -> alt.Scale:
+    """The scale of an axis with these ends."""
+    return alt.Scale(domain=list(ends), type="log") if logarithmic else alt.Scale(domain=list(ends))

@@ -29,7 +29,7 @@ def draw_comparison(chosen: Sequence[Run]) -> None:
     if points.empty:
         st.info("None of these runs has finished an epoch yet.")
         return
-    st.altair_chart(_chart(points, metric, logarithmic and metric == "loss"))
+    st.altair_chart(_chart(points, metric, logarithmic and metric == "loss"), alt=f"The {metric} of each run by epoch")
     st.caption("Solid: on the validation images. Dashed: in training. Large dots: the best epoch of each run.")
 
 
@@ -72,9 +72,10 @@ def _epochs(run: Run, metric: str) -> pd.DataFrame:
 
 def _chart(points: pd.DataFrame, metric: str, logarithmic: bool) -> alt.LayerChart:
     """A colour for each run; training is dashed, the best epoch a large dot."""
+    ends = charts.axis_ends(metric, points["value"], logarithmic)
     base = alt.Chart(points, height=360).encode(
         x=alt.X("epoch:Q", title="Epoch", axis=alt.Axis(tickMinStep=1)),
-        y=alt.Y("value:Q", title=metric.capitalize(), scale=charts.scale(metric, logarithmic)),
+        y=alt.Y("value:Q", title=metric.capitalize(), scale=charts.scale(ends, logarithmic)),
         color=alt.Color("run:N", title=None, legend=alt.Legend(orient="top", labelLimit=400)),
         tooltip=["run:N", "curve:N", "epoch:Q", alt.Tooltip("value:Q", title=metric, format=".4f")],
     )

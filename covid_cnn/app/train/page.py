@@ -191,7 +191,9 @@ def _preview(splits: Splits, chosen: dict[str, Any]) -> None:
         return
     with st.container(horizontal=True):
         for number, picture in enumerate(pictures):
-            st.image(elements.data_address(picture), caption=f"Variant {number}" if number else "As it is", width=130)
+            elements.draw_captioned(
+                st, elements.data_address(picture), f"Variant {number}" if number else "As it is", 130
+            )
     st.caption(f"A training image at the network's {size[1]} x {size[0]} pixels, and five random variants of it.")
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import streamlit as st
 
 from covid_cnn.app.shared import elements
-from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.images import ops
 from covid_cnn.runs import pictures
 from covid_cnn.runs.run import Run
@@ -23,7 +22,7 @@ def draw_pictures(run: Run, live: bool) -> None:
         with below.expander("What the network is shown", icon=":material/photo_library:"):
             with st.container(horizontal=True):
                 for picture, label in shown:
-                    st.image(picture, caption=escape_markdown(label), width=130)
+                    elements.draw_captioned(st, picture, label, 130)
             st.caption("Training images as the augmentation of an epoch makes them. The next epoch varies them anew.")
 
 
@@ -43,7 +42,7 @@ def _attention(run: Run, live: bool) -> None:
         return
     with st.container(horizontal=True):
         for picture, told in looked:
-            st.image(picture, caption=escape_markdown(told), width=WIDTH)
+            elements.draw_captioned(st, picture, told, WIDTH)
     st.caption(
         f"The same {len(looked)} validation images after epoch {epoch}{', the best' if epoch == best else ''}. "
         "Grad-CAM marks what speaks for the true class, which the caption names first; then come the probabilities, "

@@ -46,7 +46,8 @@ def draw_result(name: str, found: list[Dataset]) -> None:
         with st.expander("All figures", icon=":material/table_chart:"):
             table, confusion = st.columns([3, 2], gap="large")
             table.dataframe(_metrics(report), hide_index=True, height="content")
-            confusion.pyplot(figures.draw_confusion_matrix(report["confusion"], report["classes"]), width="content")
+            matrix = figures.draw_confusion_matrix(report["confusion"], report["classes"])
+            confusion.pyplot(matrix, width="content", alt="Confusion matrix")
 
 
 def _ways_on(name: str, info: dict[str, Any], found: list[Dataset]) -> None:

@@ -42,6 +42,7 @@ def _choose(listed: list[Run], rows: pd.DataFrame) -> list[Run]:
     table = st.dataframe(
         rows,
         hide_index=True,
+        alt="The runs with their settings and results",
         on_select="rerun",
         selection_mode="multi-row",
         selection_default={"selection": {"rows": [row for row, name in enumerate(names) if name in wanted]}},

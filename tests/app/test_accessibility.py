@@ -1,0 +1,221 @@
+"""Every page for everyone: axe-core's findings, the order in which the Tab key goes, and what the console says.
+
+A page is looked at as it opens and with what it hides opened, light and dark, wide and on a phone.
+"""
+
+import json
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browsing import PAGES, App, press, settled, visit
+from playwright.sync_api import Page, expect
+
+from covid_cnn.data import elsewhere, synthetic
+from covid_cnn.runs import pictures
+from covid_cnn.runs.config import TrainConfig
+from covid_cnn.runs.run import create_run
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+RUN, MODEL = "ended", "efficientnet_lite0"
+SIZES = {"wide": {"width": 1280, "height": 720}, "phone": {"width": 390, "height": 844}}
+# What the Tab key can come to, in shadow roots as well.
+FOCUSED = """() => {
+  let element = document.activeElement;
+  while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+  if (!element || element === document.body) return null;
+  element.dataset.met ??= String(Math.random());
+  const { left, right, top, bottom } = element.getBoundingClientRect();
+  const named = element.closest("[aria-label]")?.ariaLabel || element.labels?.[0]?.innerText;
+  const name = named || element.innerText || element.title || "";
+  return { id: element.dataset.met, left, right, top: top + scroll(), bottom: bottom + scroll(),
+           name: name.trim(), html: element.outerHTML.slice(0, 160), main: Boolean(inMain(element)) };
+  function inMain(one) {
+    for (; one; one = one.getRootNode().host) if (one.closest("[data-testid=stMain]")) return true;
+  }
+  function scroll() { return document.querySelector("[data-testid=stMain]").scrollTop; }
+}"""
+BUTTONS = """() => [...document.querySelectorAll("[data-testid=stMain] button")].filter((one) =>
+  !one.disabled && one.tabIndex >= 0 && one.checkVisibility({ visibilityProperty: true })
+  && !one.closest("[role=radiogroup], [role=tablist], [data-testid=stButtonGroup], [data-testid=stElementToolbar]")
+  && !one.dataset.met).map((one) => one.outerHTML.slice(0, 160))"""
+
+
+@pytest.fixture(scope="module")
+def furnished(app) -> App:
+    """The app with two hospitals' images and a run that has ended."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COVID_CNN_HOME", str(app.home))
+        synthetic.write_dataset(app.home / "data" / "drawn", counts={"train": 6, "val": 3, "test": 6}, size=128)
+        patch.setattr(elsewhere, "IMAGES", 4)
+        elsewhere.draw_elsewhere(lambda part, line: None)
+        run = create_run(TrainConfig.of("drawn", MODEL, epochs=1), RUN)
+        images = np.stack([synthetic.draw_radiograph(seed, bool(seed % 2), 224) for seed in range(4)])
+        for kind in ("augmented", "watched"):
+            pictures.save_images(run.folder, kind, images, ["NORMAL", "PNEUMONIA"] * 2)
+        run.append("read", classes=["NORMAL", "PNEUMONIA"], train=12, val=6)
+        run.append("step", epoch=1, step=1, steps=1, loss=0.5, accuracy=0.5, learning_rate=0.1)
+        scores = {"loss": 0.5, "accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.5}
+        run.append("epoch", epoch=1, step=1, seconds=1.0, best=1, **scores)
+        look = pictures.AttentionPicture(np.full((4, 2), 0.5), np.full((4, 7, 7, 2), 0.5))
+        pictures.save_attention(run.folder, 1, look)
+        run.append("exported", model=MODEL, epoch=1)
+    return app
+
+
+def predict(page: Page, app: App) -> None:
+    visit(page, app, "")
+    press(page, "Ask the model")
+    expect(page.locator(".viewer.ready")).to_be_visible()
+    settled(page, "predict")
+
+
+def predict_opened(page: Page, app: App) -> None:
+    predict(page, app)
+    press(page, "What if?")
+    settled(page, "predict")
+    page.get_by_test_id("stButtonGroup").get_by_text("Stamp an R").click()
+    settled(page, "predict")
+    press(page.locator(".viewer"), "Settings")
+    page.get_by_text("The numbers", exact=True).click()
+
+
+def popover(name: str) -> Callable[[Page, App], None]:
+    def opened(page: Page, app: App) -> None:
+        predict(page, app)
+        press(page, name)
+        expect(page.get_by_test_id("stPopoverBody")).to_be_visible()
+
+    return opened
+
+
+def train(page: Page, app: App) -> None:
+    visit(page, app, "train")
+    page.get_by_text("Settings", exact=True).click()
+    expect(page.get_by_text("What the network gets to see")).to_be_visible()
+
+
+def run(page: Page, app: App) -> None:
+    page.goto(f"{app.address}/train?run={RUN}")
+    settled(page, "train")
+    for part in ("All figures", "What the network is shown", "Settings and downloads"):
+        page.get_by_text(part, exact=True).click()
+
+
+def dataset(tab: str) -> Callable[[Page, App], None]:
+    def opened(page: Page, app: App) -> None:
+        visit(page, app, "dataset")
+        page.get_by_role("tab", name=tab).click()
+        for button in ("Look at all images", "Draw the map"):
+            if page.get_by_role("button", name=button).is_visible():
+                press(page, button)
+        settled(page, "dataset")
+        expect(page.get_by_role("progressbar")).to_have_count(0)
+        settled(page, "dataset")
+
+    return opened
+
+
+def dialog(button: str) -> Callable[[Page, App], None]:
+    def opened(page: Page, app: App) -> None:
+        visit(page, app, "dataset")
+        press(page, button)
+        expect(page.get_by_role("dialog")).to_be_visible()
+        settled(page, "dataset")
+
+    return opened
+
+
+def evaluate(*sections: str) -> Callable[[Page, App], None]:
+    def opened(page: Page, app: App) -> None:
+        visit(page, app, "evaluate")
+        for section in sections:
+            page.get_by_role("tab", name=section).click()
+            settled(page, "evaluate")
+        for button in ("Ask the model", "Ask them"):
+            if page.get_by_role("button", name=button).first.is_visible():
+                press(page, button)
+                expect(page.get_by_role("progressbar")).to_have_count(0)
+        settled(page, "evaluate")
+
+    return opened
+
+
+def tour(step: int) -> Callable[[Page, App], None]:
+    def opened(page: Page, app: App) -> None:
+        visit(page, app, "tour")
+        for _ in range(step):
+            press(page, "Next")
+            settled(page, "tour")
+
+    return opened
+
+
+VIEWS: dict[str, Callable[[Page, App], None]] = {
+    "Start": lambda page, app: visit(page, app, ""),
+    "Predict, empty": lambda page, app: visit(page, app, "predict"),
+    "Predict": predict,
+    "Predict, opened": predict_opened,
+    "Predict, another model": popover("Another model"),
+    "Train": train,
+    "Train, a run": run,
+    "Dataset": dataset("Images"),
+    "Dataset, overview": dataset("Overview"),
+    "Dataset, map": dataset("Map"),
+    "Dataset, audit": dataset("Audit"),
+    "Dataset, an image": dialog("View"),
+    "Dataset, adding": dialog("Add a dataset"),
+    "Evaluate": evaluate(),
+    "Evaluate, errors": evaluate("Errors"),
+    "Evaluate, subgroups": evaluate("Subgroups"),
+    "Evaluate, home and away": evaluate("Home and away"),
+    "Tour, images": tour(0),
+    "Tour, means": tour(3),
+    "Tour, guess": tour(7),
+    "Tour, ending": tour(8),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_axe_finds_nothing_serious_and_the_console_says_nothing(page, furnished, name):
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "warning" else None)
+    VIEWS[name](page, furnished)
+    time.sleep(0.5)  # for what fades in: half transparent text has half the contrast
+    wrong = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        for size, viewport in SIZES.items():
+            page.set_viewport_size(viewport)
+            page.wait_for_timeout(300)
+            for finding in Axe().run(page).response["violations"]:
+                if finding["impact"] in ("serious", "critical"):
+                    nodes = [(node["target"], node["html"][:200]) for node in finding["nodes"]]
+                    wrong.append((scheme, size, finding["id"], nodes[:5]))
+    assert not wrong, json.dumps(wrong, indent=1)
+    assert not said
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_tab_key_reaches_every_button_in_the_order_of_reading(page, furnished, name):
+    page.set_viewport_size(SIZES["wide"])
+    visit(page, furnished, name)
+    page.wait_for_timeout(1000)  # some pages are drawn once more, and a new button is not the one that was met
+    settled(page, name)
+    met: list[dict] = []
+    while len(met) < 300:
+        page.keyboard.press("Tab")
+        focused = page.evaluate(FOCUSED)
+        if focused is None or any(focused["id"] == other["id"] for other in met):
+            break
+        met.append(focused)
+    assert len(met) < 300
+    assert not [one["html"] for one in met if not one["name"]]
+    assert not page.evaluate(BUTTONS)
+    inside = [one for one in met if one["main"]]
+    for before, after in zip(inside, inside[1:], strict=False):
+        above, left = after["bottom"] <= before["top"], after["left"] < before["left"]
+        assert not (above and left), (before, after)
