@@ -54,8 +54,8 @@ def main(
                 info = read_info(Path(home) / "models" / network)
             return {
                 "whole": usage.seconds,
-                "rate": _rate(info["training_data"]["images"]["train"], [epoch["seconds"] for epoch in epochs]),
-                "waited": median(epoch["waited"] for epoch in epochs[1:]),
+                "rate": _rate(info["training_data"]["images"]["train"], [epoch.seconds for epoch in epochs]),
+                "waited": median(epoch.waited for epoch in epochs[1:]),
                 "accuracy": Interval(**info["metrics"]["test"]["accuracy"]),
             }
 

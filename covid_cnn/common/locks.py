@@ -95,13 +95,15 @@ class ProcessLock:
 
     def is_held(self) -> bool:
         """Whether any process holds it, this one included."""
-        writing = os.O_RDONLY if CAN_HAND_OVER else os.O_RDWR
-        with contextlib.suppress(FileNotFoundError, PermissionError):
+        try:
+            writing = os.O_RDONLY if CAN_HAND_OVER else os.O_RDWR
             descriptor = os.open(self.file, writing | getattr(os, "O_NONBLOCK", 0))
-            try:
-                _lock(descriptor, shared=True)
-            except _HELD:
-                return True
-            finally:
-                os.close(descriptor)
+        except OSError:
+            return False
+        try:
+            _lock(descriptor, shared=True)
+        except _HELD:
+            return True
+        finally:
+            os.close(descriptor)
         return False

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import msgspec
+
 from covid_cnn.common.errors import RunError
 from covid_cnn.images.augment import AUGMENTATIONS
 
@@ -208,6 +210,12 @@ class TrainConfig:
         names = {field.name for field in fields(cls)}
         return cls(data, network, **({key: value for key, value in defaults.items() if key in names} | given))
 
+    @classmethod
+    def read(cls, text: bytes) -> "TrainConfig":
+        """The settings in a ``config.json``, with the recipe's for what it leaves out. Raises RunError, ValueError."""
+        given = msgspec.structs.asdict(msgspec.json.decode(text, type=_Settings))
+        return cls.of(**{name: value for name, value in given.items() if value is not msgspec.UNSET})
+
     @property
     def recipe(self) -> Recipe:
         """That of the network with what learns of it."""
@@ -218,6 +226,15 @@ class TrainConfig:
         """The settings that change something in how the network learns here, by their names."""
         names = ("data", "network", *find_recipe(self.network).settings(self.learns))
         return {name: getattr(self, name) for name in names}
+
+
+# Each of the settings of its type, and nothing else; all but data and network may be left out.
+_Settings = msgspec.defstruct(
+    "_Settings",
+    [(field.name, field.type) for field in fields(TrainConfig)[:2]]
+    + [(field.name, field.type | msgspec.UnsetType, msgspec.UNSET) for field in fields(TrainConfig)[2:]],
+    forbid_unknown_fields=True,
+)
 
 
 def _check_choice(what: str, value: str, choices: Iterable[str]) -> None:

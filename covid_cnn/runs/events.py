@@ -1,20 +1,153 @@
 """What the events of a run tell, read as they are written: each look reads only what is new.
 
-A long run tells of a hundred thousand steps, and a page that is drawn every second cannot read them all each time.
+A long run tells of a hundred thousand steps, and a page that is drawn every second cannot read them all each time. Each
+event is checked as it is read; what is none of these, whatever wrote it, is passed over and counted.
 """
 
-import json
 import os
+import stat
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Annotated, TypeVar
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
-Event = dict[str, Any]
+NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"  # of a run, and of the model that it makes
+LONGEST = 2**20  # bytes of a line; an event has a few hundred
+Count = Annotated[int, Meta(ge=0, le=10**12)]
+Positive = Annotated[int, Meta(ge=1, le=10**12)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Number = Annotated[float, Meta(ge=-1e39, le=1e39)]  # as float32 has them
+Seconds = Annotated[float, Meta(ge=0, le=1e11)]
+
+
+class Event(msgspec.Struct, tag_field="type", tag=str.lower, kw_only=True):
+    """Something that a run tells, ``time`` seconds after 1970; its ``type`` is the name of its class."""
+
+    time: Seconds
+
+    @property
+    def type(self) -> str:
+        """What it tells of."""
+        return str(self.__struct_config__.tag)
+
+
+class Launched(Event):
+    """A process is started for the run."""
+
+
+class Queued(Event):
+    """A process has taken it up, and waits for its turn."""
+
+
+class Started(Event):
+    """A process is at work on it."""
+
+
+class Progress(Event):
+    """How far the work before the first step is: ``done`` of ``total``."""
+
+    what: str
+    done: Count
+    total: Positive
+
+    def __post_init__(self) -> None:
+        if self.done > self.total:
+            raise ValueError("more is done than there is")
+
+
+class Read(Event):
+    """The images are read: so many to train on and to validate with, of these classes."""
+
+    classes: list[str]
+    train: Positive
+    val: Positive
+
+
+class Step(Event):
+    """One step of gradient descent, of ``steps`` in all; a ``learning_rate`` that is not told is NaN."""
+
+    epoch: Positive
+    step: Count
+    loss: Number
+    accuracy: Share
+    steps: Count = 0
+    learning_rate: Number = np.nan
+
+
+class Epoch(Event):
+    """An epoch, which ends with its last ``step``, the ``best`` so far, and how much of its time it ``waited``."""
+
+    epoch: Positive
+    step: Count
+    loss: Number
+    accuracy: Share
+    val_loss: Number
+    val_accuracy: Share
+    best: Count = 0
+    seconds: Number = np.nan
+    waited: Number = np.nan
+
+
+class Interval(msgspec.Struct):
+    """What is read of a ``statistics.Interval`` of a share; its bounds may be unknown."""
+
+    value: Share
+    low: Share | None
+    high: Share | None
+    n: Count
+
+    def __str__(self) -> str:
+        bounds = "" if self.low is None or self.high is None else f"{self.low:.1%} to {self.high:.1%}, "
+        return f"{bounds}n = {self.n}"
+
+
+class Report(msgspec.Struct):
+    """What is read of the report of a test."""
+
+    accuracy: Interval | None = None
+
+
+class Evaluated(Event, tag="test"):
+    """The exported model is tested."""
+
+    metrics: Report
+
+
+class Early(Event):
+    """The training ends before its last epoch."""
+
+    message: str
+
+
+class Exported(Event):
+    """The weights of an epoch are the bundle ``models/MODEL``."""
+
+    model: Annotated[str, Meta(pattern=rf"^{NAME}\Z")] = ""
+    epoch: Count = 0
+
+
+class Stopped(Event):
+    """A person has stopped the run."""
+
+    message: str = ""
+
+
+class Failed(Event):
+    """The run cannot go on."""
+
+    message: str = ""
+
+
 # With these a process takes a run up; the time before them is a pause.
-START_EVENTS = ("launched", "queued", "started")
+START_EVENTS = (Launched, Queued, Started)
+DECODER = msgspec.json.Decoder(
+    Launched | Queued | Started | Progress | Read | Step | Epoch | Evaluated | Early | Exported | Stopped | Failed
+)
 COLUMNS = ("step", "epoch", "loss", "accuracy", "time", "learning_rate")
+Kind = TypeVar("Kind", bound=Event)
 
 
 class EventLog:
@@ -28,6 +161,7 @@ class EventLog:
     epochs : the events of the epochs
     last : the last event; None where there is none
     total : number of steps that the run has in all, 0 while it is not known
+    damaged : number of lines that are no events
     """
 
     def __init__(self, file: Path) -> None:
@@ -36,22 +170,27 @@ class EventLog:
         self._forget()
 
     def _forget(self) -> None:
-        self._inode, self._offset = 0, 0
-        self._steps: list[tuple[float, ...]] = []
+        self._inode, self._offset, self._within_long_line = 0, 0, False
+        self._steps: list[Step] = []
         self._worked = 0.0
         self.marks: list[Event] = []
-        self.epochs: list[Event] = []
+        self.epochs: list[Epoch] = []
         self.last: Event | None = None
-        self.total = 0
+        self.total = self.damaged = 0
 
     def read(self) -> "EventLog":
         """Take in what was written since the last look. A line without its end is left for the next one."""
         with self._lock:
             try:
-                with self.file.open("rb") as opened:
-                    self._read(opened.fileno())
-            except FileNotFoundError:
+                # A pipe that nobody writes to is not waited for.
+                descriptor = os.open(self.file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+            except OSError:
                 self._forget()
+                return self
+            try:
+                self._read(descriptor)
+            finally:
+                os.close(descriptor)
         return self
 
     def _read(self, descriptor: int) -> None:
@@ -59,94 +198,102 @@ class EventLog:
         if status.st_ino != self._inode or status.st_size < self._offset:
             self._forget()
             self._inode = status.st_ino
-        if status.st_size == self._offset:
+        if not stat.S_ISREG(status.st_mode) or status.st_size == self._offset:
             return
-        os.lseek(descriptor, self._offset, os.SEEK_SET)
-        text = os.read(descriptor, status.st_size - self._offset)
-        text = text[: text.rfind(b"\n") + 1]
-        self._offset += len(text)
-        for line in text.splitlines():
-            try:
-                self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError):  # cut off when the machine failed
-                continue
+        with os.fdopen(descriptor, "rb", 2**16, closefd=False) as opened:
+            opened.seek(self._offset)
+            while line := opened.readline(LONGEST):
+                whole = line.endswith(b"\n")
+                if not whole and len(line) < LONGEST and not self._within_long_line:
+                    return
+                self._offset += len(line)
+                if whole and not self._within_long_line:
+                    self._take_line(line)
+                elif whole:
+                    self._within_long_line = False
+                else:
+                    self.damaged += not self._within_long_line
+                    self._within_long_line = True
+
+    def _take_line(self, line: bytes) -> None:
+        try:
+            event = DECODER.decode(line)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            self.damaged += 1
+        else:
+            self._take(event)
 
     def _take(self, event: Event) -> None:
-        kind = event["type"]
-        if self.last and kind not in START_EVENTS:
-            self._worked += event["time"] - self.last["time"]
-        if kind in ("step", "epoch"):
+        if self.last and not isinstance(event, START_EVENTS):
+            self._worked += max(0.0, event.time - self.last.time)
+        if isinstance(event, Step | Epoch):
             # An epoch ends with the number of its last step, and is told after it.
-            first = event["step"] + (kind == "epoch")
-            while self._steps and self._steps[-1][0] >= first:
+            first = event.step + isinstance(event, Epoch)
+            while self._steps and self._steps[-1].step >= first:
                 self._steps.pop()
-            while self.epochs and self.epochs[-1]["step"] >= event["step"]:
+            while self.epochs and self.epochs[-1].step >= event.step:
                 self.epochs.pop()
-        if kind == "step":
-            self._steps.append(tuple(event.get(column, np.nan) for column in COLUMNS))
-            self.total = event.get("steps", self.total)
-        elif kind == "epoch":
+        if isinstance(event, Step):
+            self._steps.append(event)
+            self.total = event.steps or self.total
+        elif isinstance(event, Epoch):
             self.epochs.append(event)
-        elif kind != "progress":  # of which only the last tells anything
+        elif not isinstance(event, Progress):  # of which only the last tells anything
             self.marks.append(event)
         self.last = event
 
     def steps(self) -> dict[str, np.ndarray]:
         """The columns ``COLUMNS`` of the steps, each float64 ``[N]``; NaN where a step does not tell."""
         with self._lock:
-            table = np.array(self._steps, np.float64).reshape(-1, len(COLUMNS))
-        return dict(zip(COLUMNS, table.T, strict=True))
+            rows = [(s.step, s.epoch, s.loss, s.accuracy, s.time, s.learning_rate) for s in self._steps]
+        return dict(zip(COLUMNS, np.array(rows, np.float64).reshape(-1, len(COLUMNS)).T, strict=True))
 
     @property
     def done(self) -> int:
         """The number of the last step."""
         with self._lock:
-            return int(self._steps[-1][0]) if self._steps else 0
+            return self._steps[-1].step if self._steps else 0
 
     @property
     def epoch(self) -> int:
         """The epoch of the last step."""
         with self._lock:
-            return int(self._steps[-1][1]) if self._steps else 0
+            return self._steps[-1].epoch if self._steps else 0
 
     @property
     def learning_rate(self) -> float | None:
         """The learning rate of the last step; None where it was not told."""
         with self._lock:
-            rate = self._steps[-1][COLUMNS.index("learning_rate")] if self._steps else np.nan
+            rate = self._steps[-1].learning_rate if self._steps else np.nan
         return None if np.isnan(rate) else rate
 
     @property
-    def progress(self) -> Event | None:
-        """What is being done before the first step, ``what``, and of it ``done`` of ``total``; None if nothing is."""
-        return self.last if self.last and self.last["type"] == "progress" else None
+    def progress(self) -> Progress | None:
+        """What is being done before the first step; None if nothing is."""
+        return self.last if isinstance(self.last, Progress) else None
 
     @property
-    def best(self) -> Event | None:
+    def best(self) -> Epoch | None:
         """The epoch of the lowest validation loss."""
-        return min(self.epochs, key=lambda event: event["val_loss"], default=None)
+        return min(self.epochs, key=lambda event: event.val_loss, default=None)
 
-    def first(self, kind: str) -> Event | None:
-        """The first mark of a type."""
-        return next((event for event in self.marks if event["type"] == kind), None)
-
-    def latest(self, kind: str) -> Event | None:
-        """The last mark of a type."""
-        return next((event for event in reversed(self.marks) if event["type"] == kind), None)
+    def latest(self, kind: type[Kind]) -> Kind | None:
+        """The last mark of a class; None where there is none."""
+        return next((event for event in reversed(self.marks) if isinstance(event, kind)), None)
 
     def seconds_at_work(self, now: float | None = None) -> float:
         """The time between the events, without the pauses that a resume ended; up to ``now`` for a run at work."""
-        return self._worked + (max(0.0, now - self.last["time"]) if now is not None and self.last else 0.0)
+        return self._worked + (max(0.0, now - self.last.time) if now is not None and self.last else 0.0)
 
     def seconds_left(self) -> float | None:
         """The time that the steps which are left take at the pace of the last epoch; None while it is not known."""
-        steps, started = self.steps(), self.latest("started")
-        recent = steps["time"] > (started["time"] if started else 0.0)
+        steps, started = self.steps(), self.latest(Started)
+        recent = steps["time"] > (started.time if started else 0.0)
         epoch, when = steps["epoch"][recent], steps["time"][recent]
         when = when[epoch >= epoch[-1] - 1] if len(epoch) else when
         if len(when) < 2:
             return None
-        return float((when[-1] - when[0]) / (len(when) - 1) * (self.total - self.done))
+        return max(0.0, float((when[-1] - when[0]) / (len(when) - 1) * (self.total - self.done)))
 
 
 _logs: dict[Path, EventLog] = {}

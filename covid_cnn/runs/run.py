@@ -6,18 +6,19 @@ that lies. The run goes on without the program that started it.
 """
 
 import _thread
+import contextlib
 import errno
 import json
 import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,19 +30,20 @@ from covid_cnn.common import paths, storage
 from covid_cnn.common.errors import RunError
 from covid_cnn.common.locks import CAN_HAND_OVER, ProcessLock
 from covid_cnn.runs.config import TrainConfig
-from covid_cnn.runs.events import START_EVENTS, Event, EventLog, read_events
+from covid_cnn.runs.events import NAME, START_EVENTS, EventLog, Launched, Queued, Read, Started, read_events
 
 ACTIVE = ("starting", "waiting", "running", "stopping")
 AT_ONCE = "COVID_CNN_RUNS_AT_ONCE"  # how many runs may learn at the same time; the others wait
 SECONDS_TO_START = 10  # that a new process has where its lock cannot be handed to it
 # Written in the log before TensorFlow is loaded.
 STARTING_TENSORFLOW = "Starting TensorFlow."
-NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 # What TensorFlow tells of itself; its errors (E) and what Python says are told to people.
 CHATTER = re.compile(
     r"[IW]\d{4} \d\d:|\d{4}-\d\d-\d\d \S+ [IW] |WARNING: All log messages before absl|To enable the following inst"
     r"|.*failed call to cuInit|$"
 )
+MOST_SETTINGS = 2**16  # bytes of a config.json; there are some hundred
+MOST_LOG = 2**18  # bytes of the end of a log.txt or of a note that are read
 FULL_DISK = 2**20  # bytes; with less left, nothing of use can be written
 
 
@@ -58,9 +60,14 @@ class Run:
     def config(self) -> TrainConfig:
         """The settings of the run; raises RunError where its config.json cannot be read."""
         try:
-            return TrainConfig.of(**json.loads((self.folder / "config.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise RunError(f"The settings of run {self.name} cannot be read: delete its folder.") from error
+            with (self.folder / "config.json").open("rb") as file:
+                return TrainConfig.read(file.read(MOST_SETTINGS))
+        except (OSError, ValueError, RecursionError, RunError) as error:
+            reason = str(error).rstrip(".")
+            raise RunError(
+                f"The settings of run {self.name} cannot be read ({reason}): restore its config.json, or open it with "
+                "the version of the program that made it."
+            ) from error
 
     @property
     def checkpoint(self) -> Path:
@@ -76,7 +83,7 @@ class Run:
     def _events_file(self) -> Path:
         return self.folder / "events.jsonl"
 
-    def append(self, type: str, **fields: Any) -> Event:
+    def append(self, type: str, **fields: Any) -> dict[str, Any]:
         """Add and return an event: one JSON object a line, in one write, of which a full disk leaves nothing."""
         event = {"time": time.time(), "type": type, **fields}
         line = (json.dumps(event) + "\n").encode()
@@ -118,16 +125,15 @@ class Run:
         """The types of the events, a list for each time that a process took the run up; the first is of none."""
         takings = [[""]]
         for event in self.journal.marks:
-            if event["type"] in START_EVENTS:
+            if isinstance(event, START_EVENTS):
                 takings.append([])
-            takings[-1].append(event["type"])
+            takings[-1].append(event.type)
         return takings
 
     def _is_being_launched(self) -> bool:
         """Whether a process that cannot be handed the lock has yet to take it."""
-        if CAN_HAND_OVER or not (last := self.journal.last):
-            return False
-        return last["type"] == "launched" and time.time() - last["time"] < SECONDS_TO_START
+        last = self.journal.last
+        return not CAN_HAND_OVER and isinstance(last, Launched) and time.time() - last.time < SECONDS_TO_START
 
     def failure_reason(self) -> str:
         """What ended the process of a run that died, in a sentence, as far as that can be told afterwards."""
@@ -139,16 +145,13 @@ class Run:
 
     def classes(self) -> list[str]:
         """The names of the classes, in their order; none before the images are read."""
-        read = self.journal.latest("read")
-        return read["classes"] if read else []
+        read = self.journal.latest(Read)
+        return read.classes if read else []
 
     @property
     def note(self) -> str:
         """What a person has written about the run."""
-        try:
-            return (self.folder / "note.txt").read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return ""
+        return self._read_end("note.txt")
 
     @note.setter
     def note(self, text: str) -> None:
@@ -157,11 +160,20 @@ class Run:
 
     def log_tail(self, lines: int = 15) -> str:
         """The end of the log, without what TensorFlow says for its own developers."""
-        try:
-            log = (self.folder / "log.txt").read_text("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
+        log = self._read_end("log.txt")
         return "\n".join([line for line in log.splitlines() if not CHATTER.match(line)][-lines:])
+
+    def _read_end(self, name: str) -> str:
+        """The end of a text in the folder, whatever it holds; nothing where there is none."""
+        file = self.folder / name
+        try:
+            if not file.is_file():  # a pipe would be waited for
+                return ""
+            with file.open("rb") as opened:
+                opened.seek(max(0, file.stat().st_size - MOST_LOG))
+                return opened.read(MOST_LOG).decode("utf-8", "replace")
+        except OSError:
+            return ""
 
     @property
     def _stop_file(self) -> Path:
@@ -278,7 +290,7 @@ def _claim(name: str) -> bool:
     return True
 
 
-@contextmanager
+@contextlib.contextmanager
 def _explained(what: str) -> Iterator[None]:
     """Within, an error of the disk is a sentence that begins with ``what``."""
     try:
@@ -299,8 +311,13 @@ def open_run(name: str) -> Run:
 
 def discover_runs() -> list[Run]:
     """All runs, the newest first."""
-    folders = [path.parent for path in paths.runs_dir().glob("[!.]*/config.json")]
-    return [Run(folder) for folder in sorted(folders, key=lambda f: (f / "config.json").stat().st_mtime, reverse=True)]
+    made: dict[Path, float] = {}
+    for file in paths.runs_dir().glob("[!.]*/config.json"):
+        with contextlib.suppress(OSError):  # of one that is being deleted
+            facts = file.stat()
+            if stat.S_ISREG(facts.st_mode):
+                made[file.parent] = facts.st_mtime
+    return [Run(folder) for folder in sorted(made, key=made.__getitem__, reverse=True)]
 
 
 def rename_run(run: Run, name: str) -> Run:
@@ -379,20 +396,20 @@ def runs_at_once() -> int:
 def runs_ahead(run: Run | None = None) -> list[Run]:
     """The runs that ``run``, or a new one, has to wait for; none if it is its turn. Who came first goes first."""
     working, waiting = [], []
-    mine = run.journal.latest("queued") if run and run.state() == "waiting" else None
+    mine = run.journal.latest(Queued) if run and run.state() == "waiting" else None
     for other in discover_runs():
         if (run and other.folder == run.folder) or other.state() not in ACTIVE:
             continue
-        taken = [event for event in other.journal.marks if event["type"] in START_EVENTS]
-        if taken and taken[-1]["type"] == "started":
+        taken = next((event for event in reversed(other.journal.marks) if isinstance(event, START_EVENTS)), None)
+        if isinstance(taken, Started):
             working.append(other)
-        elif taken and taken[-1]["type"] == "queued" and (mine is None or taken[-1]["time"] < mine["time"]):
+        elif isinstance(taken, Queued) and (mine is None or taken.time < mine.time):
             waiting.append(other)
     before = working + waiting
     return before if len(before) >= runs_at_once() else []
 
 
-@contextmanager
+@contextlib.contextmanager
 def interruptible(run: Run) -> Iterator[None]:
     """Within, a request to stop the run is the interrupt that Ctrl-C is: KeyboardInterrupt in the main thread.
 

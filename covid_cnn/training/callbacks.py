@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import msgspec
 import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto.event_pb2 import Event
@@ -89,7 +90,7 @@ class ScalarLog:
         for row in range(int((steps["epoch"] <= last).sum())):
             self.add_step({name: float(column[row]) for name, column in steps.items()})
         for epoch in run.journal.epochs[:last]:
-            self.add_epoch(epoch)
+            self.add_epoch(msgspec.structs.asdict(epoch))
 
     def add_step(self, event: Mapping[str, float]) -> None:
         """Add the loss, accuracy and learning rate of an event ``step``."""

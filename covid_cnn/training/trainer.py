@@ -113,5 +113,5 @@ def _fit(run: Run, learner: Learner, checkpoint: Checkpoint, attention: callback
 
 def _append_missing_epoch(run: Run, checkpoint: Checkpoint, attention: callbacks.AttentionMonitor) -> None:
     """Append the event of the last epoch in the checkpoint, where the process that kept it ended before it did so."""
-    if checkpoint.epoch not in [event["epoch"] for event in run.journal.epochs]:
+    if checkpoint.epoch not in [event.epoch for event in run.journal.epochs]:
         callbacks.tell_epoch(run, checkpoint, attention)

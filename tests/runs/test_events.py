@@ -1,10 +1,14 @@
 """What a run's events tell, read as they come."""
 
 import json
+import os
 import time
+import tracemalloc
+from pathlib import Path
 
 import pytest
 
+from covid_cnn.runs import events
 from covid_cnn.runs.events import EventLog
 
 
@@ -52,20 +56,20 @@ def test_each_look_takes_in_what_is_new(journal, tell):
     tell("exported")
     journal.read().read()
     assert journal.steps()["step"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert [event["epoch"] for event in journal.epochs] == [1, 2]
-    assert [event["type"] for event in journal.marks] == ["started", "exported"]
+    assert [event.epoch for event in journal.epochs] == [1, 2]
+    assert [event.type for event in journal.marks] == ["started", "exported"]
     assert (journal.epoch, journal.done, journal.total) == (2, 6, 12)
-    assert journal.best["epoch"] == 1
+    assert journal.best.epoch == 1
 
 
 def test_a_line_that_is_being_written_is_taken_when_it_is_whole(journal, tell):
     tell("started")
     with tell.file.open("a") as opened:
         opened.write('{"time": 1, "type": "sto')
-    assert [event["type"] for event in journal.read().marks] == ["started"]
+    assert [event.type for event in journal.read().marks] == ["started"]
     with tell.file.open("a") as opened:
         opened.write('pped"}\n')
-    assert [event["type"] for event in journal.read().marks] == ["started", "stopped"]
+    assert [event.type for event in journal.read().marks] == ["started", "stopped"]
 
 
 def test_progress_is_known_until_something_else_is_told(journal, tell):
@@ -73,18 +77,85 @@ def test_progress_is_known_until_something_else_is_told(journal, tell):
     tell("progress", what="Reading images", done=2, total=9)
     tell("progress", what="Reading images", done=5, total=9)
     progress = journal.read().progress
-    assert progress and (progress["done"], progress["total"]) == (5, 9)
-    assert [mark["type"] for mark in journal.marks] == ["started"]
-    tell("read")
+    assert progress and (progress.done, progress.total) == (5, 9)
+    assert [mark.type for mark in journal.marks] == ["started"]
+    tell("stopped")
     assert journal.read().progress is None
 
 
-def test_damaged_lines_are_passed_over(journal, tell):
+STEP = {"epoch": 1, "step": 1, "loss": 0.5, "accuracy": 0.5}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"half": ',
+        b"[]",
+        b"\xff\xfe",
+        b"17",
+        b"",
+        b"\0" * 99,
+        b"[" * 10**5,
+        b'{"time": 1, "type": "stopped", "deep": ' + b"[" * 10**5 + b"]" * 10**5 + b"}",
+        b'{"type": "stopped"}',
+        b'{"time": NaN, "type": "stopped"}',
+        b'{"time": 1e999, "type": "stopped"}',
+        b'{"time": 1e300, "type": "stopped"}',
+        b'{"time": -1, "type": "stopped"}',
+        b'{"time": "1", "type": "stopped"}',
+        b'{"time": 1, "type": ["stopped"]}',
+        b'{"time": 1, "type": {}}',
+        b'{"time": 1, "type": "of a later version"}',
+        b'{"time": 1, "type": "failed", "message": 5}',
+        b'{"time": 1, "type": "exported", "model": "../../elsewhere", "epoch": 1}',
+        b'{"time": 1, "type": "read", "classes": [1], "train": 1, "val": 1}',
+        b'{"time": 1, "type": "read", "classes": [], "train": 1, "val": 0}',
+        b'{"time": 1, "type": "progress", "what": "x", "done": 0, "total": 0}',
+        b'{"time": 1, "type": "progress", "what": "x", "done": 2, "total": 1}',
+        b'{"time": 1, "type": "test", "metrics": {"accuracy": {"value": "high"}}}',
+        *(json.dumps({"time": 1, "type": "step", **STEP, key: None}).encode() for key in STEP),
+        *(json.dumps({"time": 1, "type": "step", **STEP, key: -1}).encode() for key in ("epoch", "step", "accuracy")),
+        json.dumps({"time": 1, "type": "step", **STEP, "epoch": 10**30}).encode(),
+        json.dumps({"time": 1, "type": "epoch", **STEP}).encode(),  # without the losses of the validation
+        b"x" * (3 * events.LONGEST),
+    ],
+)
+def test_a_damaged_line_is_passed_over_and_counted(journal, tell, line):
     tell("started")
     with tell.file.open("ab") as opened:
-        opened.write(b'{"half": \n[]\n\xff\xfe\n17\n')
+        opened.write(line + b"\n")
     tell("stopped")
-    assert [event["type"] for event in journal.read().marks] == ["started", "stopped"]
+    assert [event.type for event in journal.read().marks] == ["started", "stopped"]
+    assert (journal.damaged, journal.done, journal.epochs, journal.progress) == (1, 0, [], None)
+
+
+@pytest.mark.parametrize("extra", [{}, {"pid": "x"}, {"pid": -1}, {"pid": [1]}, {"of a later version": {"a": [None]}}])
+def test_what_nothing_reads_of_an_event_may_be_anything(journal, tell, extra):
+    tell("started", **extra)
+    assert [event.type for event in journal.read().marks] == ["started"] and not journal.damaged
+
+
+def test_a_line_of_a_gigabyte_costs_no_memory_and_is_read_once(journal, tell):
+    tell("started")
+    with tell.file.open("ab") as opened:
+        opened.truncate(2**30)  # a hole, which reads as zeros
+    tracemalloc.start()
+    assert [event.type for event in journal.read().marks] == ["started"]
+    assert tracemalloc.get_traced_memory()[1] < 4 * events.LONGEST
+    tracemalloc.stop()
+    began = time.perf_counter()
+    with tell.file.open("ab") as opened:
+        opened.write(b"\n")
+    tell("stopped")
+    assert [event.type for event in journal.read().marks] == ["started", "stopped"]
+    assert time.perf_counter() - began < 0.1
+    assert journal.damaged == 1
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path), lambda path: None])
+def test_events_that_are_no_file_are_none(journal, make):
+    make(journal.file)
+    assert journal.read().last is None
 
 
 def test_what_is_trained_again_after_a_resume_counts_once(journal, tell):
@@ -95,7 +166,7 @@ def test_what_is_trained_again_after_a_resume_counts_once(journal, tell):
     tell.epoch(2)
     journal.read()
     assert journal.steps()["step"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert [event["epoch"] for event in journal.epochs] == [1, 2]
+    assert [event.epoch for event in journal.epochs] == [1, 2]
     assert set(journal.steps()["loss"]) == {0.5}
 
 

@@ -121,11 +121,33 @@ def test_settings_survive_in_the_folder(run):
     assert runs_run.open_run("run").config == CONFIG
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"data": "x"}', '{"surplus": 1}'])
-def test_damaged_settings_are_told(run, text):
+SOUND = '{"data": "x", "network": "notebook_cnn"'
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "truncated"),
+        ("{", "truncated"),
+        ("[]", "Expected `object`"),
+        ("[" * 10**5, "Expected `object`"),
+        ('{"data": "x"}', "missing required field `network`"),
+        (SOUND + ', "network": ["a"]}', r"Expected `str`, got `array` - at `\$.network`"),
+        (SOUND + ', "epochs": {"a": [1]}}', r"Expected `int`, got `object` - at `\$.epochs`"),
+        (SOUND + ', "epochs": "5"}', r"at `\$.epochs`"),
+        (SOUND + ', "epochs": null}', r"at `\$.epochs`"),
+        (SOUND + ', "learning_rate": NaN}', "malformed"),
+        (SOUND + ', "epochs": 0}', "must be at least 1"),
+        (SOUND + ', "of_a_later_version": 1}', "unknown field `of_a_later_version`"),
+        (SOUND + ', "schedule": "of_a_later_version"}', "no schedule called of_a_later_version"),
+        (SOUND + " " * 10**6, "truncated"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_told_and_never_to_be_deleted(run, text, reason):
     (run.folder / "config.json").write_text(text)
-    with pytest.raises(RunError, match="The settings of run run cannot be read"):
+    with pytest.raises(RunError, match=f"The settings of run run cannot be read .*{reason}.*restore its") as error:
         _ = run.config
+    assert "delete" not in str(error.value)
 
 
 # Names
@@ -439,6 +461,34 @@ def test_an_event_that_finds_the_disk_full_is_an_error(run):
     (run.folder / "events.jsonl").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         run.append("step", step=1)
+
+
+def test_every_run_is_listed_whatever_another_one_holds(at_rest):
+    """A run whose files are none, or hold what a run never writes, stops no other from being looked at or begun."""
+    for number, (name, content) in enumerate(STRANGE):
+        strange = runs_run.create_run(CONFIG, f"strange-{number}")
+        strange.leave()
+        file = strange.folder / name
+        file.unlink(missing_ok=True)
+        content(file) if callable(content) else file.write_bytes(content)
+    (paths.runs_dir() / "no_run").mkdir()
+    (paths.runs_dir() / "no_run" / "config.json").symlink_to("nowhere")
+    found = runs_run.discover_runs()
+    assert {"run"} <= {one.name for one in found}
+    for one in found:
+        assert one.state() in ("died", "stopping")
+        assert isinstance(one.note + one.log_tail() + one.failure_reason(), str)
+    assert runs_run.runs_ahead() == []
+    at_rest.begin()
+    assert at_rest.state() == "running"
+    at_rest.leave()
+
+
+STRANGE: list[tuple[str, Any]] = [
+    (name, content)
+    for name in ("events.jsonl", "note.txt", "log.txt", "lock", "stop", "config.json")
+    for content in (b"\xff\n" * 9, b"{}\n", b"[" * 10**5, os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path))
+]
 
 
 def test_events_are_one_json_object_a_line(run):

@@ -111,10 +111,10 @@ with conftest._tiny_networks():
     broken.listener = None
     broken.begin()
     trainer.train_run(broken)
-    ends = [[event["val_loss"] for event in run.journal.epochs] for run in (unbroken, broken)]
+    ends = [[event.val_loss for event in run.journal.epochs] for run in (unbroken, broken)]
     assert len(ends[0]) == 3
     np.testing.assert_allclose(ends[1], ends[0], rtol=1e-4)
-    losses = [[event["loss"] for event in run.journal.epochs] for run in (unbroken, broken)]
+    losses = [[event.loss for event in run.journal.epochs] for run in (unbroken, broken)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
     assert bundle.load_bundle("unbroken").info["recipe"]["epochs_trained"] == 3
 """,

@@ -30,7 +30,7 @@ def trainers():
 
 
 def losses(run: Run) -> list[tuple[float, float]]:
-    return [(epoch["loss"], epoch["val_loss"]) for epoch in run.journal.read().epochs]
+    return [(epoch.loss, epoch.val_loss) for epoch in run.journal.epochs]
 
 
 @pytest.mark.timeout(600)
@@ -60,7 +60,7 @@ def test_a_trainer_killed_at_any_moment_is_never_lost(trainers, synthetic_data, 
 
     unbroken = new("unbroken")
     finish(unbroken)
-    took = unbroken.journal.marks[-1]["time"] - unbroken.journal.marks[0]["time"]
+    took = unbroken.journal.marks[-1].time - unbroken.journal.marks[0].time
     moments = random.Random(0)
     run, killed, moments_of_run = new("0"), [], 0
     for kill in range(KILLS):

@@ -59,7 +59,7 @@ def check_tensorboard(run: Run) -> None:
         ]
     for part, prefix in (("training", ""), ("validation", "val_")):
         for name in ("loss", "accuracy"):
-            expected = [(e["epoch"], pytest.approx(e[prefix + name])) for e in run.journal.epochs]
+            expected = [(e.epoch, pytest.approx(getattr(e, prefix + name))) for e in run.journal.epochs]
             assert told[part][f"epoch/{name}"] == expected
 
 
@@ -78,7 +78,7 @@ def stop_in(run: Run, epoch: int) -> None:
 
 def assert_same_state(one: Run, other: Run) -> None:
     """The checkpoints of two runs hold the same weights, and the same state of the optimiser, to the last bit."""
-    last = f"epoch-{one.journal.epochs[-1]['epoch']}.keras"
+    last = f"epoch-{one.journal.epochs[-1].epoch}.keras"
     mine, theirs = (keras.models.load_model(run.checkpoint / last) for run in (one, other))
     for a, b in zip(
         [*mine.weights, *mine.optimizer.variables], [*theirs.weights, *theirs.optimizer.variables], strict=True
@@ -109,6 +109,7 @@ def test_a_run_tells_what_happens_and_leaves_a_model(synthetic_data, network):
     assert all(0 < event["waited"] < 1 for event in of_type(run, "epoch"))
     assert "It waited for images for " in run.log_tail()
     assert [event for event in heard if event["type"] != "log"] == events_of(run)
+    assert run.journal.damaged == 0
     assert of_type(run, "test")[0]["metrics"]["n"] == 8
     info = Bundle(paths.models_dir() / "run").info
     assert info["recipe"]["epochs_trained"] == 2
@@ -183,7 +184,7 @@ def test_an_epoch_that_was_kept_is_told_whatever_ends_the_process_before_it_was(
     training_trainer.train_run(broken)
     assert losses(broken) == losses(unbroken)
     assert pictures.attention_epochs(broken.folder) == [1, 2, 3]
-    assert [epoch["best"] for epoch in broken.journal.epochs] == [epoch["best"] for epoch in unbroken.journal.epochs]
+    assert [epoch.best for epoch in broken.journal.epochs] == [epoch.best for epoch in unbroken.journal.epochs]
     check_tensorboard(broken)
 
 

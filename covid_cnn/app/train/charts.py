@@ -69,7 +69,7 @@ def points(journal: EventLog, epochs: int, metric: str) -> pd.DataFrame:
         ]
     best = journal.best
     whole = [
-        {"epoch": e["epoch"], "value": e[key], "curve": curve, "kind": "epoch", "best": e is best}
+        {"epoch": e.epoch, "value": getattr(e, key), "curve": curve, "kind": "epoch", "best": e is best}
         for e in journal.epochs
         for curve, key in zip(CURVES, (metric, f"val_{metric}"), strict=True)
     ]

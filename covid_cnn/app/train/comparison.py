@@ -9,6 +9,7 @@ import streamlit as st
 
 from covid_cnn.app.train import charts
 from covid_cnn.app.train.settings import describe_settings
+from covid_cnn.runs.events import Evaluated
 from covid_cnn.runs.run import Run
 
 CHANGED = "background-color: #e69f0055; font-weight: bold"
@@ -42,14 +43,14 @@ def settings(chosen: Sequence[Run]) -> pd.DataFrame:
 
 def results(run: Run) -> dict[str, Any]:
     """What came out of a run so far, as columns of tables."""
-    best, test = run.journal.best or {}, run.journal.latest("test")
-    accuracy = test["metrics"].get("accuracy") if test else None
+    best, test = run.journal.best, run.journal.latest(Evaluated)
+    accuracy = test.metrics.accuracy if test else None
     return {
-        "Best epoch": best.get("epoch"),
-        "Validation loss": best.get("val_loss"),
-        "Validation accuracy": best.get("val_accuracy"),
-        "Test accuracy": accuracy["value"] if accuracy else None,
-        "95 % interval": f"{accuracy['low']:.1%} to {accuracy['high']:.1%}, n = {accuracy['n']}" if accuracy else "",
+        "Best epoch": best.epoch if best else None,
+        "Validation loss": best.val_loss if best else None,
+        "Validation accuracy": best.val_accuracy if best else None,
+        "Test accuracy": accuracy.value if accuracy else None,
+        "95 % interval": str(accuracy) if accuracy else "",
     }
 
 

@@ -33,9 +33,9 @@ def _attention(run: Run, live: bool) -> None:
     st.subheader("Where it looks")
     elements.draw_notice()
     epoch = epochs[-1]
-    best: int = journal.best["epoch"] if journal.best else epoch
+    best = journal.best.epoch if journal.best else epoch
     if not live and len(epochs) > 1:
-        first: int = best if best in epochs else epoch
+        first = best if best in epochs else epoch
         epoch = st.select_slider("After epoch", epochs, value=first, key=f"train_look_{run.name}")
     looked = _looked(run.folder, epoch, pictures.changed_between(run.folder, f"epoch-{epoch}"), tuple(run.classes()))
     if not looked:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Literal
 
+import msgspec
 import pandas as pd
 import streamlit as st
 
@@ -23,7 +24,7 @@ from covid_cnn.common import paths, statistics
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.reports import figures
 from covid_cnn.runs.config import INSTALLED, TrainConfig, find_recipe
-from covid_cnn.runs.events import EventLog
+from covid_cnn.runs.events import Early, Epoch, EventLog, Exported, Failed, Read, Step
 from covid_cnn.runs.run import ACTIVE, Run, resume_run, runs_ahead
 
 INSTEAD = find_recipe(INSTALLED)
@@ -46,9 +47,9 @@ def draw_run(run: Run) -> None:
     active = state in ACTIVE
     if run.note:
         st.caption(escape_markdown(run.note))
-    exported = None if active else run.journal.latest("exported")
-    if exported:
-        result.draw_result(exported["model"], datasets.all_datasets()[0])
+    exported = None if active else run.journal.latest(Exported)
+    if exported and exported.model:
+        result.draw_result(exported.model, datasets.all_datasets()[0])
     st.fragment(_progress, run_every=1.0 if active else None)(run, config, active)
     if not active:
         _end(run, config)
@@ -105,7 +106,7 @@ def _progress(run: Run, config: TrainConfig, active: bool) -> None:
         _draw_head(run, config, state)
     done, total = journal.done, journal.total
     if active and (told := journal.progress):
-        bar.progress(told["done"] / told["total"], text=f"{told['what']}: {told['done']} of {told['total']}")
+        bar.progress(told.done / told.total, text=f"{told.what}: {told.done} of {told.total}")
     else:
         step = f"Step {done} of {total}" if total else "No step yet"
         bar.progress(min(1.0, done / total) if total else 0.0, text=step)
@@ -134,8 +135,8 @@ def _draw_head(run: Run, config: TrainConfig, state: str) -> None:
                 help="Ends the run within a step, and keeps its best epoch.",
             )
         return
-    epochs, exported = run.journal.epochs, run.journal.latest("exported")
-    complete = exported and epochs and epochs[-1]["epoch"] == config.epochs
+    epochs, exported = run.journal.epochs, run.journal.latest(Exported)
+    complete = exported and epochs and epochs[-1].epoch == config.epochs
     if state == "finished" or complete or not demo.may_stop(run):
         return
     st.text("", width="stretch")
@@ -161,24 +162,26 @@ def _figures(journal: EventLog, config: TrainConfig, state: str) -> None:
         st.metric("Left", shown, help="For the steps that are left, at the pace of the last epoch.")
     best = journal.best
     if best:
-        st.metric("Best epoch", best["epoch"], help="The one with the lowest validation loss; it becomes the model.")
-        st.metric("Its validation loss", f"{best['val_loss']:.4f}")
-        st.metric("Its validation accuracy", f"{best['val_accuracy']:.1%}")
+        st.metric("Best epoch", best.epoch, help="The one with the lowest validation loss; it becomes the model.")
+        st.metric("Its validation loss", f"{best.val_loss:.4f}")
+        st.metric("Its validation accuracy", f"{best.val_accuracy:.1%}")
     if "learning_rate" in config.active_settings:
         st.metric("Learning rate", f"{journal.learning_rate or config.learning_rate:.3g}")
 
 
 def _notes(journal: EventLog) -> None:
     """How far the validation accuracy is to be trusted, and why the training ended early."""
-    best, read = journal.best, journal.latest("read")
+    best, read = journal.best, journal.latest(Read)
     if best and read:
-        among = statistics.wilson(round(best["val_accuracy"] * read["val"]), read["val"])
+        among = statistics.wilson(round(best.val_accuracy * read.val), read.val)
         st.caption(
             f"The validation accuracy is of {among.n} images: 95 % interval {among.low:.1%} to {among.high:.1%}. They "
             "choose the best epoch, so that they flatter it; the test does not."
         )
-    if early := journal.latest("early"):
-        st.info(escape_markdown(early["message"]), icon=":material/flag:")
+    if early := journal.latest(Early):
+        st.info(escape_markdown(early.message), icon=":material/flag:")
+    if journal.damaged:
+        st.caption(f"Lines of its events that are damaged, and left out: {journal.damaged}.")
 
 
 def _doing(run: Run, state: str, journal: EventLog) -> str:
@@ -188,7 +191,7 @@ def _doing(run: Run, state: str, journal: EventLog) -> str:
     if state == "waiting":
         return _waiting(run)
     last = journal.last
-    if last and (last["type"] == "step" or (last["type"] == "epoch" and last["epoch"] < run.config.epochs)):
+    if isinstance(last, Step) or (isinstance(last, Epoch) and last.epoch < run.config.epochs):
         return "Learning."
     # The log's own sentences begin with the time; libraries write there too.
     messages = re.findall(r"^\d\d:\d\d:\d\d (.+)$", run.log_tail(100), re.MULTILINE)
@@ -238,10 +241,12 @@ def _take_instead(config: TrainConfig) -> None:
 def _say_why(run: Run, state: str) -> None:
     """Why a run is not finished, in a sentence."""
     journal = run.journal
-    kept = "Its best epoch so far is a model." if journal.latest("exported") else "It made no model."
+    kept = "Its best epoch so far is a model." if journal.latest(Exported) else "It made no model."
     whole = f"Its {len(journal.epochs)} whole epochs are kept." if journal.epochs else "No epoch was complete."
     if state == "failed":
-        st.error(escape_markdown((journal.latest("failed") or {})["message"]), icon=":material/error:")
+        failed = journal.latest(Failed)
+        reason = (failed and failed.message) or "It failed, and did not say why."
+        st.error(escape_markdown(reason), icon=":material/error:")
     elif state == "died":
         st.error(f"The run ended without a word. {run.failure_reason()} {whole}", icon=":material/power_off:")
     elif state == "stopped":
@@ -264,7 +269,8 @@ def _downloads(run: Run) -> None:
 def _loss_figure(run: Run, kind: str) -> bytes:
     """The curves as they are when the button is pressed."""
     file = io.BytesIO()
-    figures.draw_loss_curves(run.journal.epochs).savefig(file, format=kind, dpi=200)
+    epochs = [msgspec.structs.asdict(epoch) for epoch in run.journal.epochs]
+    figures.draw_loss_curves(epochs).savefig(file, format=kind, dpi=200)
     return file.getvalue()
 
 
