@@ -46,8 +46,10 @@ def complete_header(dataset: pydicom.Dataset) -> None:
         dataset.BitsAllocated = floats
     allocated = int(dataset.get("BitsAllocated") or dataset.get("BitsStored") or 8)
     stored = int(dataset.get("BitsStored") or allocated)
-    if stored > allocated and not floats:
-        allocated = -(-stored // 8) * 8
+    if stored > allocated and not floats:  # which of the two is right, the length of the data tells
+        wide = -(-stored // 8) * 8
+        values = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1)
+        allocated = wide if len(dataset.get("PixelData") or b"") * 8 >= values * wide else allocated
     dataset.BitsAllocated, dataset.BitsStored = allocated, min(stored, allocated)
     if dataset.get("PixelRepresentation") not in (0, 1):
         dataset.PixelRepresentation = 0
@@ -74,7 +76,8 @@ def unpack_frame(dataset: pydicom.Dataset, name: str, frame: int) -> np.ndarray:
         return _uncompressed(dataset, frame)
     packed = get_frame(dataset.PixelData, frame, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
     del dataset.PixelData  # a copy less of what may be large
-    alone = _alone(dataset, packed)
+    alone = _alone(dataset, syntax)
+    alone.PixelData = encapsulate([packed])
     if syntax == RLELossless:  # pydicom's own decoder, in Python
         alone.BitsStored = alone.BitsAllocated
         return _align(pixel_array(alone, index=0, decoding_plugin="pydicom"), dataset)
@@ -122,8 +125,7 @@ def _uncompressed(dataset: pydicom.Dataset, frame: int) -> np.ndarray:
 def _inflate(dataset: pydicom.Dataset, frame: int) -> np.ndarray:
     """A frame of Deflated Image Frame Compression (PS3.5, A.4.13): raw deflate of what is otherwise uncompressed."""
     packed = get_frame(dataset.PixelData, frame, number_of_frames=int(dataset.get("NumberOfFrames") or 1))
-    alone = _alone(dataset, b"")
-    alone.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    alone = _alone(dataset, ExplicitVRLittleEndian)
     size = -(-int(alone.Rows) * int(alone.Columns) * int(alone.SamplesPerPixel) * int(alone.BitsAllocated) // 8)
     alone.PixelData = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, size + size % 2)
     return _uncompressed(alone, 0)
@@ -222,16 +224,15 @@ def _unpacked_bytes(alone: pydicom.Dataset) -> int:
     return values * int(alone.BitsAllocated) // 8
 
 
-def _alone(dataset: pydicom.Dataset, packed: bytes) -> pydicom.Dataset:
-    """A compressed frame with what it takes to unpack it, and nothing that is known of the patient."""
+def _alone(dataset: pydicom.Dataset, syntax: pydicom.uid.UID) -> pydicom.Dataset:
+    """What it takes to unpack a frame, and nothing that is known of the patient."""
     alone = pydicom.Dataset()
     alone.file_meta = FileMetaDataset()
-    alone.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    alone.file_meta.TransferSyntaxUID = syntax
     for tag in _UNPACKING:
         if tag in dataset:
-            alone[tag] = dataset[tag]
+            setattr(alone, tag, dataset[tag].value)
     alone.NumberOfFrames = 1
-    alone.PixelData = encapsulate([packed])
     return alone
 
 
