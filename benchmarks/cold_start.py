@@ -24,7 +24,7 @@ print(bundle.load(sys.argv[1]).predict(imaging.read(Path(sys.argv[2])).pixels))
 
 def main(model: str = "efficientnet_lite0", rounds: int = 5) -> None:
     """Measure the cold start of a bundle, and of the same network saved by Keras."""
-    network = read_info(paths.models_dir() / model)["network"]
+    network = read_info(paths.models_dir() / model).network
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         keras_file, image, overlays = folder / "model.keras", folder / "image.png", folder / "overlays"

@@ -39,7 +39,7 @@ def main(
         rivals = {name: measure.timed(action, 10 if name == OURS else 1) for name, action in actions.items()}
         measure.rounds(rivals, 1)
         seconds = measure.rounds(rivals, rounds)
-        print(f"Explained predictions, {loaded.info['network']}, median of {rounds} rounds")
+        print(f"Explained predictions, {loaded.info.network}, median of {rounds} rounds")
         for name, values in seconds.items():
             print(f"  {name:15} {1000 * median(values):8.2f} ms each, {1 / median(values):7.1f} a second")
         for name in RIVALS:
@@ -48,7 +48,7 @@ def main(
 
 def explainers(loaded: bundle.Bundle, pixels: np.ndarray) -> dict[str, Callable[[], Any]]:
     """One explained prediction by each way. The weights in Keras are others; they do not change the time."""
-    model = networks.build_network(loaded.info["network"], len(loaded.classes))
+    model = networks.build_network(loaded.info.network, len(loaded.classes))
     network, visualizer = usual_way.gradcam_model(model), Gradcam(model, clone=False)
 
     def image() -> np.ndarray:

@@ -10,16 +10,17 @@ with it. Matrices that crop and place images were never learned and stay.
 """
 
 import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import numpy as np
 import typer
 from ai_edge_litert import schema_py_generated as schema
+from msgspec import structs
 from scipy.stats import spearmanr
 from skimage.metrics import structural_similarity
 
@@ -103,8 +104,8 @@ def randomised(model: Bundle, layers: int, rng: np.random.Generator, folder: Pat
         graph.shuffle(layer, rng)
     shutil.copytree(model.folder, folder, dirs_exist_ok=True)
     (folder / bundle.GRAPH_FILE).write_bytes(graph.content)
-    info = model.info | {"sha256": hashlib.sha256(graph.content).hexdigest()}
-    (folder / bundle.INFO_FILE).write_text(json.dumps(info), encoding="utf-8")
+    info = structs.replace(model.info, sha256=hashlib.sha256(graph.content).hexdigest())
+    (folder / bundle.INFO_FILE).write_bytes(msgspec.json.encode(info))
     return Bundle(folder)
 
 

@@ -82,7 +82,7 @@ def _figures(model: Bundle, answers: DatasetPredictions) -> dict[str, Any]:
     ]
     found = tables.finding(
         "Held-out patients",
-        f"COVID-19 is called from a probability of {model.threshold:.3f} on: {model.info['decision']['chosen']}.",
+        f"COVID-19 is called from a probability of {model.threshold:.3f} on: {model.info.decision.chosen}.",
         ["Figure", "Value", "95 % interval", "n", "Goal"],
         rows,
     )

@@ -7,12 +7,12 @@ covid-chestxray-dataset is no test for them: the training images come from it.
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from benchmarks import measure
 from covid_cnn.common import paths
 from covid_cnn.evaluation.metrics import summarize
 from covid_cnn.models.bundle import read_info
+from covid_cnn.models.info import Report
 from covid_cnn.reports import card
 
 NETWORKS = ("efficientnet_lite0", "notebook_cnn")
@@ -31,9 +31,10 @@ def main() -> None:
         for network in NETWORKS:
             usage = make(network, home)
             print(f"# {network}: trained in {usage.seconds:.0f} s")
-            metrics = read_info(home / "models" / network)["metrics"]
-            show("Test", metrics["test"])
-            for other, report in metrics["other"].items():
+            metrics = read_info(home / "models" / network).metrics
+            assert metrics.test
+            show("Test", metrics.test)
+            for other, report in metrics.other.items():
                 show(other, report)
         for network in NETWORKS:
             install(home / "models" / network)
@@ -48,10 +49,10 @@ def make(network: str, home: Path) -> measure.Usage:
     return usage
 
 
-def show(title: str, report: dict[str, Any]) -> None:
+def show(title: str, report: Report) -> None:
     """Print an evaluation."""
     print(f"\n## {title}\n\n{summarize(report)}\n\n{card.flagged_sentence(report)}")
-    print("\n".join(report["notes"]))
+    print("\n".join(report.notes))
 
 
 def install(folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import measure
-from covid_cnn.common.statistics import Interval, wilson
+from covid_cnn.common.statistics import wilson
 from covid_cnn.data import dataset, splits
 from covid_cnn.models.bundle import read_info
 from covid_cnn.runs import config
@@ -54,9 +54,9 @@ def main(
                 info = read_info(Path(home) / "models" / network)
             return {
                 "whole": usage.seconds,
-                "rate": _rate(info["training_data"]["images"]["train"], [epoch.seconds for epoch in epochs]),
+                "rate": _rate(info.training_data.images.train, [epoch.seconds for epoch in epochs]),
                 "waited": median(epoch.waited for epoch in epochs[1:]),
-                "accuracy": Interval(**info["metrics"]["test"]["accuracy"]),
+                "accuracy": info.metrics.test.accuracy if info.metrics.test else None,
             }
 
         rivals = {LOOP: loop, SAME: lambda: ours(SAME), QUICK: lambda: ours(QUICK)}

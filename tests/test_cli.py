@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -76,8 +77,8 @@ def change(home: Path, **changes: object) -> None:
 
 def limit(home: Path, distance: float) -> None:
     """Take images up to this distance for ones like those of the training."""
-    statistics = bundle.read_info(home / "models" / bundle.DEFAULT_MODEL)["in_distribution"]
-    change(home, in_distribution=statistics | {"limit": distance})
+    statistics = bundle.read_info(home / "models" / bundle.DEFAULT_MODEL).in_distribution
+    change(home, in_distribution=msgspec.to_builtins(statistics) | {"limit": distance})
 
 
 @pytest.fixture
@@ -385,7 +386,7 @@ def test_evaluate_prints_metrics_with_intervals(run, with_model):
 
 def test_evaluate_json_equals_the_test_of_the_training(run, with_model, tiny_model):
     report = json.loads(run("evaluate", "--data", "drawn", "--json").out)
-    assert report == Bundle(tiny_model.bundle).info["metrics"]["test"]
+    assert report == msgspec.to_builtins(Bundle(tiny_model.bundle).info.metrics.test)
 
 
 def test_evaluate_says_when_the_images_were_trained_on(run, with_model):
@@ -445,7 +446,7 @@ def test_a_collection_without_splits_is_one_test_set(run, with_model, tmp_path):
 def test_evaluate_can_be_kept_in_the_card(run, with_model):
     assert run("evaluate", "--data", "drawn", "--record", "Drawn by the program").status == 0
     model = Bundle(with_model / "models" / bundle.DEFAULT_MODEL)
-    assert model.info["metrics"]["other"]["Drawn by the program"]["n"] == 8
+    assert model.info.metrics.other["Drawn by the program"].n == 8
     assert "## Drawn by the program\n\nDataset: drawn." in (model.folder / bundle.CARD_FILE).read_text()
 
 
@@ -545,7 +546,7 @@ def test_train_shows_progress_and_leaves_a_model(run, with_model, tiny_networks)
     assert "Epoch 2: loss " in result.out
     assert "8 images of 8 patients (4 NORMAL, 4 PNEUMONIA)." in result.out
     assert "Exported as models/mine." in result.out
-    assert Bundle(with_model / "models" / "mine").info["recipe"]["seed"] == 3
+    assert Bundle(with_model / "models" / "mine").info.recipe.seed == 3
     assert runs_run.open_run("mine").config.batch_size == 8
     assert "mine: NORMAL, PNEUMONIA; trained on drawn" in run("models").out
 

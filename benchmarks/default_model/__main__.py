@@ -4,7 +4,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec import structs
 
 from benchmarks import held_out, measure, out_of_distribution, tables, where_it_looks
 from benchmarks.default_model import calibration, hospitals, making, protocol, report
@@ -13,6 +15,7 @@ from benchmarks.default_model.train import Recipe
 from covid_cnn.evaluation import metrics
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import Evidence
 from covid_cnn.reports import card
 from covid_cnn.training import export
 
@@ -33,10 +36,12 @@ def main(cache: Path | None = None) -> None:
         found = calibration.fit(calibration.pool(images, said))
         weights = [kept / f"{trial.name}.weights.h5" for trial in FINAL]
         folder = making.stage(images, weights, RECIPE, found)
-        told = bundle.read_info(folder)
-        card.write_card(folder, told | {"evidence": test(Bundle(folder), images, said, found)})
+        info = bundle.read_info(folder)
+        evidence = msgspec.convert(test(Bundle(folder), images, said, found), list[Evidence])
+        card.write_card(folder, structs.replace(info, evidence=evidence))
         export.publish_bundle(folder)
-    print(f"\n## Test\n\n{metrics.summarize(told['metrics']['test'])}")
+    assert info.metrics.test
+    print(f"\n## Test\n\n{metrics.summarize(info.metrics.test)}")
 
 
 def test(model: Bundle, images: Images, said: dict[str, np.ndarray], found: calibration.Calibration) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from msgspec import structs
 
 from benchmarks.default_model.calibration import Calibration
 from benchmarks.default_model.crops import INPUT
@@ -24,6 +25,7 @@ from covid_cnn.images import ops
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.images.reader import read_ahead
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import Metrics
 from covid_cnn.reports import card
 from covid_cnn.training import export
 
@@ -127,7 +129,9 @@ def _test(folder: Path, images: Images) -> None:
     for split in ("val", "test"):
         answers = predictions.predict_known(bundle, images.of_split(split))
         metrics[split] = predictions.report_predictions(bundle, answers)
-    temperature = bundle.info["temperature"]
+    temperature = bundle.info.temperature
     uncalibrated = np.log(np.maximum(answers.probabilities, 1e-12)) * temperature
     told = assess_calibration(answers.labels, uncalibrated, temperature, answers.patients, "test")
-    card.write_card(folder, bundle.info | {"metrics": metrics, "calibration": told})
+    card.write_card(
+        folder, structs.replace(bundle.info, metrics=Metrics(metrics["val"], metrics["test"]), calibration=told)
+    )

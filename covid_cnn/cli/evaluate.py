@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
+from msgspec import structs
 
 from covid_cnn import __version__
 from covid_cnn.cli.options import Json
@@ -58,11 +60,12 @@ def evaluate(
     if record:
         from covid_cnn.reports import card
 
-        other = bundle.info["metrics"].get("other", {}) | {record: done.report | {"dataset": images.dataset}}
-        card.write_card(bundle.folder, bundle.info | {"metrics": bundle.info["metrics"] | {"other": other}})
+        other = bundle.info.metrics.other | {record: structs.replace(done.report, dataset=images.dataset)}
+        metrics = structs.replace(bundle.info.metrics, other=other)
+        card.write_card(bundle.folder, structs.replace(bundle.info, metrics=metrics))
     from covid_cnn.reports import terminal
 
-    print(json.dumps(done.report, indent=2) if as_json else terminal.evaluation_text(done.report))
+    print(json.dumps(msgspec.to_builtins(done.report), indent=2) if as_json else terminal.evaluation_text(done.report))
 
 
 def _check_evaluation(several: bool, question: str | None, given: set[str], prevalence: float | None) -> None:

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import msgspec
 import typer
 
 from covid_cnn.cli.options import Json
@@ -19,11 +20,12 @@ def models(as_json: Json = False) -> None:
     found, problems = discover_bundles()
     if as_json:
         keys = ("name", "network", "classes", "training_data", "metrics")
-        print(json.dumps([{key: info[key] for key in keys} | {"name": name} for name, info in found.items()], indent=2))
+        rows = [{key: getattr(info, key) for key in keys} | {"name": name} for name, info in found.items()]
+        print(json.dumps(msgspec.to_builtins(rows), indent=2))
     else:
         for name, info in found.items():
-            print(f"{name}: {', '.join(info['classes'])}; trained on {info['training_data']['name']}")
-            if report := info["metrics"].get("test"):
+            print(f"{name}: {', '.join(info.classes)}; trained on {info.training_data.name}")
+            if report := info.metrics.test:
                 for title, interval in metrics.metric_rows(report)[:3]:
                     print(f"    {title}: {interval or 'undefined'}")
         if not found:

@@ -6,38 +6,53 @@ prediction takes.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta, Struct, structs
 
 NOT_KNOWN = "not known"
 FEW = 10  # patients of a class, below which an interval says little
+LARGEST = 10**15  # beyond all that is counted or measured here
 Z = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
+Count = Annotated[int, Meta(ge=0, lt=LARGEST)]
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(Struct, frozen=True, rename={"lower": "low", "upper": "high"}):
     """A metric's value and its 95 % confidence interval, found on `n` cases.
 
     An interval without width tells that no resample differed, as where there is no error: that the sample is easy or
-    small, and not that the value is certain. It counts as not known, and is null in JSON.
+    small, and not that the value is certain. It counts as not known: its `lower` and `upper` are None, null in JSON.
     """
 
-    value: float
-    low: float
-    high: float
-    n: int
+    value: Annotated[float, Meta(gt=-LARGEST, lt=LARGEST)]
+    lower: Annotated[float, Meta(gt=-LARGEST)] | None
+    upper: Annotated[float, Meta(lt=LARGEST)] | None
+    n: Count
 
     def __post_init__(self) -> None:
-        if self.low is None or self.high is None:  # as it was in JSON
-            object.__setattr__(self, "low", self.value)
-            object.__setattr__(self, "high", self.value)
+        low, high = self.low, self.high
+        if (self.lower is None) != (self.upper is None) or not low <= self.value <= high:
+            raise ValueError(f"{self.value} does not lie from {self.lower} to {self.upper}.")
+        known = low < high
+        for name, number in (("value", self.value), ("lower", low), ("upper", high)):
+            structs.force_setattr(self, name, float(number) if known or name == "value" else None)
+
+    @property
+    def low(self) -> float:
+        """The lower bound, or the value where none is known."""
+        return self.value if self.lower is None else self.lower
+
+    @property
+    def high(self) -> float:
+        """The upper bound, or the value where none is known."""
+        return self.value if self.upper is None else self.upper
 
     @property
     def known(self) -> bool:
         """Whether it has a width."""
-        return self.low < self.high
+        return self.lower is not None
 
     @property
     def bounds(self) -> str:
@@ -46,10 +61,6 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} (95 % CI {self.bounds}, n = {self.n})"
-
-    def to_dict(self) -> dict[str, float | int | None]:
-        """The fields by name, for JSON; `Interval(**fields)` reads them back."""
-        return asdict(self) | ({} if self.known else {"low": None, "high": None})
 
 
 def wilson(successes: int, n: int) -> Interval:
@@ -160,8 +171,8 @@ def clustered_proportion(right: np.ndarray, patients: Sequence[str]) -> Interval
 
     Images of one patient are alike. With p the share, k patients of m_i images, x_i of them right, and n images, the
     share has the variance V = k / (k - 1) sum (x_i - p m_i)^2 / n^2, and the images are worth n_e = p (1 - p) / V
-    independent ones, n at most. Where all are right or none is, V is 0 and tells nothing: then they are worth as many
-    as there are patients.
+    independent ones, n at most; n where each patient has one image. Where all are right or none is, V is 0 and tells
+    nothing: then they are worth as many as there are patients.
 
     Parameters
     ----------
@@ -179,7 +190,7 @@ def clustered_proportion(right: np.ndarray, patients: Sequence[str]) -> Interval
     _, owner = np.unique(list(patients), return_inverse=True)
     images, hits = np.bincount(owner), np.bincount(owner, weights=right)
     k, p = len(images), float(right.mean())
-    variance = ((hits - p * images) ** 2).sum() * k / (k - 1) / n**2 if k > 1 else 0.0
+    variance = ((hits - p * images) ** 2).sum() * k / (k - 1) / n**2 if 1 < k < n else 0.0
     worth = min(p * (1 - p) / variance, n) if variance > 0 else k
     centre = (p + Z**2 / (2 * worth)) / (1 + Z**2 / worth)
     half = Z / (1 + Z**2 / worth) * math.sqrt(p * (1 - p) / worth + Z**2 / (4 * worth**2))
@@ -216,8 +227,3 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     others, own = np.sort(scores[~labels]), scores[labels]
     below = np.searchsorted(others, own, "left").sum() + np.searchsorted(others, own, "right").sum()
     return float(below / (2 * positives * negatives))
-
-
-def proportion(successes: int, n: int) -> dict | None:
-    """The share ``successes / n`` with Wilson's interval as a dict for JSON; None where n is 0."""
-    return wilson(successes, n).to_dict() if n else None

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
+import msgspec
+
 from covid_cnn.common.errors import ImageError
 from covid_cnn.data import index, metadata, shortcuts
 from covid_cnn.data.classes import DISEASES, HEALTHY, LATERAL_VIEWS
@@ -59,7 +61,7 @@ class AuditReport:
     def to_dict(self) -> dict[str, Any]:
         """The report for JSON."""
         measured = [
-            {"name": one.name, "class": one.label, "auroc": one.auroc.to_dict(), "telling": one.telling}
+            {"name": one.name, "class": one.label, "auroc": msgspec.to_builtins(one.auroc), "telling": one.telling}
             | {"sentence": one.sentence}
             for one in self.shortcuts
         ]

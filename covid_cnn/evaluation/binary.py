@@ -7,9 +7,9 @@ it gives to the healthy class speaks for no, and every image of another class, k
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from covid_cnn.common import statistics
 from covid_cnn.common.errors import DatasetError
@@ -18,6 +18,7 @@ from covid_cnn.data.dataset import Item
 from covid_cnn.evaluation import metrics, predictions
 from covid_cnn.evaluation.predictions import DatasetPredictions
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import AtPrevalence, Report
 
 POSITIVE, DISEASED = "positive", "ill"
 
@@ -128,10 +129,10 @@ def has_both_answers(bundle: Bundle, answers: DatasetPredictions, question: str)
     return bool(labels.any() and not labels.all())
 
 
-def report_binary(asked: BinaryPredictions) -> dict[str, Any]:
-    """The report of ``metrics.evaluate_classifier``, ``out_of_distribution``, ``threshold`` and ``notes`` added."""
+def report_binary(asked: BinaryPredictions) -> Report:
+    """How good the answers to a yes-or-no question are at the threshold."""
     probabilities = np.stack([1 - asked.scores, asked.scores], axis=1)
-    told = metrics.evaluate_classifier(
+    report = metrics.evaluate_classifier(
         asked.labels.astype(int),
         asked.predicted.astype(int),
         probabilities,
@@ -140,7 +141,7 @@ def report_binary(asked: BinaryPredictions) -> dict[str, Any]:
         asked.patients,
     )
     flagged = statistics.wilson(int(asked.flagged.sum()), len(asked.items))
-    return told | {"threshold": asked.threshold, "out_of_distribution": flagged.to_dict(), "notes": asked.notes}
+    return structs.replace(report, threshold=asked.threshold, out_of_distribution=flagged, notes=asked.notes)
 
 
 def count_outcomes(asked: BinaryPredictions) -> dict[str, int]:
@@ -154,8 +155,8 @@ def count_outcomes(asked: BinaryPredictions) -> dict[str, int]:
     }
 
 
-def at_prevalence(asked: BinaryPredictions, prevalence: float) -> dict[str, Any]:
-    """``prevalence``, ``ppv`` and ``npv`` where this share of people is a yes (``metrics.predictive_values``).
+def at_prevalence(asked: BinaryPredictions, prevalence: float) -> AtPrevalence:
+    """What the answers are worth where this share of people is a yes (``metrics.predictive_values``).
 
     Raises
     ------
@@ -167,5 +168,4 @@ def at_prevalence(asked: BinaryPredictions, prevalence: float) -> dict[str, Any]
     if not positives or not negatives:
         raise DatasetError(f"Predictive values need images of both kinds, {asked.yes} and {asked.no}.")
     values = metrics.predictive_values(of["hits"], positives, of["rejections"], negatives, prevalence)
-    ppv, npv = (value.to_dict() if value else None for value in values)
-    return {"prevalence": prevalence, "ppv": ppv, "npv": npv}
+    return AtPrevalence(prevalence, *values)

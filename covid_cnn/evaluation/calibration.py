@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from itertools import compress
+from typing import Literal
 
 import numpy as np
 
-from covid_cnn.common.statistics import bootstrap, proportion, wilson
+from covid_cnn.common.statistics import bootstrap, clustered_proportion, wilson
+from covid_cnn.models.info import Calibrated, Calibration, Coverage, ReliabilityBin
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
@@ -27,7 +30,7 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
     return float(np.abs(np.bincount(bin_of, weights=correct - confidence)).sum() / len(labels))
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[dict]:
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[ReliabilityBin]:
     """How often the most probable class is right, against how probable it was (DeGroot and Fienberg 1983).
 
     Parameters
@@ -38,25 +41,24 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -
 
     Returns
     -------
-    For each part that holds an image, in order: `confidence` (their mean), `accuracy` (the share whose most probable
-    class is right, as `Interval.to_dict()`) and `n` images.
+    One for each part that holds an image, in order; its confidence is their mean.
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
     bin_of = bins_of(confidence, bins)
     return [
-        {
-            "confidence": float(confidence[bin_of == i].mean()),
-            "accuracy": wilson(int(correct[bin_of == i].sum()), int((bin_of == i).sum())).to_dict(),
-            "n": int((bin_of == i).sum()),
-        }
-        for i in np.unique(bin_of)
+        ReliabilityBin(float(confidence[inside].mean()), wilson(int(correct[inside].sum()), n := int(inside.sum())), n)
+        for inside in (bin_of == i for i in np.unique(bin_of))
     ]
 
 
 def assess_calibration(
-    labels: np.ndarray, log_probabilities: np.ndarray, temperature: float, patients: Sequence[str], split: str = "val"
-) -> dict:
+    labels: np.ndarray,
+    log_probabilities: np.ndarray,
+    temperature: float,
+    patients: Sequence[str],
+    split: Literal["val", "test"] = "val",
+) -> Calibration:
     """What a temperature does to the calibration: the `calibration` of `model.json`, for the card and its diagram.
 
     Parameters
@@ -67,25 +69,18 @@ def assess_calibration(
     patients : N names.
     split : "val" or "test", whose images these are. On those that the temperature was fitted on, the error after it
         looks smaller than it is.
-
-    Returns
-    -------
-    `temperature`, `n`, `split`, and `before` and `after`, each with `ece`, an `Interval.to_dict()`, and `reliability`.
     """
     from scipy.special import softmax
 
-    def told(probabilities: np.ndarray) -> dict:
+    def measure(logits: np.ndarray) -> Calibrated:
+        probabilities = softmax(logits, axis=1)
         error = bootstrap(expected_calibration_error, labels, probabilities, patients)
-        return {"ece": error.to_dict() if error else None, "reliability": reliability(labels, probabilities)}
+        assert error  # it is defined on any set
+        return Calibrated(error, reliability(labels, probabilities))
 
     labels, log_probabilities = np.asarray(labels), np.asarray(log_probabilities, float)
-    return {
-        "temperature": temperature,
-        "n": len(labels),
-        "split": split,
-        "before": told(softmax(log_probabilities, axis=1)),
-        "after": told(softmax(log_probabilities / temperature, axis=1)),
-    }
+    after = measure(log_probabilities / temperature)
+    return Calibration(temperature, len(labels), split, measure(log_probabilities), after)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -208,33 +203,28 @@ def conformal_thresholds(labels: np.ndarray, probabilities: np.ndarray, level: f
     return thresholds
 
 
-def measure_coverage(labels: np.ndarray, sets: np.ndarray, patients: Sequence[str] | None = None) -> dict:
+def measure_coverage(
+    labels: np.ndarray, sets: np.ndarray, level: float, patients: Sequence[str] | None = None
+) -> Coverage:
     """How often the true class is in the prediction set, and how much the sets say.
 
     Parameters
     ----------
     labels : int [N].
     sets : bool [N, K], from `prediction_sets`.
-    patients : N names, whom the interval of the mean size is bootstrapped over; None makes each image one of its own.
-
-    Returns
-    -------
-    `coverage`, `coverage_by_class` (a list of K; None for a class without images), `single` (the share of sets that
-    hold one class), all with Wilson intervals, and `mean_size` with a bootstrap interval, as `Interval.to_dict()`.
+    level : what was promised.
+    patients : N names, whom the intervals are over; None makes each image one of its own.
     """
     labels = np.asarray(labels)
     covered = sets[np.arange(len(labels)), labels]
     sizes = sets.sum(axis=1)
     names = [str(i) for i in range(len(labels))] if patients is None else patients
+    by_class = [
+        clustered_proportion(covered[labels == k], list(compress(names, labels == k))) for k in range(sets.shape[1])
+    ]
     mean_size = bootstrap(lambda y, chosen: float(chosen.mean()), labels, sizes, names)
-    return {
-        "coverage": proportion(covered.sum(), len(labels)),
-        "coverage_by_class": [
-            proportion(covered[labels == k].sum(), (labels == k).sum()) for k in range(sets.shape[1])
-        ],
-        "mean_size": mean_size.to_dict() if mean_size else None,
-        "single": proportion((sizes == 1).sum(), len(labels)),
-    }
+    single = clustered_proportion(sizes == 1, names)
+    return Coverage(level, clustered_proportion(covered, names), by_class, mean_size, single)
 
 
 # The metrics below run thousands of times in a bootstrap, where scikit-learn's checks of its input would take most of

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import compress
 
-from covid_cnn.common.statistics import Interval, warn_of_few_patients, wilson
+from covid_cnn.common.statistics import Interval, clustered_proportion, warn_of_few_patients
 from covid_cnn.data.dataset import Item
-from covid_cnn.evaluation import binary
 from covid_cnn.evaluation.binary import BinaryPredictions
 
 FEWEST = 5  # images of a group that is worth a line
@@ -42,18 +41,13 @@ class Shares:
 
 
 def shares_of(name: str, asked: BinaryPredictions) -> Shares:
-    """Sensitivity and specificity at the threshold, with Wilson's intervals."""
-    of = binary.count_outcomes(asked)
-    positives, negatives = of["hits"] + of["misses"], of["rejections"] + of["false_alarms"]
-    told = ((asked.yes, asked.labels), (asked.no, ~asked.labels))
-    return Shares(
-        name,
-        len(asked.items),
-        len(set(asked.patients)),
-        wilson(of["hits"], positives) if positives else None,
-        wilson(of["rejections"], negatives) if negatives else None,
-        {answer: len(set(compress(asked.patients, of))) for answer, of in told},
+    """Sensitivity and specificity at the threshold."""
+    sides = ((asked.yes, asked.labels), (asked.no, ~asked.labels))
+    sensitivity, specificity = (
+        clustered_proportion(asked.right[of], list(compress(asked.patients, of))) for _, of in sides
     )
+    by_answer = {answer: len(set(compress(asked.patients, of))) for answer, of in sides}
+    return Shares(name, len(asked.items), len(set(asked.patients)), sensitivity, specificity, by_answer)
 
 
 def find_cohorts(asked: BinaryPredictions) -> list[Shares]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec import structs
+
 from covid_cnn.common.errors import DatasetError
 from covid_cnn.common.storage import Cache
 from covid_cnn.data.dataset import Item, discover_datasets, open_dataset
@@ -15,6 +18,7 @@ from covid_cnn.evaluation import binary, external, leakage, predictions
 from covid_cnn.evaluation.binary import BinaryPredictions
 from covid_cnn.evaluation.external import DifferenceRow, SummaryRow
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import Report
 
 ALL_CLASSES = "classes"  # the task of telling all classes apart, beside those of `binary`
 
@@ -32,7 +36,7 @@ class NamedImages:
 class Evaluation:
     """The report of one model on some images, and its answers where they were to a yes-or-no task."""
 
-    report: dict[str, Any]
+    report: Report
     name: str
     answers: BinaryPredictions | None = None
 
@@ -55,7 +59,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
         rows, lines = ([one.to_dict() for one in many] for many in (self.rows, self.differences))
-        return {"rows": rows, "differences": lines, "notes": self.notes}
+        return msgspec.to_builtins({"rows": rows, "differences": lines, "notes": self.notes})
 
 
 def select_images(data: str, split: str) -> NamedImages:
@@ -83,7 +87,7 @@ def find_training_images(model: Bundle, items: Sequence[Item], cache: Cache) -> 
     """Which of the images a model has learned from; None where that cannot be told."""
     # Only a model that brings no fingerprint needs its dataset, and all that are here to be looked through for it.
     own = None
-    if not model.info.get(leakage.FINGERPRINT_KEY):
+    if not model.info.training_images:
         own = leakage.find_training_dataset(model.info, discover_datasets()[0], cache)
     learned = leakage.training_fingerprint(model, own, cache)
     return None if learned is None else leakage.find_leaked(items, learned, cache)
@@ -123,11 +127,12 @@ def evaluate_model(
         answers = binary.binarize(model, predictions.predict_dataset(model, items, cache), task, threshold)
         done = Evaluation(binary.report_binary(answers), name, answers)
         if prevalence is not None:
-            done.report["at_prevalence"] = binary.at_prevalence(answers, prevalence)
+            worth = binary.at_prevalence(answers, prevalence)
+            done.report = structs.replace(done.report, at_prevalence=worth)
     if known is None:
-        done.report["notes"].append(leakage.leakage_unknown(model))
+        done.report.notes.append(leakage.leakage_unknown(model))
     elif known and not unseen:
-        done.report["notes"].append(
+        done.report.notes.append(
             f"The model has learned from {len(known)} of these images, on which it looks better than it is: --unseen "
             "leaves them out."
         )

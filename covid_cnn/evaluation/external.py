@@ -31,12 +31,16 @@ class SummaryRow(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """The row for JSON."""
-        told = self.shares
-        figures = {"sensitivity": told.sensitivity, "specificity": told.specificity, "auroc": self.auroc}
-        counts = {"images": told.images, "patients": told.patients, "patients_by_answer": {**told.by_answer}}
-        return (
-            {"name": told.name} | counts | {name: interval and interval.to_dict() for name, interval in figures.items()}
-        )
+        row = self.shares
+        return {
+            "name": row.name,
+            "images": row.images,
+            "patients": row.patients,
+            "patients_by_answer": {**row.by_answer},
+            "sensitivity": row.sensitivity,
+            "specificity": row.specificity,
+            "auroc": self.auroc,
+        }
 
 
 class DifferenceRow(NamedTuple):
@@ -52,10 +56,8 @@ class DifferenceRow(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """The line for JSON."""
-        told = self.difference
-        return {"what": self.what, "metric": self.metric, "difference": told.interval.to_dict(), "p": told.p} | {
-            "method": told.method
-        }
+        one = self.difference
+        return {"what": self.what, "metric": self.metric, "difference": one.interval, "p": one.p, "method": one.method}
 
 
 def summary_row(model: str, where: str, verdicts: BinaryPredictions, known: Sized | None, left_out: bool) -> SummaryRow:

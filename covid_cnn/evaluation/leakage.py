@@ -7,10 +7,9 @@ bundle without one, its training dataset is looked through, where that is under 
 
 import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,10 +20,10 @@ from covid_cnn.data.dataset import SYNTHETIC, Dataset, Item, fingerprint
 from covid_cnn.data.splits import training_splits
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import ModelInfo, TrainingImages
 
 FINGERPRINT_FILE = "training_images.npz"
 MAX_FINGERPRINT_BYTES = 256 * 2**20  # packed, and unpacked: those of a million images
-FINGERPRINT_KEY = "training_images"  # of model.json, which tells the number of images and the digest of the file
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,9 @@ class TrainingFingerprint:
         np.savez_compressed(file, hashes=self.hashes, patients=patients, drawn=np.array(self.drawn))
         return file.getvalue()
 
-    def summary(self) -> dict[str, Any]:
-        """What `FINGERPRINT_KEY` of model.json holds."""
-        return {"images": len(self.hashes), "sha256": hashlib.sha256(self.encoded()).hexdigest()}
+    def summary(self) -> TrainingImages:
+        """What model.json says of it."""
+        return TrainingImages(len(self.hashes), hashlib.sha256(self.encoded()).hexdigest())
 
 
 def training_fingerprint(bundle: Bundle, own: Dataset | None, store: Cache) -> TrainingFingerprint | None:
@@ -71,15 +70,14 @@ def training_fingerprint(bundle: Bundle, own: Dataset | None, store: Cache) -> T
     BundleError
         Its `FINGERPRINT_FILE` is damaged, or another bundle's.
     """
-    entry = bundle.info.get(FINGERPRINT_KEY)
-    if entry and (bundle.folder / FINGERPRINT_FILE).is_file():
-        return _read(bundle, str(entry.get("sha256")))
+    if bundle.info.training_images and (bundle.folder / FINGERPRINT_FILE).is_file():
+        return _read(bundle, bundle.info.training_images.sha256)
     items = training_images(bundle, own) if own else None
     if items is None:
         return None
     records = index.index_images([item.path for item in items], store=store, thumbnails=False)
     hashes = [record.fingerprint.fine for record in records if not isinstance(record, ImageError)]
-    return TrainingFingerprint.from_items(items, hashes, bool(bundle.info["training_data"].get("synthetic")))
+    return TrainingFingerprint.from_items(items, hashes, bundle.info.training_data.synthetic)
 
 
 def _read(bundle: Bundle, digest: str) -> TrainingFingerprint:
@@ -100,7 +98,7 @@ def _read(bundle: Bundle, digest: str) -> TrainingFingerprint:
         ) from error
 
 
-def find_training_dataset(info: Mapping[str, Any], datasets: Iterable[Dataset], store: Cache) -> Dataset | None:
+def find_training_dataset(info: ModelInfo, datasets: Iterable[Dataset], store: Cache) -> Dataset | None:
     """The dataset that a bundle learned from, whatever it is called here: by its content, or else by its name.
 
     Parameters
@@ -109,14 +107,11 @@ def find_training_dataset(info: Mapping[str, Any], datasets: Iterable[Dataset], 
     datasets : those that are here.
     store : where the digests of files are kept, so that each is read once.
     """
-    learned = info["training_data"]
-    named = sorted(datasets, key=lambda one: one.name != learned["name"])  # the likeliest first
-    same = (one for one in named if list(one.classes) == info["classes"] and _fingerprint(one, store) == _wanted(info))
-    return next(same, next((one for one in named if one.name == learned["name"]), None))
-
-
-def _wanted(info: Mapping[str, Any]) -> str:
-    return str(info["training_data"].get("fingerprint"))
+    learned = info.training_data
+    named = sorted(datasets, key=lambda one: one.name != learned.name)  # the likeliest first
+    alike = (one for one in named if list(one.classes) == info.classes)
+    same = (one for one in alike if _fingerprint(one, store) == learned.fingerprint)
+    return next(same, next((one for one in named if one.name == learned.name), None))
 
 
 def _fingerprint(dataset: Dataset, store: Cache) -> str:
@@ -129,7 +124,7 @@ def _fingerprint(dataset: Dataset, store: Cache) -> str:
 def training_images(bundle: Bundle, own: Dataset) -> list[Item] | None:
     """The training and validation images of a bundle; None where its dataset has changed since."""
     try:
-        splits = training_splits(own, int((bundle.info.get("recipe") or {}).get("seed", 0)))
+        splits = training_splits(own, bundle.info.recipe.seed)
     except CovidCnnError:
         return None
     return splits.train + splits.val
@@ -174,7 +169,7 @@ def leakage_unknown(bundle: Bundle) -> str:
     """The sentence that of this bundle nobody can tell which images it has learned from."""
     return (
         f"Which of these images {bundle.name} has learned from cannot be told, and on those it looks better than it "
-        f"is. It brings no {FINGERPRINT_FILE}, and {bundle.info['training_data']['name']}, its dataset, "
+        f"is. It brings no {FINGERPRINT_FILE}, and {bundle.info.training_data.name}, its dataset, "
         "is not under data/."
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import compress
 
 import numpy as np
+from msgspec import UNSET, structs
 
 from covid_cnn.common.errors import BundleError, DatasetError
 from covid_cnn.common.statistics import (
@@ -19,15 +20,10 @@ from covid_cnn.common.statistics import (
     auroc_interval,
     bootstrap,
     clustered_proportion,
-    proportion,
     warn_of_few_patients,
 )
 from covid_cnn.evaluation.calibration import expected_calibration_error
-
-LIKELIHOOD_RATIOS = {
-    "Likelihood ratio of a positive answer": "lr_positive",
-    "Likelihood ratio of a negative answer": "lr_negative",
-}
+from covid_cnn.models.info import Added, Report
 
 
 def evaluate_classifier(
@@ -37,12 +33,12 @@ def evaluate_classifier(
     classes: Sequence[str],
     positive: str | None,
     patients: Sequence[str],
-) -> dict:
-    """Everything that a test set tells about a classifier, as a dict for JSON.
+) -> Report:
+    """Everything that a test set tells about a classifier.
 
-    Proportions (accuracy, sensitivity, specificity, predictive values) carry Wilson intervals, which take the images
-    for independent; `by_patient` holds those that do not. The other metrics carry bootstrap intervals over patients.
-    Predictive values hold at the share of positives in this test set and nowhere else.
+    Proportions (accuracy, sensitivity, specificity, predictive values) carry the intervals of `clustered_proportion`,
+    which are Wilson's where each patient has one image; the other metrics are bootstrapped over patients. Predictive
+    values hold at the share of positives in this test set and nowhere else.
 
     With more than two classes and a positive one the report holds both readings: all classes apart, and the positive
     class against the rest, in which an image of one other class that is taken for another counts as right.
@@ -59,16 +55,10 @@ def evaluate_classifier(
 
     Returns
     -------
-    `n`, `n_patients`, `patients_by_class`, `classes`, `positive`, `confusion` (rows true, columns predicted), and these
-    metrics, each an `Interval.to_dict()` or None where undefined: `accuracy`, `balanced_accuracy` (where no resample
-    differs, from the classes' own intervals), `mcc` (Matthews 1975; Gorodkin 2004
-    for more than two classes), `brier` (Brier 1950; halved for two classes, as is usual there), `ece`, `auroc`, and
-    `sensitivity_by_class`, a dict over the classes. With a positive class also `sensitivity`, `specificity`, `ppv`,
-    `npv`, `f1`, `average_precision`, and the likelihood ratios `lr_positive` = sensitivity / (1 - specificity) and
-    `lr_negative` = (1 - sensitivity) / specificity. With two classes and a positive one `auroc` is of that; else it
-    is the macro average of each class against the rest, `auroc_by_class` holds the single ones, and `auroc_positive`
-    that of the positive class, if there is one. `by_patient` holds the intervals of the function of that name by the
-    titles of `metric_rows`; it is empty where each patient has one image.
+    The report. Its `mcc` is Matthews' (1975), of more than two classes Gorodkin's (2004); `brier` (Brier 1950) is
+    halved for two classes, as is usual there. With two classes and a positive one `auroc` is of that; else it is the
+    macro average of each class against the rest, and `auroc_by_class` holds the single ones. `lr_positive` is
+    sensitivity / (1 - specificity), `lr_negative` is (1 - sensitivity) / specificity.
 
     Raises
     ------
@@ -93,130 +83,124 @@ def evaluate_classifier(
         )
 
     confusion = _confusion(labels, predicted, k)
-    totals = confusion.sum(axis=1)
+    right, yes = predicted == labels, -1 if positive is None else list(classes).index(positive)
+    ill, called = labels == yes, predicted == yes
 
-    def resampled(metric: Metric, scores: np.ndarray) -> dict | None:
-        interval = bootstrap(metric, labels, scores, patients)
-        return interval.to_dict() if interval else None
+    def share(good: np.ndarray, of: np.ndarray) -> Interval | None:
+        return clustered_proportion(good[of], list(compress(patients, of)))
 
-    report = {
-        "n": n,
-        "n_patients": len(set(patients)),
-        "patients_by_class": {name: len(set(compress(patients, labels == i))) for i, name in enumerate(classes)},
-        "classes": list(classes),
-        "positive": positive,
-        "confusion": confusion.tolist(),
-        "accuracy": proportion(np.trace(confusion), n),
-        "balanced_accuracy": _balanced_interval(labels, predicted, k, patients),
-        "sensitivity_by_class": {name: proportion(confusion[i, i], totals[i]) for i, name in enumerate(classes)},
-        "mcc": resampled(lambda y, p: matthews(y, p, k), predicted),
-        "brier": resampled(_brier, probabilities),
-        "ece": resampled(expected_calibration_error, probabilities),
-        "by_patient": _shares_by_patient(labels, predicted, classes, positive, patients),
-    }
+    def resampled(metric: Metric, scores: np.ndarray) -> Interval | None:
+        return bootstrap(metric, labels, scores, patients)
 
-    def auroc_of(i: int) -> dict | None:
-        interval = auroc_interval(labels == i, probabilities[:, i], patients)
-        return interval.to_dict() if interval else None
-
-    if positive is None or k > 2:
-        by_class = {name: auroc_of(i) for i, name in enumerate(classes)}
-        report |= {"auroc": resampled(_macro_auroc, probabilities), "auroc_by_class": by_class}
-    if positive is None:
-        return report
-
-    yes = list(classes).index(positive)
-    hits, false_alarms = confusion[yes, yes], confusion[:, yes].sum() - confusion[yes, yes]
-    misses = totals[yes] - hits
-    rejections = n - hits - misses - false_alarms
-    # Without a positive or without a negative the predictive values are 0 or 1 whatever the classifier does.
-    both = 0 < totals[yes] < n
-
-    def likelihood_ratio(answer: bool) -> dict | None:
+    def likelihood_ratio(answer: bool) -> Interval | None:
         # Where no negative got the answer, the ratio has no value; a resample without one counts half a negative.
-        given = ((labels != yes) & ((predicted == yes) == answer)).any()
+        given = (~ill & (called == answer)).any()
         return resampled(lambda y, p: _likelihood_ratio(y == yes, (p == yes) == answer), predicted) if given else None
 
-    return report | {
-        **({"auroc_positive": report["auroc_by_class"][positive]} if k > 2 else {"auroc": auroc_of(yes)}),
-        "sensitivity": proportion(hits, totals[yes]),
-        "specificity": proportion(rejections, n - totals[yes]),
-        "ppv": proportion(hits, hits + false_alarms) if both else None,
-        "npv": proportion(rejections, rejections + misses) if both else None,
-        "lr_positive": likelihood_ratio(True),
-        "lr_negative": likelihood_ratio(False),
-        "f1": resampled(lambda y, p: _f1(y == yes, p == yes), predicted),
-        "average_precision": resampled(lambda y, p: average_precision(y == yes, p), probabilities[:, yes]),
-    }
-
-
-def metric_rows(report: dict) -> list[tuple[str, Interval | None]]:
-    """The metrics of an `evaluate_classifier` report by display name, in the order in which a reader wants them."""
-    positive = report["positive"]
-    table = [("Accuracy", report["accuracy"]), ("Balanced accuracy", report["balanced_accuracy"])]
-    if positive is not None:
-        two = len(report["classes"]) == 2
-        table = [
-            (f"Sensitivity ({positive})", report["sensitivity"]),
-            ("Specificity", report["specificity"]),
-            ("AUROC" if two else f"AUROC ({positive} against the rest)", report["auroc" if two else "auroc_positive"]),
-            *table,
-            ("Positive predictive value", report["ppv"]),
-            ("Negative predictive value", report["npv"]),
-            # Models of an earlier version carry reports without these.
-            *((title, report[key]) for title, key in LIKELIHOOD_RATIOS.items() if key in report),
-            ("F1 score", report["f1"]),
-            *([("Average precision", report["average_precision"])] if "average_precision" in report else []),
-        ]
-    if "mcc" in report:
-        table.append(("Matthews correlation", report["mcc"]))
-    if "auroc_by_class" in report:
-        others = [name for name in report["classes"] if name != positive]
-        table += [("AUROC (macro, one against the rest)", report["auroc"])]
-        table += [(f"Sensitivity, {name}", report["sensitivity_by_class"][name]) for name in others]
-        table += [(f"AUROC, {name}", report["auroc_by_class"][name]) for name in others]
-    table += [("Brier score", report["brier"]), ("Expected calibration error", report["ece"])]
-    if sets := report.get("prediction_sets"):
-        table += [(f"Coverage of the {100 * sets['level']:g} % prediction sets", sets["coverage"])]
-        by_class = zip(report["classes"], sets["coverage_by_class"], strict=True)
-        table += [(f"Coverage, {name}", entry) for name, entry in by_class]
-        table += [("Classes in a set, on average", sets["mean_size"]), ("Sets of one class", sets["single"])]
-    return [(title, Interval(**entry) if entry else None) for title, entry in table]
-
-
-def cells(report: dict) -> list[tuple[str, ...]]:
-    """The `metric_rows` as text, the head first; with a column for `by_patient` where it tells something."""
-    clustered = {title: Interval(**fields).bounds for title, fields in report.get("by_patient", {}).items()}
-    table: list[tuple[str, ...]] = [("Metric", "Value", "95 % interval", "By patient", "n")]
-    for title, interval in metric_rows(report):
-        told = (f"{interval.value:.3f}", interval.bounds) if interval else ("undefined", "")
-        table.append((title, *told, clustered.get(title, ""), str(interval.n) if interval else ""))
-    return table if clustered else [(*line[:3], line[4]) for line in table]
-
-
-def patients_of(report: dict) -> str:
-    """How many images and patients there were, by class where that is known, in words."""
-    by_class = report.get("patients_by_class", {})
-    told = f" ({', '.join(f'{count} {name}' for name, count in by_class.items())})" if by_class else ""
-    return f"{report['n']} images of {report['n_patients']} patients{told}."
-
-
-def cautions(report: dict) -> list[str]:
-    """A sentence for each class that an `evaluate_classifier` report has too few patients of."""
-    images = dict(zip(report["classes"], (sum(row) for row in report["confusion"]), strict=True))
-    return warn_of_few_patients(
-        {name: (images[name], patients) for name, patients in report.get("patients_by_class", {}).items()}
+    aurocs = {name: auroc_interval(labels == i, probabilities[:, i], patients) for i, name in enumerate(classes)}
+    accuracy = share(right, np.ones(n, bool))
+    assert accuracy  # there is an image
+    report = Report(
+        n=n,
+        n_patients=len(set(patients)),
+        patients_by_class={name: len(set(compress(patients, labels == i))) for i, name in enumerate(classes)},
+        classes=list(classes),
+        positive=None,
+        confusion=confusion.tolist(),
+        accuracy=accuracy,
+        balanced_accuracy=_balanced_interval(labels, predicted, k, patients),
+        sensitivity_by_class={name: share(right, labels == i) for i, name in enumerate(classes)},
+        mcc=resampled(lambda y, p: matthews(y, p, k), predicted),
+        brier=resampled(_brier, probabilities),
+        ece=resampled(expected_calibration_error, probabilities),
+    )
+    if positive is None or k > 2:
+        report = structs.replace(report, auroc=resampled(_macro_auroc, probabilities), auroc_by_class=aurocs)
+    if positive is None:
+        return report
+    # Without a positive or without a negative the predictive values are 0 or 1 whatever the classifier does.
+    both = ill.any() and not ill.all()
+    return structs.replace(
+        report,
+        positive=positive,
+        **{"auroc" if k == 2 else "auroc_positive": aurocs[positive]},
+        sensitivity=share(called, ill),
+        specificity=share(~called, ~ill),
+        ppv=share(ill, called) if both else None,
+        npv=share(~ill, ~called) if both else None,
+        lr_positive=likelihood_ratio(True),
+        lr_negative=likelihood_ratio(False),
+        f1=resampled(lambda y, p: _f1(y == yes, p == yes), predicted),
+        average_precision=resampled(lambda y, p: average_precision(y == yes, p), probabilities[:, yes]),
     )
 
 
-def summarize(report: dict) -> str:
-    """An `evaluate_classifier` report as a Markdown table that also reads well in a terminal."""
+def metric_rows(report: Report) -> list[tuple[str, Interval | None]]:
+    """The metrics of a report by display name, in the order in which a reader wants them."""
+    positive, sets = report.positive, report.prediction_sets
+    table: list[tuple[str, Added]] = [("Accuracy", report.accuracy), ("Balanced accuracy", report.balanced_accuracy)]
+    if positive is not None:
+        two = len(report.classes) == 2
+        table = [
+            (f"Sensitivity ({positive})", report.sensitivity),
+            ("Specificity", report.specificity),
+            (
+                "AUROC" if two else f"AUROC ({positive} against the rest)",
+                report.auroc if two else report.auroc_positive,
+            ),
+            *table,
+            ("Positive predictive value", report.ppv),
+            ("Negative predictive value", report.npv),
+            ("Likelihood ratio of a positive answer", report.lr_positive),
+            ("Likelihood ratio of a negative answer", report.lr_negative),
+            ("F1 score", report.f1),
+            ("Average precision", report.average_precision),
+        ]
+    table.append(("Matthews correlation", report.mcc))
+    if report.auroc_by_class:
+        others = [name for name in report.classes if name != positive]
+        table += [("AUROC (macro, one against the rest)", report.auroc)]
+        table += [(f"Sensitivity, {name}", report.sensitivity_by_class[name]) for name in others]
+        table += [(f"AUROC, {name}", report.auroc_by_class[name]) for name in others]
+    table += [("Brier score", report.brier), ("Expected calibration error", report.ece)]
+    if sets:
+        table += [(f"Coverage of the {100 * sets.level:g} % prediction sets", sets.coverage)]
+        table += [(f"Coverage, {name}", one) for name, one in zip(report.classes, sets.coverage_by_class, strict=True)]
+        table += [("Classes in a set, on average", sets.mean_size), ("Sets of one class", sets.single)]
+    # Files of an earlier version lack some metrics, and have their intervals over patients apart.
+    clustered = report.by_patient or {}
+    return [(title, clustered.get(title, one)) for title, one in table if one is not UNSET]
+
+
+def cells(report: Report) -> list[tuple[str, ...]]:
+    """The `metric_rows` as text, the head first."""
+    rows = [
+        (title, f"{one.value:.3f}", one.bounds, str(one.n)) if one else (title, "undefined", "", "")
+        for title, one in metric_rows(report)
+    ]
+    return [("Metric", "Value", "95 % interval", "n"), *rows]
+
+
+def count_patients(report: Report) -> str:
+    """How many images and patients there were, by class where that is known, in words."""
+    by_class = ", ".join(f"{count} {name}" for name, count in report.patients_by_class.items())
+    return f"{report.n} images of {report.n_patients} patients{f' ({by_class})' if by_class else ''}."
+
+
+def cautions(report: Report) -> list[str]:
+    """A sentence for each class that a report has too few patients of."""
+    images = dict(zip(report.classes, map(sum, report.confusion), strict=True))
+    return warn_of_few_patients({name: (images[name], count) for name, count in report.patients_by_class.items()})
+
+
+def summarize(report: Report) -> str:
+    """A report as a Markdown table that also reads well in a terminal."""
     table = cells(report)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     table.insert(1, tuple("-" * width for width in widths))
     lines = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in table]
     warnings = [line for caution in cautions(report) for line in ("", caution)]
-    return "\n".join([patients_of(report), "", *lines, *warnings])
+    return "\n".join([count_patients(report), "", *lines, *warnings])
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -315,39 +299,19 @@ def _balanced_accuracy(labels: np.ndarray, predicted: np.ndarray, k: int) -> flo
     return float((np.diag(confusion) / totals).mean()) if totals.all() else math.nan
 
 
-def _balanced_interval(labels: np.ndarray, predicted: np.ndarray, k: int, patients: Sequence[str]) -> dict | None:
+def _balanced_interval(labels: np.ndarray, predicted: np.ndarray, k: int, patients: Sequence[str]) -> Interval | None:
     """The balanced accuracy, bootstrapped; where no resample differs, from the classes' own intervals by patient.
 
     Those are put together as the squares of their distances add up (Zou and Donner 2008).
     """
-    found = bootstrap(lambda y, p: _balanced_accuracy(y, p, k), labels, predicted, patients)
-    if found and not found.known:
-        right = predicted == labels
-        of = [clustered_proportion(right[labels == i], list(compress(patients, labels == i))) for i in range(k)]
-        below = math.hypot(*(one.value - one.low for one in of if one)) / k
-        above = math.hypot(*(one.high - one.value for one in of if one)) / k
-        found = Interval(found.value, max(0.0, found.value - below), min(1.0, found.value + above), found.n)
-    return found.to_dict() if found else None
-
-
-def _shares_by_patient(
-    labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str], positive: str | None, patients: Sequence[str]
-) -> dict[str, dict]:
-    """`by_patient` of each proportion, by its title in `metric_rows`; nothing where each patient has one image."""
-    if len(set(patients)) == len(labels):
-        return {}
-    right = predicted == labels
-    asked = [("Accuracy", right, np.ones(len(labels), bool))]
-    if len(classes) > 2 or positive is None:
-        others = [(i, name) for i, name in enumerate(classes) if name != positive]
-        asked += [(f"Sensitivity, {name}", right, labels == i) for i, name in others]
-    if positive is not None:
-        yes, called = (of == list(classes).index(positive) for of in (labels, predicted))
-        asked += [(f"Sensitivity ({positive})", called, yes), ("Specificity", ~called, ~yes)]
-        if yes.any() and not yes.all():
-            asked += [("Positive predictive value", yes, called), ("Negative predictive value", ~yes, ~called)]
-    found = {title: clustered_proportion(good[of], list(compress(patients, of))) for title, good, of in asked}
-    return {title: interval.to_dict() for title, interval in found.items() if interval}
+    interval = bootstrap(lambda y, p: _balanced_accuracy(y, p, k), labels, predicted, patients)
+    if not interval or interval.known:
+        return interval
+    right, value = predicted == labels, interval.value
+    shares = [clustered_proportion(right[labels == i], list(compress(patients, labels == i))) for i in range(k)]
+    below = math.hypot(*(one.value - one.low for one in shares if one)) / k
+    above = math.hypot(*(one.high - one.value for one in shares if one)) / k
+    return Interval(value, max(0.0, value - below), min(1.0, value + above), interval.n)
 
 
 def _f1(labels: np.ndarray, predicted: np.ndarray) -> float:

@@ -5,15 +5,15 @@ that was stopped goes on where it was. Only numbers are kept, and no image.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType, structs
 
 from covid_cnn.common import statistics
 from covid_cnn.common.errors import CovidCnnError, DatasetError
@@ -25,6 +25,7 @@ from covid_cnn.images import reader
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.models import batch
 from covid_cnn.models.bundle import Bundle, Prediction, decide, prediction_sets
+from covid_cnn.models.info import Coverage, Report
 
 AT_ONCE = 64  # images after which the answers are kept, so that a crash loses no more
 UNKNOWN_CLASS = -1  # the label of an image whose class the bundle does not know
@@ -142,7 +143,7 @@ def predict_dataset(
         predicted=np.array([bundle.classes.index(name) for name in named]),
         probabilities=probabilities,
         embeddings=table[:, k + 1 :],
-        flagged=table[:, k] > np.float32(bundle.info["in_distribution"]["limit"]),
+        flagged=table[:, k] > np.float32(bundle.info.in_distribution.limit),
         notes=[f"{unreadable} images could not be read, and were left out."] if unreadable else [],
     )
 
@@ -203,28 +204,27 @@ def _cache_kind(bundle: Bundle) -> str:
     The latter is told by the code that reads them, so that no old answer outlives a change of it.
     """
     code = b"".join(path.read_bytes() for path in sorted(Path(reader.__file__).parent.glob("*.py")))
-    measured = json.dumps([bundle.info["sha256"], bundle.info["in_distribution"]], sort_keys=True)
-    return "answer " + hashlib.sha256(measured.encode() + code).hexdigest()
+    measured = msgspec.json.encode([bundle.info.sha256, bundle.info.in_distribution])
+    return "answer " + hashlib.sha256(measured + code).hexdigest()
 
 
-def evaluate_dataset(bundle: Bundle, items: Sequence[Item], store: Cache | None = None) -> dict[str, Any]:
+def evaluate_dataset(bundle: Bundle, items: Sequence[Item], store: Cache | None = None) -> Report:
     """The ``report_predictions`` of a bundle's answers to ``items``; parameters and errors as for ``predict_known``."""
     return report_predictions(bundle, predict_known(bundle, items, store))
 
 
-def report_predictions(bundle: Bundle, answers: DatasetPredictions) -> dict[str, Any]:
-    """The report of ``metrics.evaluate_classifier``, with ``out_of_distribution`` and ``notes`` added.
+def report_predictions(bundle: Bundle, answers: DatasetPredictions) -> Report:
+    """How good a bundle is on images whose class it knows.
 
-    Where the bundle has prediction sets, ``prediction_sets`` holds their ``level`` and
-    ``calibration.measure_coverage``: of the sets that the thresholds make. That flagged
-    images are given all classes would flatter it.
+    Its ``prediction_sets`` are those that the thresholds make. That flagged images are given all classes would flatter
+    them.
     """
-    told = metrics.evaluate_classifier(
+    report = metrics.evaluate_classifier(
         answers.labels, answers.predicted, answers.probabilities, bundle.classes, bundle.positive, answers.patients
     )
-    if bundle.set_thresholds is not None:
+    coverage: Coverage | UnsetType = UNSET
+    if bundle.set_thresholds is not None and bundle.set_level is not None:
         sets = prediction_sets(answers.probabilities, np.array(bundle.set_thresholds))
-        told["prediction_sets"] = {"level": bundle.set_level}
-        told["prediction_sets"] |= calibration.measure_coverage(answers.labels, sets, answers.patients)
+        coverage = calibration.measure_coverage(answers.labels, sets, bundle.set_level, answers.patients)
     flagged = statistics.wilson(int(answers.flagged.sum()), len(answers.labels))
-    return told | {"out_of_distribution": flagged.to_dict(), "notes": answers.notes}
+    return structs.replace(report, prediction_sets=coverage, out_of_distribution=flagged, notes=answers.notes)

@@ -6,10 +6,8 @@ load than a prediction takes, and a prediction needs its set of classes alone.
 """
 
 import base64
-import copy
 import functools
 import hashlib
-import json
 import os
 import stat
 import threading
@@ -23,7 +21,7 @@ import numpy as np
 from covid_cnn.common import paths
 from covid_cnn.common.errors import BundleError, CovidCnnError
 from covid_cnn.images import ops
-from covid_cnn.models.info import find_flaw, is_too_deep
+from covid_cnn.models.info import InDistribution, ModelInfo, decode_info
 
 
 def prediction_sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -48,7 +46,6 @@ def prediction_sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.nda
     return sets
 
 
-SCHEMA = 1
 GRAPH_FILE = "model.tflite"
 INFO_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
@@ -124,14 +121,13 @@ class Bundle:
         self.folder = folder
         self.info = read_info(folder)
         self.name: str = folder.name
-        self.classes: tuple[str, ...] = tuple(self.info["classes"])
-        self.input_size: tuple[int, int] = (self.info["input_size"][0], self.info["input_size"][1])
-        self.positive: str | None = self.info["decision"]["positive"]
-        self.threshold: float | None = self.info["decision"]["threshold"]
-        sets = self.info.get("prediction_sets") or {}
-        self.set_thresholds: list[float] | None = sets.get("thresholds")
-        self.set_level: float | None = sets.get("level")
-        self._mean, self._components, self._variances = _statistics(folder, self.info["in_distribution"])
+        self.classes = tuple(self.info.classes)
+        self.input_size = self.info.input_size
+        self.positive, self.threshold = self.info.decision.positive, self.info.decision.threshold
+        sets = self.info.prediction_sets
+        self.set_thresholds = sets.thresholds if sets else None
+        self.set_level = sets.level if sets else None
+        self._mean, self._components, self._variances = _statistics(folder, self.info.in_distribution)
         # An interpreter has one set of tensors: one call at a time. A call takes milliseconds.
         self._lock = threading.Lock()
         self._run = self._load_graph()
@@ -156,7 +152,7 @@ class Bundle:
         if not all(np.isfinite(values).all() for values in outputs.values()):
             raise BundleError(f"Model {self.name} answers with what is no number: export it again.")
         distance = self._distance(embedding)
-        limit = self.info["in_distribution"]["limit"]
+        limit = self.info.in_distribution.limit
         in_distribution = distance <= limit
         return Prediction(
             classes=self.classes,
@@ -195,12 +191,8 @@ class Bundle:
         )
 
     def _distance(self, embedding: np.ndarray) -> float:
-        statistics = self.info["in_distribution"]
-        return float(
-            ppca_distance(embedding[None], self._mean, self._components, self._variances, statistics["noise_variance"])[
-                0
-            ]
-        )
+        noise = self.info.in_distribution.noise_variance
+        return float(ppca_distance(embedding[None], self._mean, self._components, self._variances, noise)[0])
 
     def _load_graph(self, threads: int | None = None) -> Any:
         from ai_edge_litert.interpreter import Interpreter
@@ -209,7 +201,7 @@ class Bundle:
             raise BundleError(f"The graph of model {self.name} is larger than {MAX_GRAPH_BYTES // 2**30} GiB.")
         with (self.folder / GRAPH_FILE).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != self.info["sha256"]:
+        if digest != self.info.sha256:
             raise BundleError(
                 f"The graph of model {self.name} is not the one its model.json describes: export it again."
             )
@@ -241,10 +233,10 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def read_info(folder: Path) -> dict[str, Any]:
+def read_info(folder: Path) -> ModelInfo:
     """The content of ``model.json`` of the bundle in ``folder``, checked; raises BundleError.
 
-    All that anything reads of it is there and of its kind, see ``model_info``. A file that did not change is read once.
+    A file that did not change is read once.
     """
     try:
         about = (folder / INFO_FILE).stat()
@@ -255,41 +247,21 @@ def read_info(folder: Path) -> dict[str, Any]:
             f"The {INFO_FILE} of model {folder.name} is no file of at most {MAX_INFO_BYTES // 2**20} MB: "
             "export the model again."
         )
-    info = copy.deepcopy(_read_info(folder, (about.st_mtime_ns, about.st_size, about.st_ino)))
+    info = _read_info(folder, (about.st_mtime_ns, about.st_size, about.st_ino))
     if not (folder / GRAPH_FILE).is_file():
         raise BundleError(f"Model {folder.name} has no {GRAPH_FILE}: export the model again.")
     return info
 
 
 @functools.lru_cache(maxsize=64)
-def _read_info(folder: Path, stamp: tuple[int, ...]) -> dict[str, Any]:
+def _read_info(folder: Path, stamp: tuple[int, ...]) -> ModelInfo:
     """The checked content of a ``model.json`` as it is at ``stamp``."""
     try:
-        info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
-        json.dumps(info, ensure_ascii=False).encode()  # JSON may spell what is no character
+        return decode_info((folder / INFO_FILE).read_bytes())
     except OSError as error:
         raise BundleError(f"There is no model called {folder.name}: python -m covid_cnn models lists them.") from error
-    except (ValueError, RecursionError):
-        raise BundleError(f"The {INFO_FILE} of model {folder.name} is damaged: export the model again.") from None
-    if not isinstance(info, dict) or info.get("schema") != SCHEMA:
-        raise BundleError(f"Model {folder.name} is of another version of the format: train it again with this one.")
-    if is_too_deep(info):
-        raise BundleError(f"The {INFO_FILE} of model {folder.name} is damaged: export the model again.")
-    if flaw := find_flaw(info):
-        raise BundleError(f"The {INFO_FILE} of model {folder.name} lacks a usable {flaw}: export the model again.")
-    if not _makes_sense(info):
-        raise BundleError(f"The {INFO_FILE} of model {folder.name} contradicts itself: export the model again.")
-    return info
-
-
-def _makes_sense(info: dict[str, Any]) -> bool:
-    """Whether what a prediction rests on fits together: at least two classes, a size, and a decision among them."""
-    classes, decision, sets = info["classes"], info["decision"], info.get("prediction_sets")
-    positive, threshold = decision["positive"], decision["threshold"]
-    decides = threshold is None if positive is None else positive in classes and threshold is not None
-    named = len(set(classes)) == len(classes) >= 2
-    fit = sets is None or (len(sets["thresholds"]) == len(classes) and 0 < sets["level"] < 1)
-    return decides and named and len(info["input_size"]) == 2 and fit
+    except ValueError as error:
+        raise BundleError(f"The {INFO_FILE} of model {folder.name} {error}: export the model again.") from None
 
 
 def load_bundle(name: str = DEFAULT_MODEL) -> Bundle:
@@ -304,7 +276,7 @@ def folder_of(name: str) -> Path:
     return next((found for found in candidates if (found / INFO_FILE).is_file()), paths.models_dir() / folder.name)
 
 
-def discover_bundles() -> tuple[dict[str, dict[str, Any]], list[str]]:
+def discover_bundles() -> tuple[dict[str, ModelInfo], list[str]]:
     """The ``model.json`` of every bundle under ``models/`` by name, the default first, and a sentence a damaged one."""
     found, problems = {}, []
     every = (path for models in reversed(paths.model_folders()) for path in models.glob("*"))
@@ -367,9 +339,9 @@ def decode_array(text: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), "<f4")
 
 
-def _statistics(folder: Path, statistics: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _statistics(folder: Path, statistics: InDistribution) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     try:
-        mean, variances = decode_array(statistics["mean"]), decode_array(statistics["variances"])
-        return mean, decode_array(statistics["components"]).reshape(variances.size, mean.size), variances
+        mean, variances = decode_array(statistics.mean), decode_array(statistics.variances)
+        return mean, decode_array(statistics.components).reshape(variances.size, mean.size), variances
     except ValueError as error:
         raise BundleError(f"The in-distribution statistics of model {folder.name} are damaged.") from error

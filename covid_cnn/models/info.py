@@ -1,210 +1,324 @@
-"""What the ``model.json`` of a bundle must hold, so that all that is read of it later is there and of its kind.
+"""What the ``model.json`` of a bundle holds, with its types: whoever reads it later finds it there and of its kind.
 
-A bundle may come from anywhere, and a page that lists all models must not fall over one. So everything that pages,
-cards and reports read is checked here, once, when a bundle is loaded. What nothing reads may be anything.
+A bundle may come from anywhere, and a page that lists all models must not fall over one. So all of it is checked once,
+when a bundle is loaded. Keys that are not named here are passed over.
 """
 
-from typing import Any
+import re
+from typing import Annotated, Literal
 
-# A shape tells what a value must be. It is a predicate, or of other shapes: a dict by its keys, of which those with "?"
-# may be left out; [shape], a list of such; {str: shape}, a dict of such by any names; a tuple, one of several.
-Shape = Any
-LARGEST = 10**15  # beyond all that is counted or measured here; Python's larger integers do not fit into a float
-DEEPEST = 20  # levels of lists and dicts: what follows them by recursion stays far from Python's limit
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from covid_cnn.common.statistics import LARGEST, Count, Interval
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
-
-
-def _share(value: Any) -> bool:
-    return _number(value) and 0 <= value <= 1
+SCHEMA = 1  # the version of the format
+Number = Annotated[float, Meta(gt=-LARGEST, lt=LARGEST)]
+Positive = Annotated[float, Meta(gt=0, lt=LARGEST)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Maybe = (
+    Interval | None
+)  # a metric that has no value where the images cannot tell it, as a sensitivity without positives
+Added = Interval | None | UnsetType  # one that only some reports have: not in the file at all where it is not set
+CONTRADICTION = "contradicts itself"
 
 
-def _positive(value: Any) -> bool:
-    return _number(value) and value > 0
+class Coverage(Struct, frozen=True):
+    """How often the true class is in the prediction set, and how much the sets say.
+
+    Attributes
+    ----------
+    level : the share of images of each class that were promised to have it in their set
+    coverage, coverage_by_class : the share that has, of all images and class by class
+    mean_size : classes in a set
+    single : the share of sets that hold one class
+    """
+
+    level: Share
+    coverage: Maybe
+    coverage_by_class: list[Maybe]
+    mean_size: Maybe
+    single: Maybe
 
 
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and _number(value) and value >= 0
+class AtPrevalence(Struct, frozen=True):
+    """What a positive and a negative answer are worth where `prevalence` of the people are positive."""
+
+    prevalence: Share
+    ppv: Maybe
+    npv: Maybe
 
 
-def _flag(value: Any) -> bool:
-    return isinstance(value, bool)
+class Report(Struct, frozen=True, kw_only=True):
+    """Everything that a test set tells about a classifier: ``metrics.evaluate_classifier`` makes it.
 
+    Attributes
+    ----------
+    n, n_patients, patients_by_class : how many images and patients there were
+    classes, positive : the K classes, and the one of them that is looked for, if any
+    confusion : images, ``[K][K]``, rows true and columns predicted
+    out_of_distribution : the share of images that were flagged as unlike the training images
+    by_patient : intervals of proportions over patients by their titles, in files of earlier versions
+    dataset, threshold, at_prevalence : what was evaluated on, and of a yes-or-no question from which score on the
+        answer is yes, and what the answers are worth at another prevalence
+    """
 
-def _nothing(value: Any) -> bool:
-    return value is None
+    n: Count
+    n_patients: Count
+    classes: list[str]
+    positive: str | None
+    confusion: list[list[Count]]
+    accuracy: Interval
+    balanced_accuracy: Maybe
+    brier: Maybe
+    ece: Maybe
+    patients_by_class: dict[str, Count] = {}
+    sensitivity_by_class: dict[str, Maybe] = {}
+    mcc: Added = UNSET
+    auroc: Added = UNSET
+    auroc_by_class: dict[str, Maybe] | UnsetType = UNSET
+    auroc_positive: Added = UNSET
+    sensitivity: Added = UNSET
+    specificity: Added = UNSET
+    ppv: Added = UNSET
+    npv: Added = UNSET
+    lr_positive: Added = UNSET
+    lr_negative: Added = UNSET
+    f1: Added = UNSET
+    average_precision: Added = UNSET
+    by_patient: dict[str, Interval] | UnsetType = UNSET
+    prediction_sets: Coverage | UnsetType = UNSET
+    out_of_distribution: Interval | UnsetType = UNSET
+    notes: list[str] = []
+    dataset: str | UnsetType = UNSET
+    threshold: Number | UnsetType = UNSET
+    at_prevalence: AtPrevalence | UnsetType = UNSET
 
+    def __post_init__(self) -> None:
+        if problem := next((problem for problem, there in self._contradictions() if there), ""):
+            raise ValueError(problem)
 
-def _interval(value: Any) -> bool:
-    """Whether these are the fields of an `statistics.Interval`, its value within its bounds, or both of these null."""
-    numbers = isinstance(value, dict) and value.keys() == {"value", "low", "high", "n"} and _count(value["n"])
-    if numbers and value["low"] is None and value["high"] is None:
-        return _number(value["value"])
-    numbers = numbers and all(isinstance(value[key], (int, float)) for key in value)
-    return numbers and -LARGEST < value["low"] <= value["value"] <= value["high"] < LARGEST
-
-
-DEFINED = (_interval, _nothing)  # a metric may have no value, as a sensitivity without positives
-OF_SPLITS = {"train": _count, "val": _count, "test": _count}
-REPORT: Shape = {
-    "n": _count,
-    "n_patients": _count,
-    "classes": [_text],
-    "positive": (_text, _nothing),
-    "confusion": [[_count]],
-    "accuracy": _interval,
-    "out_of_distribution": _interval,
-    "notes": [_text],
-    "patients_by_class?": {str: _count},
-    "by_patient?": {str: _interval},
-    **dict.fromkeys(("balanced_accuracy", "brier", "ece"), DEFINED),
-    **dict.fromkeys(("sensitivity?", "specificity?", "ppv?", "npv?", "f1?", "auroc?", "auroc_positive?"), DEFINED),
-    **dict.fromkeys(("mcc?", "average_precision?", "lr_positive?", "lr_negative?"), DEFINED),
-    **dict.fromkeys(("sensitivity_by_class?", "auroc_by_class?"), {str: DEFINED}),
-    "prediction_sets?": {
-        "level": _share,
-        "coverage_by_class": [DEFINED],
-        **dict.fromkeys(("coverage", "mean_size", "single"), DEFINED),
-    },
-}
-OF_TWO = ("sensitivity", "specificity", "ppv", "npv", "f1")  # a report that looks for one class has these
-CALIBRATION: Shape = {
-    "ece": _interval,
-    "reliability": [{"confidence": _share, "accuracy": _interval, "n": _count}],
-}
-INFO: Shape = {
-    "name": _text,
-    "network": _text,
-    "classes": [_text],
-    "input_size": [_count],
-    "temperature": _positive,
-    "decision": {"positive": (_text, _nothing), "threshold": (_number, _nothing), "chosen": _text},
-    "in_distribution": {
-        **dict.fromkeys(("method", "limit_chosen", "mean", "components", "variances"), _text),
-        "noise_variance": _positive,
-        "limit": _number,
-    },
-    "training_data": {
-        "name": _text,
-        "synthetic": _flag,
-        "fingerprint": _text,
-        "images": OF_SPLITS,
-        "patients": OF_SPLITS,
-        "notes": [_text],
-    },
-    "recipe": {
-        **dict.fromkeys(("data", "network", "augmentation"), _text),
-        **dict.fromkeys(("epochs", "batch_size", "seed", "epochs_trained", "best_epoch"), _count),
-        "learning_rate": _number,
-        # Of a model that the command line does not train: what makes it again, and how the weights were found.
-        "command?": _text,
-        "how?": _text,
-    },
-    "metrics": {"val?": REPORT, "test?": REPORT, "other?": {str: REPORT | {"dataset": _text}}},
-    "sha256": _text,
-    # Its prediction sets (`calibration.conformal_thresholds`), the calibration of its card, evidence, further sections
-    # of the card (see `reports.card`), and the fingerprint of its training images (see `evaluation.leakage`).
-    "training_images?": ({"images": _count, "sha256": _text}, _nothing),
-    "prediction_sets?": ({"method": _text, "level": _share, "thresholds": [_number], "chosen": _text}, _nothing),
-    "calibration?": (
-        {
-            "temperature": _positive,
-            "n": _count,
-            "split": lambda value: value in ("val", "test"),
-            "before": CALIBRATION,
-            "after": CALIBRATION,
-        },
-        _nothing,
-    ),
-    "evidence?": (
-        [
-            {
-                "title": _text,
-                "headline?": _text,
-                "text?": _text,
-                "table?": {"columns": [(_text, _number)], "rows": [[(_text, _number, _nothing)]]},
-            }
-        ],
-        _nothing,
-    ),
-}
-
-
-def find_flaw(info: dict[str, Any]) -> str:
-    """Where ``info``, the content of a ``model.json``, is not what is read of it, such as "metrics.test.n"; or ""."""
-    return _flaw(info, INFO, "") or next((place for place, report in _reports(info) if not _agrees(report)), "")
-
-
-def is_too_deep(value: Any) -> bool:
-    """Whether lists and dicts lie within each other more than `DEEPEST` times."""
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, (dict, list))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
+    def _contradictions(self) -> list[tuple[str, bool]]:
+        """What may not be, and whether it is: there is a row, a column and every figure for each of the classes."""
+        k, names = len(self.classes), set(self.classes)
+        figures = [self.sensitivity, self.specificity, self.ppv, self.npv, self.f1]
+        figures.append(self.auroc if k == 2 else self.auroc_positive)
+        others = names - {self.positive}
+        by_class = self.auroc_by_class.keys() & self.sensitivity_by_class.keys() if self.auroc_by_class else others
+        return [
+            ("its classes are not of different names", len(names) != k),
+            ("its confusion matrix is not of its classes", {len(self.confusion), *map(len, self.confusion)} != {k}),
+            ("it counts patients of unknown classes", not self.patients_by_class.keys() <= names),
+            ("its positive class is unknown", self.positive is not None and self.positive not in names),
+            ("a figure of the positive class is missing", self.positive is not None and UNSET in figures),
+            ("a figure of a class is missing", not others <= by_class),
+            ("its macro AUROC is missing", bool(self.auroc_by_class) and self.auroc is UNSET),
+            ("its sets are not of its classes", bool(self.prediction_sets) and len(self._coverages()) != k),
         ]
-    return bool(level)
+
+    def _coverages(self) -> list[Maybe]:
+        return self.prediction_sets.coverage_by_class if self.prediction_sets else []
 
 
-def _flaw(value: Any, shape: Shape, place: str) -> str:  # noqa: PLR0911
-    """The place of the first value that has another shape, ``place`` being where this one is; or ""."""
-    if isinstance(shape, tuple):
-        flaws = [_flaw(value, one, place) for one in shape]
-        return "" if "" in flaws else max(flaws, key=len)  # the longest: of the shape that it comes closest to
-    if isinstance(shape, list):
-        if not isinstance(value, list):
-            return place
-        return _first(_flaw(one, shape[0], place) for one in value)
-    if not isinstance(shape, dict):
-        return "" if shape(value) else place
-    if not isinstance(value, dict):
-        return place
-    if str in shape:
-        return _first(_flaw(one, shape[str], _below(place, key)) for key, one in value.items())
-    known = {key.removesuffix("?"): (key.endswith("?"), one) for key, one in shape.items()}
-    missing = [key for key, (optional, _) in known.items() if key not in value and not optional]
-    if missing:
-        return _below(place, missing[0])
-    return _first(_flaw(value[key], one, _below(place, key)) for key, (_, one) in known.items() if key in value)
+class ReliabilityBin(Struct, frozen=True):
+    """The `n` images of about one confidence, and the share of them that are answered right."""
+
+    confidence: Share
+    accuracy: Interval
+    n: Count
 
 
-def _first(flaws: Any) -> str:
-    return next(filter(None, flaws), "")
+class Calibrated(Struct, frozen=True):
+    """How well probabilities fit what happens: the expected calibration error, and the points of the diagram."""
+
+    ece: Interval
+    reliability: list[ReliabilityBin]
 
 
-def _below(place: str, key: str) -> str:
-    return f"{place}.{key}" if place else key
+class Calibration(Struct, frozen=True):
+    """What the temperature did to the calibration on the `n` images of a split."""
+
+    temperature: Positive
+    n: Count
+    split: Literal["val", "test"]
+    before: Calibrated
+    after: Calibrated
 
 
-def _reports(info: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    own = [(f"metrics.{split}", info["metrics"][split]) for split in ("val", "test") if split in info["metrics"]]
-    return own + [(f"metrics.other.{name}", report) for name, report in info["metrics"].get("other", {}).items()]
+class Decision(Struct, frozen=True):
+    """The class that is looked for, the probability from which on it is named, and how that was chosen."""
+
+    positive: str | None
+    threshold: Number | None
+    chosen: str
 
 
-def _agrees(report: dict[str, Any]) -> bool:
-    """Whether a report has a row, a column and every figure for each of its own classes."""
-    classes, positive = report["classes"], report["positive"]
-    sizes = {len(report["confusion"]), *map(len, report["confusion"])}
-    if sizes != {len(classes)} or len(set(classes)) != len(classes):
-        return False
-    if not report.get("patients_by_class", {}).keys() <= set(classes):
-        return False
-    if positive is not None:
-        one = "auroc" if len(classes) == 2 else "auroc_positive"
-        if positive not in classes or any(key not in report for key in (*OF_TWO, one)):
-            return False
-    others = {name for name in classes if name != positive}
-    if "auroc_by_class" in report and not (
-        "auroc" in report and others <= report["auroc_by_class"].keys() & report.get("sensitivity_by_class", {}).keys()
-    ):
-        return False
-    sets = report.get("prediction_sets")
-    return not sets or len(sets["coverage_by_class"]) == len(classes)
+class InDistribution(Struct, frozen=True):
+    """Statistics that tell how far an image is from the training images; arrays are as `encode_array` writes them."""
+
+    method: str
+    mean: str
+    components: str
+    variances: str
+    noise_variance: Positive
+    limit: Number
+    limit_chosen: str
+
+
+class BySplit(Struct, frozen=True):
+    """A count for each split."""
+
+    train: Count
+    val: Count
+    test: Count
+
+
+class TrainingData(Struct, frozen=True):
+    """The dataset that a model learned from."""
+
+    name: str
+    synthetic: bool
+    fingerprint: str
+    images: BySplit
+    patients: BySplit
+    notes: list[str]
+
+
+class Recipe(Struct, frozen=True, omit_defaults=True):
+    """The settings of the training, as in ``runs.config.TrainConfig``, and what came of them.
+
+    Attributes
+    ----------
+    command, how : of a model that the command line does not train: what makes it again, and how its weights were found
+    """
+
+    data: str
+    network: str
+    augmentation: str
+    epochs: Count
+    batch_size: Count
+    learning_rate: Number
+    seed: Count
+    epochs_trained: Count
+    best_epoch: Count
+    command: str = ""
+    how: str = ""
+    learns: str | None = None
+    patience: Count | None = None
+    schedule: str | None = None
+    warm_up: Count | None = None
+    base_rate: Number | None = None
+    balance: str | None = None
+    label_smoothing: Number | None = None
+    mixup: Number | None = None
+
+
+class Metrics(Struct, frozen=True, omit_defaults=True):
+    """How good the model was on the splits of its own dataset, and on others by what those are called."""
+
+    val: Report | None = None
+    test: Report | None = None
+    other: dict[str, Report] = {}
+
+
+class TrainingImages(Struct, frozen=True):
+    """How many training images the file of their fingerprints knows, and its SHA-256."""
+
+    images: Count
+    sha256: str
+
+
+class SetThresholds(Struct, frozen=True):
+    """From which probability on each class is in the prediction set, and how that was found."""
+
+    method: str
+    level: Annotated[float, Meta(gt=0, lt=1)]
+    thresholds: list[Number]
+    chosen: str
+
+
+class Table(Struct, frozen=True):
+    """A table of a model card."""
+
+    columns: list[str | int | float]
+    rows: list[list[str | int | float | None]]
+
+
+class Evidence(Struct, frozen=True, omit_defaults=True):
+    """A further section of a model card (see ``reports.card``)."""
+
+    title: str
+    headline: str = ""
+    text: str = ""
+    table: Table | None = None
+
+
+class ModelInfo(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The content of ``model.json``.
+
+    Attributes
+    ----------
+    schema : the version of the format
+    input_size : height and width of the image that the network takes, in pixels
+    temperature : by which the logits are divided
+    sha256 : of ``model.tflite``
+    versions : of the libraries that made it
+    """
+
+    schema: Literal[1]
+    name: str
+    network: str
+    classes: list[str]
+    input_size: tuple[Count, Count]
+    temperature: Positive
+    decision: Decision
+    prediction_sets: SetThresholds | None = None
+    in_distribution: InDistribution
+    training_data: TrainingData
+    recipe: Recipe
+    metrics: Metrics
+    calibration: Calibration | None = None
+    evidence: list[Evidence] | None = None
+    training_images: TrainingImages | None = None
+    versions: dict[str, str] = {}
+    sha256: str
+
+    def __post_init__(self) -> None:
+        positive, threshold, sets = self.decision.positive, self.decision.threshold, self.prediction_sets
+        decides = threshold is None if positive is None else positive in self.classes and threshold is not None
+        named = len(set(self.classes)) == len(self.classes) >= 2
+        if not (decides and named and (sets is None or len(sets.thresholds) == len(self.classes))):
+            raise ValueError(CONTRADICTION)
+
+    @property
+    def headlines(self) -> list[str]:
+        """The sentences that the evidence puts beside the model."""
+        return [section.headline for section in self.evidence or () if section.headline]
+
+
+def decode_info(content: bytes) -> ModelInfo:
+    """The content of a ``model.json``, checked.
+
+    Raises
+    ------
+    ValueError
+        with what is wrong with it, as the end of a sentence that its name begins.
+    """
+    try:
+        return msgspec.json.decode(content, type=ModelInfo)
+    except msgspec.ValidationError as error:
+        problem = _describe_flaw(str(error))
+    except (msgspec.DecodeError, RecursionError):
+        problem = "is damaged"
+    raise ValueError(problem)
+
+
+def _describe_flaw(message: str) -> str:
+    """What msgspec says about a flaw, such as "lacks a usable metrics.test.n"."""
+    missing = re.search(r"missing required field `(\w+)`", message)
+    found = re.search(r" - at `\$\.?(.*)`$", message)
+    parts = [re.sub(r"\[[^\]]*\]", "", found[1]) if found else "", missing[1] if missing else ""]
+    place = ".".join(part for part in parts if part)
+    if place in ("", "schema"):
+        return message if message == CONTRADICTION else "is of another version of the format"
+    return f"lacks a usable {place}"

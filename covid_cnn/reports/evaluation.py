@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from msgspec import structs
 from PIL import Image
 
 from covid_cnn.common.errors import CovidCnnError
@@ -23,6 +24,7 @@ from covid_cnn.evaluation.cohorts import Shares
 from covid_cnn.evaluation.predictions import DatasetPredictions
 from covid_cnn.images import ops, reader
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import Report
 from covid_cnn.reports import figures
 from covid_cnn.reports.wording import NOTICE
 
@@ -42,9 +44,9 @@ TITLES = {
     "subgroups": "Subgroups",
 }
 PROPORTIONS = (
-    "Proportions carry Wilson's 95 % interval, which takes the images for independent, and, where patients have "
-    "several, another that does not; all else is bootstrapped over patients. Without an error no resample tells an "
-    "interval: that of an AUROC of 1 is then Newcombe's."
+    "Proportions carry Wilson's 95 % interval for as many images as these are worth where patients have several (Rao "
+    "and Scott 1992); all else is bootstrapped over patients. Without an error no resample tells an interval: that of "
+    "an AUROC of 1 is then Newcombe's."
 )
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #12262b }
@@ -92,11 +94,11 @@ def drawn(asked: BinaryPredictions, classes: Confusion | None = None) -> list[st
     return [name for name in TITLES if there.get(name, True)]
 
 
-def drawing(name: str, asked: BinaryPredictions, report: dict, classes: Confusion | None = None) -> "Figure":
+def drawing(name: str, asked: BinaryPredictions, report: Report, classes: Confusion | None = None) -> "Figure":
     """One of the figures that an evaluation has."""
     labels, scores, patients = asked.labels, asked.scores, asked.patients
     if name == "confusion":
-        return figures.draw_confusion_matrix(report["confusion"], report["classes"])
+        return figures.draw_confusion_matrix(report.confusion, report.classes)
     if name == "classes":
         assert classes
         return figures.draw_confusion_matrix(*classes)
@@ -110,18 +112,11 @@ def drawing(name: str, asked: BinaryPredictions, report: dict, classes: Confusio
     return figures.draw_curve(curve, name, asked.threshold, TITLES[name])
 
 
-def metrics(report: dict) -> list[Sequence[str]]:
-    """The table of all metrics as a person reads it, its head first."""
-    return [*evaluation_metrics.cells(report)]
-
-
-def numbers(report: dict) -> Iterator[Sequence[object]]:
-    """The same in full precision, for other programs."""
-    yield "metric", "value", "low", "high", "n", "low by patient", "high by patient"
+def numbers(report: Report) -> Iterator[Sequence[object]]:
+    """The table of all metrics in full precision, for other programs."""
+    yield "metric", "value", "low", "high", "n"
     for title, interval in evaluation_metrics.metric_rows(report):
-        clustered = report.get("by_patient", {}).get(title, {})
-        told = interval.to_dict().values() if interval else ("",) * 4
-        yield title, *told, clustered.get("low", ""), clustered.get("high", "")
+        yield title, *(structs.astuple(interval) if interval else ("",) * 4)
 
 
 def groups(asked: BinaryPredictions) -> list[Sequence[object]]:
@@ -157,7 +152,7 @@ def render_evaluation(
     bundle: Bundle,
     place: str,
     asked: BinaryPredictions,
-    report: dict,
+    report: Report,
     version: str,
     classes: Confusion | None = None,
 ) -> bytes:
@@ -171,16 +166,19 @@ def render_evaluation(
     classes : the confusion of all classes, where there are more than two.
     """
     facts = [
-        f"Model {bundle.name} (SHA-256 {bundle.info['sha256']}) on {place}.",
-        f"{evaluation_metrics.patients_of(report)} {int(asked.labels.sum())} images of {asked.yes}, "
+        f"Model {bundle.name} (SHA-256 {bundle.info.sha256}) on {place}.",
+        f"{evaluation_metrics.count_patients(report)} {int(asked.labels.sum())} images of {asked.yes}, "
         f"{int((~asked.labels).sum())} of {asked.no}.",
         f"Called {asked.yes} from a probability of {asked.threshold:.3f} on.",
         PROPORTIONS,
         *evaluation_metrics.cautions(report),
-        *report["notes"],
+        *report.notes,
     ]
     pictures = {TITLES[name]: drawing(name, asked, report, classes) for name in drawn(asked, classes)}
-    tables: dict[str, list[Sequence[object]]] = {"Metrics": [*metrics(report)], "Subgroups": groups(asked)}
+    tables: dict[str, list[Sequence[object]]] = {
+        "Metrics": [*evaluation_metrics.cells(report)],
+        "Subgroups": groups(asked),
+    }
     return _document(f"Evaluation of {bundle.name}", facts, pictures, tables, version, _errors(bundle, asked))
 
 

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from covid_cnn.evaluation.cohorts import Shares
     from covid_cnn.evaluation.curves import Curve
+    from covid_cnn.models.info import ReliabilityBin
 
 
 def draw_loss_curves(epochs: Sequence[dict], metric: str = "loss") -> Figure:
@@ -102,33 +104,25 @@ def draw_curve(told: Curve, kind: str, threshold: float | None = None, title: st
     return figure
 
 
-def draw_calibration(bins: Sequence[dict]) -> Figure:
+def draw_calibration(bins: Sequence[ReliabilityBin]) -> Figure:
     """How often the more probable answer is right, against how probable it was; bins of `calibration.reliability`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 4.6), facecolor="white", layout="constrained")
     axes = figure.add_subplot()
-    values = [(one["confidence"], one["accuracy"]) for one in bins]
-    below = [accuracy["value"] - accuracy["low"] for _, accuracy in values]
-    above = [accuracy["high"] - accuracy["value"] for _, accuracy in values]
-    heights = [accuracy["value"] for _, accuracy in values]
-    axes.plot((0, 1), (0, 1), color="gray", linestyle="--", linewidth=1, label="calibrated")
-    axes.errorbar(
-        [x for x, _ in values],
-        heights,
-        (below, above),
-        fmt="o",
-        color="#0072B2",
-        capsize=3,
-        label="measured, on so many images",
-    )
+    _plot_reliability(axes, bins, "o", "#0072B2", "measured, on so many images")
     for one in bins:
-        place = one["confidence"], one["accuracy"]["low"]
-        axes.annotate(str(one["n"]), place, (0, -4), textcoords="offset points", ha="center", va="top", fontsize=8)
+        axes.annotate(
+            str(one.n),
+            (one.confidence, one.accuracy.low),
+            (0, -4),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=8,
+        )
     axes.set(xlabel="Probability of the more probable answer", ylabel="Share that is right, with its 95 % interval")
     axes.set(xlim=(0, 1.03), ylim=(-0.06, 1.03))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper left")
     return figure
 
 
@@ -180,7 +174,18 @@ def encode_figure(figure: Figure, kind: str) -> bytes:
     return file.getvalue()
 
 
-def draw_reliability(before: Sequence[dict], after: Sequence[dict]) -> Figure:
+def _plot_reliability(axes: Axes, bins: Sequence[ReliabilityBin], marker: str, colour: str, label: str) -> None:
+    """The points of a diagram of calibration with their intervals, and the diagonal that they should lie on."""
+    accuracy = [one.accuracy for one in bins]
+    error = ([one.value - one.low for one in accuracy], [one.high - one.value for one in accuracy])
+    heights, places = [one.value for one in accuracy], [one.confidence for one in bins]
+    axes.plot((0, 1), (0, 1), color="gray", linestyle="--", linewidth=1, label="calibrated")
+    axes.errorbar(places, heights, error, fmt=marker, color=colour, capsize=3, label=label)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
+
+
+def draw_reliability(before: Sequence[ReliabilityBin], after: Sequence[ReliabilityBin]) -> Figure:
     """How often a classifier is right against how sure it is, before and after its temperature, with the counts.
 
     A calibrated classifier is right in 7 of 10 images that it gives 0.7 to, and its points lie on the diagonal; below
@@ -195,18 +200,11 @@ def draw_reliability(before: Sequence[dict], after: Sequence[dict]) -> Figure:
     figure = Figure(figsize=(8, 5), facecolor="white", layout="constrained")
     axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 1))
     # Two of Okabe and Ito's colours, which colour-blind eyes tell apart; titles and markers tell them apart as well.
-    told = (("Before the temperature", before, "#D55E00", "o"), ("After the temperature", after, "#0072B2", "s"))
-    for (title, bins, colour, marker), (diagram, counts) in zip(told, axes.T, strict=True):
-        confidence = [one["confidence"] for one in bins]
-        accuracy = [one["accuracy"]["value"] for one in bins]
-        below = [one["accuracy"]["value"] - one["accuracy"]["low"] for one in bins]
-        above = [one["accuracy"]["high"] - one["accuracy"]["value"] for one in bins]
-        diagram.plot((0, 1), (0, 1), color="gray", linestyle="--", linewidth=1, label="calibrated")
-        diagram.errorbar(confidence, accuracy, (below, above), fmt=marker, color=colour, capsize=3, label="measured")
+    sides = (("Before the temperature", before, "#D55E00", "o"), ("After the temperature", after, "#0072B2", "s"))
+    for (title, bins, colour, marker), (diagram, counts) in zip(sides, axes.T, strict=True):
+        _plot_reliability(diagram, bins, marker, colour, "measured")
         diagram.set(title=title, xlim=(0, 1.03), ylim=(-0.03, 1.03))
-        diagram.legend(loc="upper left")
-        diagram.grid(alpha=0.3)
-        bars = counts.bar(confidence, [one["n"] for one in bins], width=0.04, color=colour)
+        bars = counts.bar([one.confidence for one in bins], [one.n for one in bins], width=0.04, color=colour)
         counts.bar_label(bars, fontsize=8)
         counts.margins(y=0.35)
         counts.set(xlabel="Probability of the most probable class")

@@ -12,8 +12,11 @@ from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from covid_cnn.common.statistics import Interval
 from covid_cnn.images import ops
+from covid_cnn.models.info import ModelInfo
 from covid_cnn.reports.prediction import summarize_prediction
 from covid_cnn.reports.wording import NOTICE, coverage_sentence, likeness_sentence, possible_classes
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 def render_report(
     radiograph: Radiograph,
     prediction: Prediction,
-    model: dict,
+    model: ModelInfo,
     heatmap_class: str,
     software_version: str,
     time: datetime,
@@ -85,7 +88,7 @@ class _Block(NamedTuple):
 def draw_page(
     radiograph: Radiograph,
     prediction: Prediction,
-    model: dict,
+    model: ModelInfo,
     heatmap_class: str,
     software_version: str,
     time: datetime,
@@ -275,7 +278,7 @@ def _test_figures(sheet: Axes, facts: dict) -> _Block:
             y += 4.6
             _write(sheet, RIGHT, y, title, 9)
             _write(sheet, RIGHT + 44, y, f"{metric['value']:.3f}", 9, weight="bold", ha="right")
-            _write(sheet, RIGHT + COLUMN - 12, y, Interval(**metric).bounds, 9, ha="right")
+            _write(sheet, RIGHT + COLUMN - 12, y, msgspec.convert(metric, Interval).bounds, 9, ha="right")
             _write(sheet, RIGHT + COLUMN, y, str(metric["n"]), 9, ha="right")
 
     return _Block(7.5 + _height(about, 9) + _height(sobering, 9) + 3 + 4.6 * (len(lines) + 1) + 4, draw)

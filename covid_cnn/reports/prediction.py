@@ -10,6 +10,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from covid_cnn.reports import card
@@ -18,6 +19,7 @@ from covid_cnn.reports.wording import NOTICE, decision_sentence
 if TYPE_CHECKING:
     from covid_cnn.images.radiograph import Radiograph
     from covid_cnn.models.bundle import Prediction
+    from covid_cnn.models.info import ModelInfo
 
 
 def pixel_digest(pixels: np.ndarray) -> str:
@@ -26,7 +28,7 @@ def pixel_digest(pixels: np.ndarray) -> str:
 
 
 def summarize_prediction(
-    radiograph: Radiograph, prediction: Prediction, model: dict, software_version: str, time: datetime
+    radiograph: Radiograph, prediction: Prediction, model: ModelInfo, software_version: str, time: datetime
 ) -> dict:
     """The facts of the report, for JSON. Of the image, `sha256` is that of the file, if it was read from one.
 
@@ -34,8 +36,7 @@ def summarize_prediction(
     ----------
     radiograph : the image that was read.
     prediction : what the network answered to it.
-    model : the content of the bundle's model.json; `name`, `training_data`, `evidence` and `metrics` (with `test`, an
-        `metrics.evaluate_classifier` report, or none) are read.
+    model : the content of the bundle's model.json.
     software_version : of this package.
     time : of the prediction, with a time zone.
     """
@@ -70,9 +71,9 @@ def summarize_prediction(
             "distance_limit": float(prediction.distance_limit),
         },
         "model": {
-            "name": model["name"],
-            "trained_on": model["training_data"]["name"],
+            "name": model.name,
+            "trained_on": model.training_data.name,
             "headlines": card.headlines(model),
-            "test": model["metrics"].get("test"),
+            "test": msgspec.to_builtins(model.metrics.test),
         },
     }

@@ -4,11 +4,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from covid_cnn.common.statistics import Interval
+import msgspec
+
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.importer import Offer
 from covid_cnn.data.metadata import ClassMapping
 from covid_cnn.evaluation import metrics
+from covid_cnn.models.info import Report
 from covid_cnn.reports import card
 
 
@@ -24,15 +26,14 @@ def prediction_line(row: Mapping[str, Any], classes: Sequence[str]) -> str:
     return f"{row['path']}: {row['label']} ({details}) {row['warning']}".rstrip()
 
 
-def evaluation_text(report: Mapping[str, Any]) -> str:
-    """The report of one model (``evaluation.evaluate``) as lines of text."""
-    lines = [metrics.summarize(dict(report))]
-    if values := report.get("at_prevalence"):
-        ppv, npv = (Interval(**values[key]) if values[key] else "undefined" for key in ("ppv", "npv"))
-        share = f"{values['prevalence']:.2%}"
-        lines.append(f"\nWhere {share} are {report['positive']}: positive predictive value {ppv},")
+def evaluation_text(report: Report) -> str:
+    """The report of one model as lines of text."""
+    lines = [metrics.summarize(report)]
+    if worth := report.at_prevalence:
+        ppv, npv = (value or "undefined" for value in (worth.ppv, worth.npv))
+        lines.append(f"\nWhere {worth.prevalence:.2%} are {report.positive}: positive predictive value {ppv},")
         lines.append(f"negative predictive value {npv}.")
-    return "\n".join([*lines, "\n" + card.flagged_sentence(dict(report)), *report["notes"]])
+    return "\n".join([*lines, "\n" + card.flagged_sentence(report), *report.notes])
 
 
 def dataset_line(dataset: Dataset) -> str:
@@ -79,7 +80,7 @@ class TrainingProgress:
             text = ", ".join(f"{key} {value:.4f}" for key, value in values.items())
             print(f"\rEpoch {event['epoch']}: {text}".ljust(90))
         elif event["type"] == "test":
-            print(metrics.summarize(event["metrics"]))
+            print(metrics.summarize(msgspec.convert(event["metrics"], Report)))
         elif "message" in event:
             print(event["message"])
 

@@ -3,10 +3,12 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import tensorflow as tf
+from msgspec import structs
 
 from covid_cnn.data.classes import DISEASES, HEALTHY
 from covid_cnn.data.dataset import fingerprint
@@ -20,6 +22,7 @@ from covid_cnn.evaluation.calibration import (
 )
 from covid_cnn.evaluation.leakage import TrainingFingerprint
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import Metrics
 from covid_cnn.reports import card
 from covid_cnn.runs.run import Run
 from covid_cnn.training import export
@@ -89,18 +92,22 @@ def _calibrate(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarra
 def _test(run: Run, data: TrainingData, folder: Path, epoch: int) -> None:
     """Put the staged bundle through the validation and test images, and complete it with how good it is on them."""
     bundle = Bundle(folder)
-    split, answers = "val", predictions.predict_known(bundle, data.val.items)
-    metrics = {split: predictions.report_predictions(bundle, answers)}
+    split: Literal["val", "test"] = "val"
+    answers = predictions.predict_known(bundle, data.val.items)
+    reports = {split: predictions.report_predictions(bundle, answers)}
     if data.test:
         run.log(f"Testing on {len(data.test)} images.")
         split, answers = "test", predictions.predict_known(bundle, data.test)
-        metrics[split] = predictions.report_predictions(bundle, answers)
-        run.append("test", epoch=epoch, metrics=metrics[split])
-    temperature = bundle.info["temperature"]
+        reports[split] = predictions.report_predictions(bundle, answers)
+        run.append("test", epoch=epoch, metrics=msgspec.to_builtins(reports[split]))
+    temperature = bundle.info.temperature
     # The graph divides by the temperature.
     uncalibrated = np.log(np.maximum(answers.probabilities, 1e-12)) * temperature
     calibration = assess_calibration(answers.labels, uncalibrated, temperature, answers.patients, split)
-    card.write_card(folder, bundle.info | {"metrics": metrics, "calibration": calibration})
+    card.write_card(
+        folder,
+        structs.replace(bundle.info, metrics=Metrics(reports["val"], reports.get("test")), calibration=calibration),
+    )
 
 
 def _training_data(data: TrainingData) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import msgspec
 import numpy as np
 import tensorflow as tf
 
@@ -20,6 +21,7 @@ from covid_cnn.common import paths, storage
 from covid_cnn.evaluation import leakage
 from covid_cnn.evaluation.leakage import TrainingFingerprint
 from covid_cnn.models import bundle
+from covid_cnn.models.info import SCHEMA, ModelInfo
 from covid_cnn.reports import card
 from covid_cnn.training import gradcam
 
@@ -132,8 +134,9 @@ def stage_bundle(graph: bytes, info: dict[str, Any], learned: TrainingFingerprin
     digest = hashlib.sha256(graph).hexdigest()
     if learned:
         (folder / leakage.FINGERPRINT_FILE).write_bytes(learned.encoded())
-        info = info | {leakage.FINGERPRINT_KEY: learned.summary()}
-    card.write_card(folder, {"schema": bundle.SCHEMA, **info, "versions": library_versions(), "sha256": digest})
+        info = info | {"training_images": learned.summary()}
+    info = {"schema": SCHEMA, **info, "versions": library_versions(), "sha256": digest}
+    card.write_card(folder, msgspec.convert(info, ModelInfo))
     return folder
 
 

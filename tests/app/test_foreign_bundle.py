@@ -56,7 +56,7 @@ def test_no_text_of_strangers_makes_a_browser_call(tmp_path, default_model, synt
     for name, strange in names.items():
         text = text.replace(json.dumps(name), json.dumps(strange))
     (folder / bundle.INFO_FILE).write_text(text)
-    assert bundle.read_info(folder)["classes"] == list(names.values())
+    assert bundle.read_info(folder).classes == list(names.values())
     (tmp_path / "data").mkdir()
     shutil.copytree(synthetic_data, tmp_path / "data" / f"strange ![x]({address.removeprefix('http:')[2:]})")
     with web.app(tmp_path) as app, sync_playwright() as playwright:

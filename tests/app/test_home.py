@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from pages import press, settled
 from streamlit.testing.v1 import AppTest
@@ -35,7 +36,7 @@ def start() -> AppTest:
 
 def with_other_data(folder: Path, metrics: dict) -> None:
     """Tell in ``model.json`` what the model did on other datasets."""
-    info = bundle.read_info(folder)
+    info = json.loads((folder / bundle.INFO_FILE).read_text())
     info["metrics"]["other"] = metrics
     (folder / bundle.INFO_FILE).write_text(json.dumps(info), encoding="utf-8")
 
@@ -70,7 +71,10 @@ def test_without_a_model_a_sample_leads_to_the_training():
 def test_the_gap_is_shown_once_a_model_was_tested_elsewhere(model):
     with_other_data(model, {})
     assert "The gap" not in [heading.value for heading in start().subheader]
-    with_other_data(model, {"Another hospital": bundle.read_info(model)["metrics"]["test"] | {"dataset": "elsewhere"}})
+    with_other_data(
+        model,
+        {"Another hospital": msgspec.to_builtins(bundle.read_info(model).metrics.test) | {"dataset": "elsewhere"}},
+    )
     app = start()
     assert "The gap" in [heading.value for heading in app.subheader]
     assert len(app.get("vega_lite_chart")) == 1

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pydicom
 import pytest
@@ -32,6 +33,7 @@ from covid_cnn.images import ops, reader
 from covid_cnn.images.radiograph import Radiograph, Values
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import ModelInfo
 from covid_cnn.reports import card, pdf, wording
 
 TEXT = ("notes.png", b"Not an image, whatever its name says.\n", "image/png")
@@ -92,7 +94,7 @@ def three(home, monkeypatch) -> Callable[..., Path]:
         monkeypatch.setattr(Bundle, "_load_graph", graph)
         shutil.rmtree(home / "models" / "notebook_cnn")
         folder = home / "models" / OPENS
-        old = bundle.read_info(folder)
+        old = msgspec.to_builtins(bundle.read_info(folder))
         info = {
             "classes": CLASSES,
             "decision": {"positive": "COVID-19", "threshold": 0.3, "chosen": "by hand"},
@@ -101,7 +103,7 @@ def three(home, monkeypatch) -> Callable[..., Path]:
             "sha256": hashlib.sha256((folder / bundle.GRAPH_FILE).read_bytes()).hexdigest(),
             **info,
         }
-        card.write_card(folder, old | info)
+        card.write_card(folder, msgspec.convert(old | info, ModelInfo))
         return folder
 
     return make

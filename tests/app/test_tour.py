@@ -124,7 +124,7 @@ def test_every_screen_takes_what_is_there(home, tiny_model, drawn, monkeypatch):
         copy = home / "data" / "clinic" / item.label / item.path.name.removeprefix("synthetic_")
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(item.path, copy)
-    accuracy = bundle.load_bundle("tiny").info["metrics"]["test"]["accuracy"]
+    accuracy = bundle.load_bundle("tiny").info.metrics.test.accuracy
     told = {title: words(show(n)) for n, title in enumerate(TITLES)}
     for title in ("The images", "The audit", "The mean images", "Another hospital", "What if?"):
         assert "Shown on clinic" in told[title], title

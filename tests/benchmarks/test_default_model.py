@@ -3,6 +3,7 @@
 from itertools import combinations, pairwise
 
 import keras
+import msgspec
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
@@ -13,6 +14,7 @@ from covid_cnn.data import classes, synthetic
 from covid_cnn.data.samples import SAMPLES
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import Table
 from covid_cnn.reports import card as reports_card
 from covid_cnn.training import export, gradcam
 
@@ -33,7 +35,7 @@ def test_it_is_the_one_that_opens_and_knows_the_three_classes(model):
 
 def test_its_card_holds_the_evidence_and_says_first_how_it_fails_elsewhere(model):
     card = (model.folder / bundle.CARD_FILE).read_text(encoding="utf-8")
-    assert [section["title"] in card for section in model.info["evidence"]] == [True] * len(model.info["evidence"])
+    assert [section.title in card for section in model.info.evidence] == [True] * len(model.info.evidence)
     assert "never saw" in reports_card.headlines(model.info)[0]
     assert (model.folder / reports_card.DIAGRAM).is_file() and reports_card.DIAGRAM in card
     assert card == reports_card.render_card(model.info)
@@ -98,11 +100,11 @@ def test_its_graph_is_the_network(untrained, drawn):
 def test_its_card_tells_what_it_does_on_held_out_patients(model, default_images):
     """The splits are made again, and the bundle is asked again."""
     test = default_images.of_split("test")
-    counts = model.info["training_data"]["images"]
+    counts = msgspec.to_builtins(model.info.training_data.images)
     assert {split: len(default_images.of_split(split)) for split in counts} == counts
-    told = {section["title"]: section for section in model.info["evidence"]}
+    told = {section.title: section for section in model.info.evidence}
     for found in held_out.reports(model, test):
-        assert told[found["title"]]["table"] == found["table"]
+        assert told[found["title"]].table == msgspec.convert(found["table"], Table)
 
 
 @pytest.mark.real_data

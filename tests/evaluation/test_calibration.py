@@ -1,5 +1,4 @@
-import json
-
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +7,6 @@ from scipy.special import softmax
 from sklearn import metrics
 
 from covid_cnn.common.statistics import (
-    Interval,
     wilson,
 )
 from covid_cnn.evaluation.calibration import (
@@ -22,6 +20,7 @@ from covid_cnn.evaluation.calibration import (
     reliability,
 )
 from covid_cnn.models.bundle import prediction_sets
+from covid_cnn.models.info import Calibration
 
 
 def noisy_set(n: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -178,14 +177,13 @@ def test_a_set_is_never_empty():
 
 def test_coverage_of_a_hand_made_case():
     sets = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0]], bool)
-    report = measure_coverage(np.array([0, 1, 1, 0]), sets)
-    assert Interval(**report["coverage"]) == wilson(3, 4)
-    assert [entry and entry["value"] for entry in report["coverage_by_class"]] == [1, 0.5, None]
-    assert Interval(**report["single"]) == wilson(2, 4)
-    assert report["mean_size"]["value"] == 1.5 and report["mean_size"]["n"] == 4
-    one_patient = measure_coverage(np.array([0, 1, 1, 0]), sets, ["a"] * 4)
-    assert one_patient["mean_size"]["low"] is one_patient["mean_size"]["high"] is None
-    assert not Interval(**one_patient["mean_size"]).known
+    report = measure_coverage(np.array([0, 1, 1, 0]), sets, 0.9)
+    assert report.coverage == wilson(3, 4)
+    assert [entry and entry.value for entry in report.coverage_by_class] == [1, 0.5, None]
+    assert report.single == wilson(2, 4)
+    assert report.mean_size.value == 1.5 and report.mean_size.n == 4
+    one_patient = measure_coverage(np.array([0, 1, 1, 0]), sets, 0.9, ["a"] * 4)
+    assert not one_patient.mean_size.known
 
 
 @settings(max_examples=30)
@@ -193,11 +191,11 @@ def test_coverage_of_a_hand_made_case():
 def test_the_reliability_bins_hold_every_image_once(seed, k, n):
     labels, probabilities = noisy_set(n, k, seed)
     bins = reliability(labels, probabilities)
-    assert sum(one["n"] for one in bins) == n
-    assert all(one["accuracy"]["n"] == one["n"] for one in bins)
-    assert [one["confidence"] for one in bins] == sorted(one["confidence"] for one in bins)
+    assert sum(one.n for one in bins) == n
+    assert all(one.accuracy.n == one.n for one in bins)
+    assert [one.confidence for one in bins] == sorted(one.confidence for one in bins)
     # Over the same bins, the gaps between the diagram and its diagonal are the calibration error.
-    gaps = sum(one["n"] * abs(one["accuracy"]["value"] - one["confidence"]) for one in bins) / n
+    gaps = sum(one.n * abs(one.accuracy.value - one.confidence) for one in bins) / n
     assert gaps == pytest.approx(expected_calibration_error(labels, probabilities, bins=10))
 
 
@@ -206,7 +204,7 @@ def test_the_calibration_tells_before_and_after():
     logits = generator.normal(scale=2, size=(500, 3))
     labels = np.array([generator.choice(3, p=p) for p in softmax(logits, axis=1)])
     told = assess_calibration(labels, 4 * logits, 4.0, one_each(500), "test")
-    assert (told["temperature"], told["n"], told["split"]) == (4.0, 500, "test")
-    assert told["after"]["ece"]["high"] < told["before"]["ece"]["low"]
-    assert told["after"]["reliability"] == reliability(labels, softmax(logits, axis=1))
-    json.dumps(told, allow_nan=False)
+    assert (told.temperature, told.n, told.split) == (4.0, 500, "test")
+    assert told.after.ece.high < told.before.ece.low
+    assert told.after.reliability == reliability(labels, softmax(logits, axis=1))
+    assert msgspec.json.decode(msgspec.json.encode(told), type=Calibration) == told

@@ -1,12 +1,13 @@
 """What a model has learned from is known again under any name, size and format, and nothing else is taken for it."""
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 from PIL import Image
 
 from covid_cnn.common.errors import BundleError, DatasetError
@@ -18,6 +19,7 @@ from covid_cnn.evaluation import leakage
 from covid_cnn.evaluation.leakage import TrainingFingerprint
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import TrainingImages
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -31,8 +33,9 @@ def model(home, tiny_model) -> Bundle:
 def forget(model: Bundle) -> Bundle:
     """The model as one of an earlier version, which brings nothing along."""
     (model.folder / leakage.FINGERPRINT_FILE).unlink()
-    info = {key: value for key, value in model.info.items() if key != leakage.FINGERPRINT_KEY}
-    (model.folder / bundle.INFO_FILE).write_text(json.dumps(info))
+    (model.folder / bundle.INFO_FILE).write_bytes(
+        msgspec.json.encode(structs.replace(model.info, training_images=None))
+    )
     return Bundle(model.folder)
 
 
@@ -44,7 +47,7 @@ def test_a_model_knows_its_training_images_again_in_another_size_and_format(mode
             image.resize((120, 110)).save(list(copies)[-1], quality=80)
     items = [Item(path, "", "NORMAL", path.name, "copies") for path in copies]
     learned = leakage.training_fingerprint(model, None, Cache())
-    assert learned.drawn and len(learned.hashes) == model.info[leakage.FINGERPRINT_KEY]["images"] == 26
+    assert learned.drawn and len(learned.hashes) == model.info.training_images.images == 26
     known = leakage.find_leaked(items, learned, Cache())
     assert {copies[path] for path in known} == {"train", "val"} and len(known) == 26
     assert [item.path.name for item in leakage.drop_leaked(model, items, known)] == [
@@ -74,8 +77,9 @@ def test_a_damaged_file_is_told(model):
     with pytest.raises(BundleError, match="training_images.npz of model tiny is not the one"):
         leakage.training_fingerprint(model, None, Cache())
     file.write_bytes(b"")
-    (model.folder / bundle.INFO_FILE).write_text(
-        json.dumps(model.info | {leakage.FINGERPRINT_KEY: {"images": 0, "sha256": hashlib.sha256(b"").hexdigest()}})
+    empty = TrainingImages(0, hashlib.sha256(b"").hexdigest())
+    (model.folder / bundle.INFO_FILE).write_bytes(
+        msgspec.json.encode(structs.replace(model.info, training_images=empty))
     )
     with pytest.raises(BundleError, match="is not the one"):
         leakage.training_fingerprint(Bundle(model.folder), None, Cache())
@@ -127,9 +131,9 @@ def test_an_image_that_cannot_be_read_is_not_known(model, tmp_path):
 @pytest.mark.parametrize("name", ["lung_styles", "notebook_cnn", "efficientnet_lite0"])
 def test_the_shipped_models_bring_along_what_they_learned_from(name):
     model = Bundle(MODELS / name)
-    images = model.info["training_data"]["images"]
+    images = msgspec.to_builtins(model.info.training_data.images)
     learned = leakage.training_fingerprint(model, None, Cache())
-    assert len(learned.hashes) == model.info[leakage.FINGERPRINT_KEY]["images"] == images["train"] + images["val"]
+    assert len(learned.hashes) == model.info.training_images.images == images["train"] + images["val"]
     assert len({row.tobytes() for row in learned.hashes}) > 0.98 * len(learned.hashes)
 
 

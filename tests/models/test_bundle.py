@@ -76,18 +76,17 @@ DAMAGE = {
     "no graph": (lambda f: (f / bundle.GRAPH_FILE).unlink(), "has no model.tflite"),
     "info cut off": (lambda f: (f / bundle.INFO_FILE).write_text('{"schema": 1, "na'), "is damaged"),
     "info no text": (lambda f: (f / bundle.INFO_FILE).write_bytes(b"\xff\xfe\x00\x9d"), "is damaged"),
-    "info of lists in lists": (lambda f: (f / bundle.INFO_FILE).write_text("[" * 200_000), "is damaged"),
+    "info of lists in lists": (lambda f: (f / bundle.INFO_FILE).write_text('{"more":' + "[" * 200_000), "is damaged"),
     "info of halves of characters": (lambda f: edit(f, name="\ud800"), "is damaged"),
-    "info of dicts in dicts": (lambda f: edit(f, more=json.loads('{"a":' * 90 + "1" + "}" * 90)), "is damaged"),
     "no training data": (lambda f: edit(f, training_data={}), "lacks a usable training_data.name"),
     "a result without figures": (
         lambda f: edit_part(f, "metrics", other={"x": {}}),
-        "lacks a usable metrics.other.x.n:",
+        "lacks a usable metrics.other.n:",
     ),
     "a confusion of other classes": (lambda f: edit_report(f, classes=["A"]), "lacks a usable metrics.val:"),
     "evidence of numbers": (lambda f: edit(f, evidence=[1]), "lacks a usable evidence:"),
     "info a list": (lambda f: (f / bundle.INFO_FILE).write_text("[1]"), "another version"),
-    "schema of tomorrow": (lambda f: edit(f, schema=bundle.SCHEMA + 1), "another version"),
+    "schema of tomorrow": (lambda f: edit(f, schema=2), "another version"),
     "no schema": (lambda f: lose(f, "schema"), "another version"),
     "no classes": (lambda f: lose(f, "classes"), "lacks a usable classes"),
     "classes a number": (lambda f: edit(f, classes=2), "lacks a usable classes"),
@@ -112,7 +111,7 @@ DAMAGE = {
     "a class twice": (lambda f: edit(f, classes=["PNEUMONIA", "PNEUMONIA"]), "contradicts itself"),
     "classes no names": (lambda f: edit(f, classes=[1, 2]), "lacks a usable classes"),
     "another input size": (lambda f: edit(f, input_size=[64, 64]), "do not have the shapes"),
-    "input size of one side": (lambda f: edit(f, input_size=[32]), "contradicts itself"),
+    "input size of one side": (lambda f: edit(f, input_size=[32]), "lacks a usable input_size"),
     "input size no numbers": (lambda f: edit(f, input_size=["32", "32"]), "lacks a usable input_size"),
     "positive is no class": (lambda f: edit_part(f, "decision", positive="FLU"), "contradicts itself"),
     "positive without threshold": (lambda f: edit_part(f, "decision", threshold=None), "contradicts itself"),
@@ -238,9 +237,7 @@ def test_the_threshold_of_one_class_of_several_decides(probabilities, label):
 
 
 def test_without_thresholds_there_is_no_prediction_set(folder):
-    info = bundle.read_info(folder)
-    del info["prediction_sets"]
-    (folder / bundle.INFO_FILE).write_text(json.dumps(info))
+    lose(folder, "prediction_sets")
     prediction = Bundle(folder).predict(synthetic.draw_radiograph(1, opacities=True, size=64))
     assert prediction.prediction_set is prediction.set_level is None
 
@@ -356,7 +353,7 @@ def test_a_graph_that_answers_no_number_is_told(folder, monkeypatch):
 def test_a_huge_description_is_refused_unread(folder, monkeypatch):
     with (folder / bundle.INFO_FILE).open("ab") as file:
         file.truncate(180 * 2**20)  # a hole: it takes no space
-    monkeypatch.setattr(json, "loads", None)
+    monkeypatch.setattr(bundle, "decode_info", None)
     with pytest.raises(BundleError, match="no file of at most 8 MB"):
         bundle.read_info(folder)
 
@@ -364,9 +361,7 @@ def test_a_huge_description_is_refused_unread(folder, monkeypatch):
 def test_a_description_is_read_once_and_again_when_it_changed(folder, monkeypatch):
     first = bundle.read_info(folder)
     with monkeypatch.context() as nobody_reads:
-        nobody_reads.setattr(Path, "read_text", None)
+        nobody_reads.setattr(Path, "read_bytes", None)
         assert bundle.read_info(folder) == first
-    first["classes"] = "changed by its reader alone"
     edit(folder, network="another")
-    assert bundle.read_info(folder)["network"] == "another"
-    assert bundle.read_info(folder)["classes"] == ["NORMAL", "PNEUMONIA"]
+    assert bundle.read_info(folder).network == "another"

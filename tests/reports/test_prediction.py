@@ -5,15 +5,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from msgspec import structs
 from uploads import DEEP, dicom
 
 from covid_cnn.evaluation.metrics import evaluate_classifier
 from covid_cnn.images import reader
-from covid_cnn.models.bundle import Prediction
+from covid_cnn.models.bundle import Prediction, read_info
+from covid_cnn.models.info import Decision, Evidence, Metrics
 from covid_cnn.reports import card, pdf, wording
 from covid_cnn.reports import prediction as reports_prediction
 
@@ -62,12 +65,17 @@ def case(classes=("NORMAL", "PNEUMONIA"), positive="PNEUMONIA", shape=(60, 50)):
         prediction_set=None,
         set_level=None,
     )
-    model = {
-        "name": "small",
-        "training_data": {"name": "synthetic", "synthetic": False, "images": {"train": 118}},
-        "evidence": [{"title": "Elsewhere", "headline": SOBERING}],
-        "metrics": {"test": perfect_metrics(classes, positive)},
-    }
+    shipped = read_info(Path(__file__).parents[2] / "models" / "notebook_cnn")
+    model = structs.replace(
+        shipped,
+        name="small",
+        classes=list(classes),
+        decision=Decision(positive, 0.4 if positive else None, ""),
+        prediction_sets=None,
+        training_data=structs.replace(shipped.training_data, name="synthetic"),
+        evidence=[Evidence("Elsewhere", SOBERING)],
+        metrics=Metrics(test=perfect_metrics(classes, positive)),
+    )
     return Radiograph(generator.random(shape, np.float32)), prediction, model
 
 
@@ -256,7 +264,9 @@ def test_the_page_warns_of_an_unlike_image():
 
 def test_the_page_says_when_the_heatmap_is_empty_or_the_model_untested():
     radiograph, prediction, model = case()
-    text = words(radiograph, replace(prediction, heatmaps=np.zeros((7, 7, 2))), {**model, "metrics": {}})
+    text = words(
+        radiograph, replace(prediction, heatmaps=np.zeros((7, 7, 2))), structs.replace(model, metrics=Metrics())
+    )
     assert "nothing in the image raised the score of PNEUMONIA" in text
     assert "no figures from a test set" in text
 
@@ -285,8 +295,8 @@ def test_nothing_overlaps_or_leaves_the_page(classes, positive, n_warnings, shap
         prediction = replace(prediction, prediction_set=classes[-3:], set_level=0.9)
     radiograph = replace(radiograph, warnings=(WARNING,) * n_warnings)
     prediction = replace(prediction, in_distribution=n_warnings == 0)
-    long = {"training_data": model["training_data"] | {"name": "a dataset with a rather long name, of which " * 4}}
-    model = model | long | {"evidence": [{"title": "Elsewhere", "headline": f"{SOBERING} " * 9}]}
+    data = structs.replace(model.training_data, name="a dataset with a rather long name, of which " * 4)
+    model = structs.replace(model, training_data=data, evidence=[Evidence("Elsewhere", f"{SOBERING} " * 9)])
     figure = pdf.draw_page(radiograph, prediction, model, classes[2 % len(classes)], "0.1.0", TIME)
     figure.set_dpi(300)  # at the dots of a screen, letters are rounded to wider ones
     renderer = FigureCanvasAgg(figure).get_renderer()

@@ -39,4 +39,4 @@ def test_an_older_run_is_trained_to_its_end(older):
     trainer.train_run(older)
     assert older.state() == "finished"
     assert [event["epoch"] for event in events_of(older) if event["type"] == "epoch"] == [1, 2, 3, 4]
-    assert load_bundle("older").info["recipe"]["epochs_trained"] == 4
+    assert load_bundle("older").info.recipe.epochs_trained == 4

@@ -116,7 +116,7 @@ with conftest._tiny_networks():
     np.testing.assert_allclose(ends[1], ends[0], rtol=1e-4)
     losses = [[event.loss for event in run.journal.epochs] for run in (unbroken, broken)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
-    assert bundle.load_bundle("unbroken").info["recipe"]["epochs_trained"] == 3
+    assert bundle.load_bundle("unbroken").info.recipe.epochs_trained == 3
 """,
         str(synthetic_data),
     )

@@ -11,6 +11,7 @@ from covid_cnn.evaluation import leakage
 from covid_cnn.images import reader
 from covid_cnn.models import bundle as models_bundle
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import SCHEMA
 from covid_cnn.reports import card
 from covid_cnn.training import export, gradcam, networks
 
@@ -30,7 +31,7 @@ def test_a_trained_model_answers_as_its_keras_network(trained):
         assert heatmaps.max() == pytest.approx(1)  # not two empty maps, which would be equal whatever is done
         np.testing.assert_allclose(prediction.heatmaps, heatmaps, rtol=0, atol=1e-3)
         logits = trained.network(image, training=False)
-        probabilities = export.calibrated_probabilities(logits, bundle.info["temperature"]).numpy()[0]
+        probabilities = export.calibrated_probabilities(logits, bundle.info.temperature).numpy()[0]
         np.testing.assert_allclose(prediction.probabilities, probabilities, rtol=0, atol=1e-4)
 
 
@@ -54,7 +55,7 @@ def test_a_bundle_is_complete_and_within_its_size(trained):
     graph = (trained.bundle / models_bundle.GRAPH_FILE).read_bytes()
     assert len(graph) <= 16_000_000
     assert info["sha256"] == hashlib.sha256(graph).hexdigest()
-    assert info["schema"] == models_bundle.SCHEMA
+    assert info["schema"] == SCHEMA
     assert info["classes"] == list(trained.dataset.classes)
     assert info["input_size"] == list(trained.network.input_shape[1:3])
     assert info["decision"]["positive"] == "PNEUMONIA" and info["decision"]["chosen"]
@@ -66,7 +67,7 @@ def test_a_bundle_is_complete_and_within_its_size(trained):
     assert info["recipe"]["epochs_trained"] == info["recipe"]["epochs"] >= info["recipe"]["best_epoch"] >= 1
     assert {"tensorflow", "keras", "ai-edge-litert", "numpy", "pillow"} <= set(info["versions"])
     assert "must not be used to diagnose" in (trained.bundle / models_bundle.CARD_FILE).read_text()
-    learned = info[leakage.FINGERPRINT_KEY]
+    learned = info["training_images"]
     assert learned["images"] == info["training_data"]["images"]["train"] + info["training_data"]["images"]["val"]
     assert learned["sha256"] == hashlib.sha256((trained.bundle / leakage.FINGERPRINT_FILE).read_bytes()).hexdigest()
     files = {

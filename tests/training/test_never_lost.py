@@ -56,7 +56,7 @@ def test_a_trainer_killed_at_any_moment_is_never_lost(trainers, synthetic_data, 
         process.join(120)
         assert process.exitcode == 0, run.log_tail()
         assert run.state() == "finished"
-        assert Bundle(paths.models_dir() / run.name).info["recipe"]["epochs_trained"] == EPOCHS
+        assert Bundle(paths.models_dir() / run.name).info.recipe.epochs_trained == EPOCHS
 
     unbroken = new("unbroken")
     finish(unbroken)

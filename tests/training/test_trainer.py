@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import keras
+import msgspec
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,6 +23,7 @@ from covid_cnn.evaluation import predictions
 from covid_cnn.images import ops, reader
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import BySplit
 from covid_cnn.runs import pictures
 from covid_cnn.runs import run as runs_run
 from covid_cnn.runs.config import RECIPES, TrainConfig
@@ -112,10 +114,10 @@ def test_a_run_tells_what_happens_and_leaves_a_model(synthetic_data, network):
     assert run.journal.damaged == 0
     assert of_type(run, "test")[0]["metrics"]["n"] == 8
     info = Bundle(paths.models_dir() / "run").info
-    assert info["recipe"]["epochs_trained"] == 2
-    assert info["training_data"]["images"] == {"train": 16, "val": 10, "test": 8}
-    assert info["training_data"]["synthetic"]
-    assert info["metrics"]["test"] == of_type(run, "test")[0]["metrics"]
+    assert info.recipe.epochs_trained == 2
+    assert info.training_data.images == BySplit(16, 10, 8)
+    assert info.training_data.synthetic
+    assert msgspec.to_builtins(info.metrics.test) == of_type(run, "test")[0]["metrics"]
     assert "Exported as models/run." in run.log_tail()
 
 
@@ -200,8 +202,8 @@ def test_stopping_keeps_and_exports_the_best_epoch(synthetic_data):
     ]
     assert of_type(run, "exported")[0]["epoch"] == best
     info = Bundle(paths.models_dir() / "run").info
-    assert info["recipe"]["best_epoch"] == best
-    assert info["recipe"]["epochs_trained"] == 3
+    assert info.recipe.best_epoch == best
+    assert info.recipe.epochs_trained == 3
 
 
 def test_the_exported_weights_are_those_of_the_best_epoch(train, synthetic_data, monkeypatch):
@@ -349,7 +351,7 @@ def test_a_network_that_learns_in_half_precision_is_exported_whole(train, synthe
     pixels = synthetic.draw_radiograph(3, opacities=True, size=64)
     exported = Bundle(done.bundle).predict(pixels)
     image = ops.prepare(pixels, (32, 32))[None]
-    temperature = Bundle(done.bundle).info["temperature"]
+    temperature = Bundle(done.bundle).info.temperature
     expected = export.calibrated_probabilities(done.network(image), temperature).numpy()[0]
     np.testing.assert_allclose(exported.probabilities, expected, atol=1e-4)
     look = pictures.load_attention(done.run.folder, 3)
@@ -364,12 +366,12 @@ def test_what_is_left_out_is_told_in_log_and_bundle(tmp_path, synthetic_data):
     run = new_run(data, epochs=1)
     training_trainer.train_run(run)
     info = Bundle(paths.models_dir() / "run").info
-    assert info["training_data"]["images"]["train"] == 15
-    assert [note for note in info["training_data"]["notes"] if note.startswith("Left out: synthetic_normal_")]
-    assert [note for note in info["training_data"]["notes"] if "in no folder of a class" in note]
+    assert info.training_data.images.train == 15
+    assert [note for note in info.training_data.notes if note.startswith("Left out: synthetic_normal_")]
+    assert [note for note in info.training_data.notes if "in no folder of a class" in note]
     assert "in no folder of a class" in run.log_tail(99)
-    assert info["metrics"]["test"]["n"] == 7
-    assert info["metrics"]["test"]["notes"] == ["1 images could not be read, and were left out."]
+    assert info.metrics.test.n == 7
+    assert info.metrics.test.notes == ["1 images could not be read, and were left out."]
 
 
 def test_a_learning_rate_at_which_the_loss_diverges(synthetic_data, monkeypatch):
@@ -543,7 +545,7 @@ def test_a_fine_tuned_run_of_three_classes_resumes_with_every_setting(three_clas
     assert rates[2 * an_epoch] == pytest.approx(0.5e-3 * (1 + np.cos(np.pi * fallen))) and rates[-1] < rates[-2]
     assert len(pictures.attention_epochs(broken.folder)) == 3
     model = Bundle(paths.models_dir() / "broken")
-    assert model.info["recipe"]["learns"] == "all" and model.info["recipe"]["epochs_trained"] == 3
+    assert model.info.recipe.learns == "all" and model.info.recipe.epochs_trained == 3
     assert model.predict(synthetic.draw_radiograph(1, opacities=True, size=64)).heatmaps.shape[-1] == 3
 
 

@@ -36,7 +36,7 @@ def draw_map(dataset: Dataset) -> None:
         name = st.selectbox("Model", list(models), key="dataset_map_model", width=260)
         colour = st.selectbox("Colour", ("Class", "Source", "Split"), key="dataset_map_colour", width=160)
         method = st.selectbox("Map", overview.METHODS, key="dataset_map_method", width=160)
-    key = "map", dataset.root, tuple(item.path for item in dataset.items), models[name]["sha256"], method
+    key = "map", dataset.root, tuple(item.path for item in dataset.items), models[name].sha256, method
     found = background.await_result(key, lambda tell: _projected(dataset, name, method, tell), "Draw the map")
     if found is None:
         return

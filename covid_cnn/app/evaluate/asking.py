@@ -1,11 +1,10 @@
 """Put a model to a dataset's images in the background, and know which of them it has learned from."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -19,6 +18,7 @@ from covid_cnn.evaluation import leakage, predictions
 from covid_cnn.evaluation.predictions import DatasetPredictions
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import ModelInfo
 
 LEFT_OUT = (
     "Left out are the images that look the same as one of its training images, in whatever size, format and name, and "
@@ -129,16 +129,16 @@ def fingerprint_of(model: Bundle) -> EvaluationSet | None:
     return EvaluationSet(f"{own.name}, which it learned from", own, "train", tuple(items)) if own and items else None
 
 
-def own_dataset(info: Mapping[str, Any]) -> Dataset | None:
+def own_dataset(info: ModelInfo) -> Dataset | None:
     """The dataset that the model with this model.json learned from, whatever it is called here."""
-    found, told = datasets.all_datasets()[0], info["training_data"]
-    key = told["name"], told.get("fingerprint"), tuple(info["classes"])
+    found, learned = datasets.all_datasets()[0], info.training_data
+    key = learned.name, learned.fingerprint, tuple(info.classes)
     root = _own_root(info, found, (*key, datasets.folder_stamp(paths.data_dir())))
     return next((one for one in found if one.root == root), None)
 
 
 @st.cache_data(max_entries=64, show_spinner="Looking for what the model has learned from")
-def _own_root(_info: Mapping[str, Any], _found: Sequence[Dataset], key: tuple) -> Path | None:
+def _own_root(_info: ModelInfo, _found: Sequence[Dataset], key: tuple) -> Path | None:
     own = leakage.find_training_dataset(_info, _found, Cache())
     return own.root if own else None
 

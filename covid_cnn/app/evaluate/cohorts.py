@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pandas as pd
 import streamlit as st
 
@@ -34,7 +35,7 @@ def draw_dots(rows: Sequence[Shares]) -> None:
     import altair as alt  # here, as it takes a while
 
     told = [
-        {"Of": row.name, "Metric": metric} | interval.to_dict()
+        {"Of": row.name, "Metric": metric} | msgspec.to_builtins(interval)
         for row in rows
         for metric, interval in zip(METRICS, (row.sensitivity, row.specificity), strict=True)
         if interval

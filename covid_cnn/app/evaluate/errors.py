@@ -56,7 +56,7 @@ def _error(model: Bundle, verdicts: BinaryPredictions, i: int, trained: DatasetP
         + (", flagged as unlike the training images." if verdicts.flagged[i] else ".")
     )
     try:
-        xray, overlay, heat_of, embedding = _explained(model.name, model.info["sha256"], item.path, _changed(item.path))
+        xray, overlay, heat_of, embedding = _explained(model.name, model.info.sha256, item.path, _changed(item.path))
     except CovidCnnError as error:
         st.error(escape_markdown(str(error)))
         return
@@ -85,7 +85,7 @@ def _training_answers(model: Bundle) -> DatasetPredictions | None:
     """The answers to the images that a model learned from, where they are here; where it was not asked, a way to it."""
     own = fingerprint_of(model)
     if own is None:
-        name = escape_markdown(model.info["training_data"]["name"])
+        name = escape_markdown(model.info.training_data.name)
         st.caption(f"With {name}, which this model learned from, under data/, the nearest training images stood here.")
         return None
     with st.expander("Nearest training images", icon=":material/image_search:", expanded=True):

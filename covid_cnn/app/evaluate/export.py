@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from covid_cnn import __version__
 from covid_cnn.app.evaluate.asking import Asked
 from covid_cnn.evaluation.binary import BinaryPredictions
+from covid_cnn.models.info import Report
 from covid_cnn.reports import evaluation, figures
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 KINDS = {"png": "image/png", "svg": "image/svg+xml"}  # of figures
 
 
-def draw_downloads(asked: Asked, verdicts: BinaryPredictions, report: dict[str, Any], question: str) -> None:
+def draw_downloads(asked: Asked, verdicts: BinaryPredictions, report: Report, question: str) -> None:
     """A button for each file; it is made when it is pressed."""
     split = asked.place.split or "all"
     name, place = f"{asked.model.name}_{asked.place.dataset.name}_{split}", asked.place.name

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -20,6 +19,7 @@ from covid_cnn.evaluation.binary import DISEASED, BinaryPredictions
 from covid_cnn.evaluation.cohorts import Shares
 from covid_cnn.evaluation.external import SummaryRow
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import ModelInfo
 from covid_cnn.reports import evaluation, figures
 
 # Keys of the session, for pages that come here with a question: the names of datasets, and whether to ask at once.
@@ -31,7 +31,7 @@ CAUTION = (
 )
 
 
-def draw_external(models: Mapping[str, dict[str, Any]], found: list[Dataset]) -> None:
+def draw_external(models: Mapping[str, ModelInfo], found: list[Dataset]) -> None:
     """Choose, ask, and compare."""
     st.write(
         "A model at home, on images from where it learned, and away, at other hospitals; or several models on the same "
@@ -64,7 +64,7 @@ def draw_external(models: Mapping[str, dict[str, Any]], found: list[Dataset]) ->
         st.error(escape_markdown(str(error)), icon=":material/error:")
 
 
-def _usual(models: Mapping[str, dict[str, Any]], choices: Mapping[str, EvaluationSet]) -> list[str]:
+def _usual(models: Mapping[str, ModelInfo], choices: Mapping[str, EvaluationSet]) -> list[str]:
     """What to begin with: test images from where most models learned, and another hospital's; else the first two."""
     trained = [own.name for info in models.values() if (own := asking.own_dataset(info))]
     homes = [place for place in choices.values() if place.split == "test" and place.dataset.name in trained]
@@ -128,7 +128,7 @@ def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
         st.caption(CAUTION)
         tables["Differences"] = [external.DIFFERENCES, *differences]
         notes.append(CAUTION)
-    _downloads({one.model.name: one.model.info["sha256"] for one in told.values()}, lines, tables, notes)
+    _downloads({one.model.name: one.model.info.sha256 for one in told.values()}, lines, tables, notes)
 
 
 def _sentences(told: Mapping[tuple[str, str], Asked], asked: Mapping[tuple[str, str], BinaryPredictions]) -> list[str]:

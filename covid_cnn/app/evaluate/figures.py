@@ -1,7 +1,6 @@
 """All metrics with their intervals, the confusion of all classes, and the calibration."""
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,29 +9,29 @@ import streamlit as st
 from covid_cnn.app.evaluate.asking import Asked
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
-from covid_cnn.common.statistics import Interval
 from covid_cnn.evaluation import binary, calibration, metrics
 from covid_cnn.evaluation.binary import BinaryPredictions
 from covid_cnn.evaluation.predictions import UNKNOWN_CLASS
+from covid_cnn.models.info import Report
 from covid_cnn.reports import evaluation, figures, wording
 
 
 @st.cache_data(max_entries=64, show_spinner="Resampling patients")
-def report(_verdicts: BinaryPredictions, key: tuple) -> dict[str, Any]:
+def report(_verdicts: BinaryPredictions, key: tuple) -> Report:
     """The report of verdicts; the same key stands for the same verdicts."""
     return binary.report_binary(_verdicts)
 
 
-def draw_figures(asked: Asked, report: dict[str, Any], verdicts: BinaryPredictions) -> None:
+def draw_figures(asked: Asked, report: Report, verdicts: BinaryPredictions) -> None:
     """Show them."""
     table, pictures = st.columns([3, 2], gap="large")
     with table:
-        st.caption(f"{escape_markdown(metrics.patients_of(report))} {evaluation.PROPORTIONS}")
+        st.caption(f"{escape_markdown(metrics.count_patients(report))} {evaluation.PROPORTIONS}")
         for caution in metrics.cautions(report):
             st.warning(escape_markdown(caution), icon=":material/groups:")
-        head, *rows = evaluation.metrics(report)
+        head, *rows = metrics.cells(report)
         st.dataframe(pd.DataFrame(rows, columns=list(head)), hide_index=True, height="content", alt="All figures")
-        st.caption(f"Flagged as unlike the training images: {Interval(**report['out_of_distribution'])}.")
+        st.caption(f"Flagged as unlike the training images: {report.out_of_distribution}.")
         with st.expander("What each figure means", icon=":material/menu_book:"):
             for name in wording.FIGURES:
                 elements.term_help(name)

@@ -92,7 +92,7 @@ def _tell(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
     of = binary.count_outcomes(verdicts)
     own = own_dataset(asked.model.info)
     where = "At home" if own and own.root == asked.place.dataset.root else "Away from home"
-    errors = outcome.tell_errors(
+    errors = outcome.describe_errors(
         of["misses"],
         of["hits"] + of["misses"],
         of["false_alarms"],

@@ -90,7 +90,7 @@ def _turn_what_if() -> None:
 
 def _is_learned(key: str, radiograph: Radiograph, model: Bundle) -> bool:
     def look() -> bool:
-        learned = _fingerprint(model.name, model.info["sha256"])
+        learned = _fingerprint(model.name, model.info.sha256)
         return learned is not None and leakage.is_training_image(radiograph, learned)
 
     return memory.remember(key, f"learned {model.name}", look)

@@ -194,7 +194,7 @@ def forget() -> None:
 def _answers(model: Bundle, sources: Mapping[str, Source]) -> dict[str, "_Answer | CovidCnnError"]:
     """What this session knows of the images by this model, without those that are no longer chosen."""
     every = st.session_state.setdefault(ANSWERS, {})
-    answers = every.setdefault((model.name, model.info["sha256"]), {})
+    answers = every.setdefault((model.name, model.info.sha256), {})
     for of_one_model in every.values():
         for gone in set(of_one_model) - set(sources):
             del of_one_model[gone]

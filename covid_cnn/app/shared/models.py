@@ -1,7 +1,5 @@
 """The choice of a model, with what speaks against trusting it."""
 
-from typing import Any
-
 import streamlit as st
 
 from covid_cnn.app import pages
@@ -9,6 +7,7 @@ from covid_cnn.app.shared import elements
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import Evidence
 from covid_cnn.reports import card, wording
 
 
@@ -43,23 +42,22 @@ def draw_trust(model: Bundle) -> None:
     """All that was measured of the model, the most sobering sentence first."""
     for sentence in card.headlines(model.info):
         st.caption(elements.escape_markdown(sentence))
-    _evidence(model.info.get("evidence") or [])
+    _evidence(model.info.evidence or [])
     if st.button("Model card", icon=":material/id_card:", type="tertiary"):
         _card(model.name)
 
 
-def _evidence(sections: list[dict[str, Any]]) -> None:
+def _evidence(sections: list[Evidence]) -> None:
     """What was measured of the model besides its own test."""
     if not sections:
         return
-    for tab, section in zip(
-        st.tabs([elements.escape_markdown(section["title"]) for section in sections]), sections, strict=True
-    ):
+    titles = [elements.escape_markdown(section.title) for section in sections]
+    for tab, section in zip(st.tabs(titles), sections, strict=True):
         with tab:
-            st.markdown(wording.strip_links(section.get("text", "")))
-            if table := section.get("table"):
-                rows = [[elements.escape_markdown(str(cell)) for cell in row] for row in table["rows"]]
-                columns = [elements.escape_markdown(str(name)) for name in table["columns"]]
+            st.markdown(wording.strip_links(section.text))
+            if section.table:
+                rows = [[elements.escape_markdown(str(cell)) for cell in row] for row in section.table.rows]
+                columns = [elements.escape_markdown(str(name)) for name in section.table.columns]
                 st.markdown(card.markdown_table(columns, rows))
 
 

@@ -1,8 +1,7 @@
 """The gap between home and another hospital, in one chart."""
 
-from typing import Any
-
 import altair as alt
+import msgspec
 import pandas as pd
 import streamlit as st
 
@@ -15,17 +14,17 @@ def draw_gap() -> None:
     found, _ = bundle.discover_bundles()
     rows = []
     for name, info in found.items():
-        tests = {"Its own test images": info["metrics"].get("test")} | info["metrics"].get("other", {})
+        tests = {"Its own test images": info.metrics.test} | info.metrics.other
         for where, report in tests.items():
-            if report and len(tests) > 1 and (interval := report.get("specificity")):
-                rows.append({"model": name, "where": where} | interval)
+            if report and len(tests) > 1 and (interval := report.specificity):
+                rows.append({"model": name, "where": where} | msgspec.to_builtins(interval))
     if not rows:
         return
     st.subheader("The gap")
     if default := found.get(bundle.DEFAULT_MODEL):
         st.markdown(
             f"The default model, {bundle.DEFAULT_MODEL}, was made to narrow it. "
-            + elements.escape_markdown(" ".join(_told(default)))
+            + elements.escape_markdown(" ".join(default.headlines))
         )
     st.markdown(
         "The models that know the notebook's images alone: how many healthy people each calls healthy (specificity), "
@@ -48,7 +47,3 @@ def draw_gap() -> None:
     ]
     chart = alt.layer(*layers).properties(height=130 + 70 * len({row["model"] for row in rows}))
     st.altair_chart(chart, alt="Specificity of each model at home and at another hospital")
-
-
-def _told(info: dict[str, Any]) -> list[str]:
-    return [section["headline"] for section in info.get("evidence") or () if section.get("headline")]

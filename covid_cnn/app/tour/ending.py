@@ -75,4 +75,4 @@ def _told(name: str, digest: str, pixels: np.ndarray) -> str:
 
 
 def _answer(model: Bundle, pixels: np.ndarray) -> str:
-    return f"**{escape_markdown(_told(model.name, model.info['sha256'], pixels))}**"
+    return f"**{escape_markdown(_told(model.name, model.info.sha256, pixels))}**"

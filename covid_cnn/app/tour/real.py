@@ -19,7 +19,6 @@ from covid_cnn.app.tour.screens import Tried
 from covid_cnn.common import statistics
 from covid_cnn.common.errors import ImageError
 from covid_cnn.common.jobs import Progress
-from covid_cnn.common.statistics import Interval
 from covid_cnn.data import classes, index, overview, planted
 from covid_cnn.data.dataset import Dataset, Item
 from covid_cnn.evaluation import binary, cohorts
@@ -83,12 +82,12 @@ class RealStory:
                 right = statistics.wilson(int(verdicts.right.sum()), len(verdicts.items))
                 screens.score_line(right, who)
             return
-        own = self.model.info["training_data"]["name"]
-        if told := self.model.info["metrics"].get("test"):
+        own = self.model.info.training_data.name
+        if told := self.model.info.metrics.test:
             st.caption(
                 f":material/visibility: {escape_markdown(own)} is not here: told is what the model's card says of it."
             )
-            screens.score_line(Interval(**told["accuracy"]), who)
+            screens.score_line(told.accuracy, who)
         else:
             _drawn(f"{own}, on which {self.model.name} was tested, is not here", DrawnStory().score)
 
@@ -127,17 +126,16 @@ class RealStory:
         if self.home is not None:
             verdicts = _asked(model, self.home)
             return cohorts.shares_of(self.home.name, verdicts) if verdicts else None
-        name = f"{model.info['training_data']['name']}, test, as its card tells"
-        told = model.info["metrics"].get("test")
-        if not told:
+        name = f"{model.info.training_data.name}, test, as its card tells"
+        report = model.info.metrics.test
+        if not report:
             return None
-        sensitivity, specificity = (
-            Interval(**told[key]) if told.get(key) else None for key in ("sensitivity", "specificity")
-        )
         # The one that it looks for first, as everywhere.
         answers = sorted(model.classes, key=lambda one: one != model.positive)
-        by_answer = {answer: told.get("patients_by_class", {}).get(answer, 0) for answer in answers}
-        return Shares(name, told["n"], told["n_patients"], sensitivity, specificity, by_answer)
+        by_answer = {answer: report.patients_by_class.get(answer, 0) for answer in answers}
+        return Shares(
+            name, report.n, report.n_patients, report.sensitivity or None, report.specificity or None, by_answer
+        )
 
     def what_if(self) -> None:
         """What becomes of its answer under a stamped letter."""
@@ -152,7 +150,7 @@ class RealStory:
         # Rightly answered images first, and of these the ones that it is least sure of.
         order = np.lexsort((np.abs(verdicts.scores - verdicts.threshold), ~verdicts.right))[:STAMPED]
         files, model, limit = tuple(verdicts.items[i].path for i in order), self.model, verdicts.threshold
-        key = "tour letters", model.info["sha256"], files, limit
+        key = "tour letters", model.info.sha256, files, limit
         tried = background.await_result(
             key, lambda tell: _stamped(model, files, limit, tell), "Stamp letters", at_once=True
         )

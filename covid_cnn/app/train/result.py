@@ -1,7 +1,5 @@
 """What came out of a run, in people, and the two ways on: try it, and ask it about another hospital's images."""
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
@@ -15,14 +13,15 @@ from covid_cnn.data import elsewhere
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import external, metrics
 from covid_cnn.models import bundle
+from covid_cnn.models.info import ModelInfo
 from covid_cnn.reports import figures, outcome
 
 DRAWING = "train_elsewhere"  # key of the session: the other hospital that is being drawn
-SPLITS = {
-    "test": "{n} images of {n_patients} patients, which the training never saw.",
-    "val": "There is no test split. These {n} images of {n_patients} patients chose the best epoch, so that they "
-    "flatter the model.",
-}
+TESTED = "{n} images of {n_patients} patients, which the training never saw."
+VALIDATED = (
+    "There is no test split. These {n} images of {n_patients} patients chose the best epoch, so that they flatter the "
+    "model."
+)
 
 
 def draw_result(name: str, found: list[Dataset]) -> None:
@@ -32,25 +31,26 @@ def draw_result(name: str, found: list[Dataset]) -> None:
     except CovidCnnError as error:
         st.error(escape_markdown(str(error)))
         return
-    split = next((split for split in SPLITS if split in info["metrics"]), None)
-    report = info["metrics"][split] if split else None
-    if report and split:
-        sentence, intervals = outcome.tell_report(report)
+    report = info.metrics.test or info.metrics.val
+    if report:
+        sentence, intervals = outcome.describe_report(report)
+        whose = TESTED if info.metrics.test else VALIDATED
         st.markdown(f"### {escape_markdown(sentence)}")
-        st.caption(f"{escape_markdown(intervals)} {SPLITS[split].format(**report)}")
+        st.caption(f"{escape_markdown(intervals)} {whose.format(n=report.n, n_patients=report.n_patients)}")
     else:
         st.markdown("### The model is ready.")
         st.caption("It carries no figures from a test.")
     _ways_on(name, info, found)
     if report:
         with st.expander("All figures", icon=":material/table_chart:"):
+            head, *rows = metrics.cells(report)
             table, confusion = st.columns([3, 2], gap="large")
-            table.dataframe(_metrics(report), hide_index=True, height="content")
-            matrix = figures.draw_confusion_matrix(report["confusion"], report["classes"])
+            table.dataframe(pd.DataFrame(rows, columns=head), hide_index=True, height="content")
+            matrix = figures.draw_confusion_matrix(report.confusion, report.classes)
             confusion.pyplot(matrix, width="content", alt="Confusion matrix")
 
 
-def _ways_on(name: str, info: dict[str, Any], found: list[Dataset]) -> None:
+def _ways_on(name: str, info: ModelInfo, found: list[Dataset]) -> None:
     with st.container(horizontal=True):
         if st.button("Try it", type="primary", icon=":material/radiology:"):
             st.session_state["predict_model"] = name
@@ -65,7 +65,7 @@ def _ways_on(name: str, info: dict[str, Any], found: list[Dataset]) -> None:
             _ask(name, info, found, job.result)
         st.error(escape_markdown(job.problem))
     elif asked:
-        home = next((one for one in found if one.name == info["training_data"]["name"]), None)
+        home = next((one for one in found if one.name == info.training_data.name), None)
         away = external.is_external(home, found) if home else None
         if away is None:
             job = st.session_state[DRAWING] = Job(elsewhere.draw_elsewhere)
@@ -74,20 +74,11 @@ def _ways_on(name: str, info: dict[str, Any], found: list[Dataset]) -> None:
         _ask(name, info, found, away)
 
 
-def _ask(name: str, info: dict[str, Any], found: list[Dataset], away: Dataset) -> None:
+def _ask(name: str, info: ModelInfo, found: list[Dataset], away: Dataset) -> None:
     """Go to Evaluate, where the model is asked at once, at home and away."""
-    homes = [one for one in found if one.name == info["training_data"]["name"]]
+    homes = [one for one in found if one.name == info.training_data.name]
     st.session_state["evaluate_tab"] = "Home and away"
     st.session_state["evaluate_models"] = [name]
     st.session_state["evaluate_datasets"] = [*(one.name for one in homes), away.name]
     st.session_state["evaluate_at_once"] = True
     pages.switch_to(pages.EVALUATE)
-
-
-def _metrics(report: dict[str, Any]) -> pd.DataFrame:
-    """A report's metrics with their intervals, as text."""
-    lines = [
-        (title, f"{interval.value:.3f}", interval.bounds, str(interval.n)) if interval else (title, "undefined", "", "")
-        for title, interval in metrics.metric_rows(report)
-    ]
-    return pd.DataFrame(lines, columns=["Metric", "Value", "95 % interval", "Images"])
