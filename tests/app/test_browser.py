@@ -271,8 +271,9 @@ def test_two_models_are_seen_side_by_side(page, app):
     assert coloured(picture(page, 1)) == 0
 
 
-def test_a_dataset_is_drawn_with_one_click_and_looked_through(page, app):
+def test_a_dataset_is_drawn_and_looked_through(page, app):
     visit(page, app, "dataset")
+    press(page, "Add a dataset")
     press(page, "Draw synthetic radiographs")
     expect(page.get_by_text("Page 1 of 9: images 1 to 24 of 200")).to_be_visible(timeout=2 * PATIENCE)
     expect_pictures(page.get_by_test_id("stImage").locator("img"), 24)
@@ -424,3 +425,31 @@ def test_the_web_process_never_loads_tensorflow(page, app):
     libraries = [library.path for library in app.process.memory_maps()]
     assert any("ai_edge_litert" in path for path in libraries)
     assert not [path for path in libraries if "tensorflow" in path]
+
+
+def test_a_change_of_dataset_never_shows_the_images_of_the_one_before(page, app):
+    for name, count, size in (("first_one", 12, 64), ("other_one", 12, 900)):
+        synthetic.write_dataset(app.home / "data" / name, counts={"train": count}, size=size, seed=len(name))
+        for image in (app.home / "data" / name).rglob("*.png"):
+            image.rename(image.with_stem(f"{image.stem}_{name}"))
+    visit(page, app, "dataset")
+    expect_pictures(page.get_by_test_id("stImage").locator("img"), 24)
+    # Between two frames of the screen: the images whose names are not of the dataset that the page names.
+    page.evaluate("""() => {
+      window.strangers = [];
+      const look = () => {
+        const name = document.querySelector(".st-key-dataset_named")?.textContent ?? "";
+        for (const image of document.querySelectorAll("[data-testid=stImage] img"))
+          if (name.includes("other_one") && !image.alt.includes("other_one")) strangers.push(image.alt);
+        requestAnimationFrame(look);
+      };
+      look();
+    }""")
+    page.get_by_role("combobox", name="Dataset").fill("other_one")
+    page.get_by_role("option", name="other_one").click()
+    settled(page, "dataset")
+    expect_pictures(page.get_by_test_id("stImage").locator("img"), 24)
+    assert "other_one" in page.get_by_test_id("stImage").locator("img").first.get_attribute("alt")
+    assert page.evaluate("strangers") == []
+    for name in ("first_one", "other_one"):
+        shutil.rmtree(app.home / "data" / name)

@@ -11,9 +11,9 @@ import streamlit as st
 from pages import press, settled
 from streamlit.testing.v1 import AppTest
 
-from covid_cnn.app.dataset import audit
+from covid_cnn.app.dataset import adding, audit, images
 from covid_cnn.common.errors import DatasetError
-from covid_cnn.data import importer, shortcuts, synthetic
+from covid_cnn.data import dataset, importer, shortcuts, synthetic
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +22,13 @@ def _no_work_of_other_tests(request, monkeypatch):
     st.cache_resource.clear()
     if "audit" not in request.node.name:
         monkeypatch.setattr(audit, "draw_badge", lambda dataset, state: None)
+
+
+@pytest.fixture(autouse=True)
+def ways_in_place_of_their_dialog(monkeypatch):
+    """A dialog closes with every run of a page that is no browser's."""
+    offer = adding.offer_adding
+    monkeypatch.setattr(adding, "offer_adding", lambda primary=False: adding.draw_ways() if primary else offer())
 
 
 @pytest.fixture
@@ -299,3 +306,15 @@ def test_the_map_shows_where_a_model_sees_the_images(chest, default_model):
     (chest.parent.parent / "models" / default_model.name).symlink_to(default_model)
     app = finished(press(show(), "Draw the map"))
     assert any(r"1 images could not be read" in text for text in captions(app).splitlines())
+
+
+def test_the_gallery_shows_what_is_framed_on_the_map_until_it_is_let_go(chest):
+    items = dataset.open_dataset(chest).items
+    app = show()
+    app.session_state[images.FRAMED] = chest, frozenset(item.path for item in items[3:8])
+    app = settled(app.run())
+    assert "Page 1 of 1: images 1 to 5 of 5" in captions(app)
+    app = press(app, "5 images framed on the map")
+    assert "of 32" in captions(app)
+    app.session_state[images.FRAMED] = chest.with_name("another"), frozenset([items[0].path])
+    assert "of 32" in captions(settled(app.run()))

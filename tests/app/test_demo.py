@@ -82,8 +82,10 @@ def test_without_demo_mode_there_is_no_strip_and_no_bound(monkeypatch):
 
 def test_an_empty_demo_draws_the_synthetic_set_and_takes_no_other():
     (paths.data_dir() / "drawn").unlink()
-    assert "Draw synthetic radiographs" in labels(page("dataset"))
-    assert not labels(page("dataset")) & {*FORBIDDEN}
+    opened = page("dataset")
+    next(button for button in opened.button if button.label == "Add a dataset").click().run()
+    assert "Draw synthetic radiographs" in labels(opened)
+    assert not labels(opened) & {*FORBIDDEN}
 
 
 class TestTraining:

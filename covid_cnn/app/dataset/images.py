@@ -26,7 +26,8 @@ CARD = 168  # pixels; two cards fit beside each other on a phone
 SHOWN = 12  # other images of a patient
 SPLIT_NAMES = {"train": "Train", "val": "Validation", "test": "Test", "": "No split"}
 FACT_NAMES = {"license": "Licence", "url": "Address"}
-OPENED = "dataset_opened"  # key of the session: the image to open
+# Keys of the session: the image to open, and those that were framed on the map.
+OPENED, FRAMED = "dataset_opened", "dataset_framed"
 # What to sort by; the images that cannot be read come last. None is the order of the files.
 ORDERS: dict[str, Callable[[ImageRecord | None], float] | None] = {
     "Name": None,
@@ -66,10 +67,12 @@ def draw_gallery(dataset: Dataset) -> None:
         if answered is None:
             return
         told = answered
+    framed = _framed(dataset)
     items = [
         item
         for item in dataset.items
-        if (not splits or item.split in splits)
+        if (not framed or item.path in framed)
+        and (not splits or item.split in splits)
         and (not labels or item.label in labels)
         and (not sources or item.source in sources)
         and (not views or item.facts.get("view") in views)
@@ -89,7 +92,7 @@ def draw_gallery(dataset: Dataset) -> None:
             return
         items.sort(key=lambda item: value(seen.get(item.path)))
     count = math.ceil(len(items) / size)
-    chosen = dataset.name, *splits, *labels, *sources, *views, words, model, kind, order, size
+    chosen = dataset.name, framed, *splits, *labels, *sources, *views, words, model, kind, order, size
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         place = st.empty()
         number = st.pagination(count, key=f"dataset_page_{hash(chosen)}")  # another choice starts at page 1
@@ -97,6 +100,32 @@ def draw_gallery(dataset: Dataset) -> None:
     last = min(first + size, len(items))
     place.caption(f"Page {number} of {count}: images {first + 1} to {last} of {len(items)}", width="content")
     draw_cards(items[first:last], [f"dataset_view_{n}" for n in range(first, last)], told)
+
+
+def choose_on_map(dataset: Dataset, paths: frozenset[Path]) -> bool:
+    """Let the gallery show these images alone, or all where there are none; tells whether that is something new."""
+    before, st.session_state[FRAMED] = st.session_state.get(FRAMED), (dataset.root, paths)
+    return (before or (dataset.root, frozenset())) != (dataset.root, paths)
+
+
+def _framed(dataset: Dataset) -> frozenset[Path]:
+    """The images of this dataset that were framed on its map, with a button that lets go of them."""
+    root, paths = st.session_state.get(FRAMED, (None, frozenset()))
+    if root != dataset.root or not paths:
+        return frozenset()
+    st.button(
+        f"{len(paths)} images framed on the map",
+        icon=":material/close:",
+        help="Show all images again.",
+        on_click=_let_go,
+        args=(dataset,),
+    )
+    return paths
+
+
+def _let_go(dataset: Dataset) -> None:
+    st.session_state.pop(f"dataset_map_{dataset.name}", None)
+    st.session_state.pop(FRAMED, None)
 
 
 def _filter(dataset: Dataset, label: str, options: Sequence[str], shown: Callable[[str], str] = str) -> list[str]:
@@ -156,7 +185,7 @@ def _squared(jpeg: bytes) -> bytes:
         return ops.to_png(np.asarray(square, np.float32) / 255)
 
 
-def opened(dataset: Dataset) -> None:
+def draw_opened(dataset: Dataset) -> None:
     """Show, over the page, the image whose card was clicked last."""
     if item := st.session_state.pop(OPENED, None):
         _view(item, dataset)

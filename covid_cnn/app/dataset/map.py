@@ -41,9 +41,15 @@ def draw_map(dataset: Dataset) -> None:
     if found is None:
         return
     answers, points = found
-    chosen = _chart(answers, points, colour)
-    if chosen is not None:
-        near = [chosen, *overview.nearest_neighbours(answers.embeddings, chosen, NEIGHBOURS)]
+    st.caption("Click a point to see its image. Drag over points to have the gallery show these images alone.")
+    clicked, framed = _chart(dataset, answers, points, colour)
+    paths = frozenset(answers.items[n].path for n in framed)
+    if images.choose_on_map(dataset, paths):
+        st.rerun()  # for the gallery, which is another part of the page
+    if paths:
+        st.markdown(f"**{len(paths)} images are framed:** the gallery under Images shows them.")
+    if clicked is not None:
+        near = [clicked, *overview.nearest_neighbours(answers.embeddings, clicked, NEIGHBOURS)]
         items = [answers.items[n] for n in near]
         st.markdown(
             f"**{escape_markdown(items[0].path.name)}**, and the {len(near) - 1} that the model finds most like it"
@@ -62,8 +68,10 @@ def _projected(dataset: Dataset, name: str, method: str, tell: Progress) -> tupl
     return answers, overview.project(answers.embeddings, method)
 
 
-def _chart(answers: DatasetPredictions, points: np.ndarray, colour: str) -> int | None:
-    """The map, and the index of the image that was clicked."""
+def _chart(
+    dataset: Dataset, answers: DatasetPredictions, points: np.ndarray, colour: str
+) -> tuple[int | None, list[int]]:
+    """The map, the index of the image that was clicked, and the indices of those in the frame that was dragged."""
     import altair as alt  # here, as it takes a while, and every page would wait for it
 
     frame = pd.DataFrame(points, columns=["x", "y"])
@@ -74,9 +82,10 @@ def _chart(answers: DatasetPredictions, points: np.ndarray, colour: str) -> int 
     frame["Split"] = [images.SPLIT_NAMES[item.split] for item in answers.items]
     frame["Image"] = range(len(frame))
     clicked = alt.selection_point(name="clicked", fields=["Image"])
+    framed = alt.selection_interval(name="framed", encodings=["x", "y"])
     chart = (
         alt.Chart(frame)
-        .mark_circle(size=60, opacity=0.8)
+        .mark_circle(size=60)
         .encode(
             x=alt.X("x:Q", axis=None, scale=alt.Scale(zero=False)),
             y=alt.Y("y:Q", axis=None, scale=alt.Scale(zero=False)),
@@ -84,14 +93,22 @@ def _chart(answers: DatasetPredictions, points: np.ndarray, colour: str) -> int 
                 f"{colour}:N", scale=alt.Scale(range=COLOURS), legend=alt.Legend(orient="top", title=None, columns=2)
             ),
             size=alt.condition(clicked, alt.value(60), alt.value(25)),
+            opacity=alt.condition(framed, alt.value(0.8), alt.value(0.2)),
             tooltip=["Name", "Class", "Source", "Split"],
         )
         .properties(height=460)
-        .add_params(clicked)
+        .add_params(clicked, framed)
     )
     event = st.altair_chart(
-        chart, on_select="rerun", selection_mode="clicked", key="dataset_map", alt="Each image where the model sees it"
+        chart,
+        on_select="rerun",
+        selection_mode=["clicked", "framed"],
+        key=f"dataset_map_{dataset.name}",
+        alt="Each image where the model sees it",
     )
-    picked = event["selection"].get("clicked") or []
-    number = int(picked[0]["Image"]) if picked else len(frame)
-    return number if number < len(frame) else None
+    point, ends = event["selection"].get("clicked") or [], event["selection"].get("framed") or {}
+    number = int(point[0]["Image"]) if point else len(frame)
+    inside = pd.Series(bool(ends), frame.index)
+    for axis, (low, high) in ends.items():
+        inside &= frame[axis].between(low, high)
+    return (number if number < len(frame) else None), frame.index[inside].tolist()

@@ -1,12 +1,15 @@
 """The dataset page: look through the datasets under data/, check them, and add others."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from covid_cnn.app.dataset import adding, audit, map, overview
-from covid_cnn.app.dataset.images import SPLIT_NAMES, draw_gallery, opened
+from covid_cnn.app.dataset import adding, audit, images, map, overview
+from covid_cnn.app.dataset.images import SPLIT_NAMES
 from covid_cnn.app.shared import datasets, elements
 from covid_cnn.app.shared.elements import SYNTHETIC, escape_markdown
 from covid_cnn.data.dataset import Dataset
+
+PLACE = "dataset_place"  # key of the session: the dataset that was drawn last, and in which of two places
 
 
 def draw_page() -> None:
@@ -17,17 +20,36 @@ def draw_page() -> None:
     for problem in problems:
         st.warning(escape_markdown(problem), icon=":material/folder_off:")
     if not found:
-        st.write("There is no dataset here yet. A first one is a click away:")
-        adding.draw_ways()
+        st.write("There is no dataset here yet: draw one, bring your own, or fetch one from Kaggle.")
+        adding.offer_adding(primary=True)
         return
     by_name = {dataset.name: dataset for dataset in found}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Dataset", list(by_name), key="dataset_name", persist_state="session", width=420)
         adding.offer_adding()
     dataset = by_name[name]
-    st.markdown(_summary(dataset))
+    with _place_of(name):
+        _draw_dataset(dataset)
+    images.draw_opened(dataset)
+
+
+def _place_of(name: str) -> DeltaGenerator:
+    """Where a dataset is drawn: of two places the one that the dataset before it did not have.
+
+    The browser empties the other at once. In one place the images of the dataset before would stay, under the new
+    name, until each is overtaken by one of the new images.
+    """
+    last, turn = st.session_state.get(PLACE, ("", 0))
+    turn = turn if name == last else 1 - turn
+    st.session_state[PLACE] = name, turn
+    return [st.empty(), st.empty()][turn].container()
+
+
+def _draw_dataset(dataset: Dataset) -> None:
+    with st.container(key="dataset_named"):
+        st.markdown(_summary(dataset))
     audit.draw_badge(dataset, datasets.folder_stamp(dataset.root))
-    images, whole, plane, checks = st.tabs(
+    gallery, whole, plane, checks = st.tabs(
         [
             ":material/photo_library: Images",
             ":material/bar_chart: Overview",
@@ -35,22 +57,21 @@ def draw_page() -> None:
             ":material/fact_check: Audit",
         ]
     )
-    with images:
-        draw_gallery(dataset)
+    with gallery:
+        images.draw_gallery(dataset)
     with whole:
         overview.draw_overview(dataset)
     with plane:
         map.draw_map(dataset)
     with checks:
         audit.draw_audit(dataset, datasets.folder_stamp(dataset.root))
-    opened(dataset)
 
 
 def _summary(dataset: Dataset) -> str:
     patients = len({item.patient for item in dataset.items})
     splits = ", ".join(SPLIT_NAMES[split].lower() for split in dataset.splits)
     parts = [
-        f"**{len(dataset.items)}** images",
+        f"{escape_markdown(dataset.name)}: **{len(dataset.items)}** images",
         f"**{len(dataset.classes)}** classes",
         f"**{patients}** patients",
         splits,

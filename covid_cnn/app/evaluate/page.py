@@ -3,6 +3,7 @@
 import streamlit as st
 
 from covid_cnn.app import pages
+from covid_cnn.app.dataset import adding
 from covid_cnn.app.evaluate import external, single
 from covid_cnn.app.shared import datasets, elements
 from covid_cnn.app.shared.elements import escape_markdown
@@ -13,6 +14,7 @@ def draw_page() -> None:
     """Show the page."""
     elements.draw_heading("Evaluate")
     elements.draw_notice()
+    adding.draw_under_way()
     models, problems = bundle.discover_bundles()
     found, more_problems = datasets.all_datasets()
     for problem in [*problems, *more_problems]:
@@ -32,8 +34,7 @@ def draw_page() -> None:
 def _nothing_yet(models: bool) -> None:
     if models:
         st.info("There is no dataset yet to evaluate a model on. Add one; it takes a minute.", icon=":material/add:")
-        if st.button("Add a dataset", type="primary"):
-            pages.switch_to(pages.DATASET)
+        adding.offer_adding(primary=True)
     else:
         st.info("There is no model yet. Train one: it takes a minute.", icon=":material/model_training:")
         if st.button("Train a model", type="primary"):
