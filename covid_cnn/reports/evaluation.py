@@ -3,8 +3,6 @@
 They hold no patient's key and no file name: a file's name may tell who it is of.
 """
 
-import base64
-import html
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from csv import writer
@@ -14,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from msgspec import structs
-from PIL import Image
 
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.evaluation import calibration, cohorts, curves, predictions
@@ -26,7 +23,7 @@ from covid_cnn.images import ops, reader
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import Report
 from covid_cnn.reports import figures
-from covid_cnn.reports.wording import NOTICE
+from covid_cnn.reports.html import embed, embed_pixels, render_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,18 +45,6 @@ PROPORTIONS = (
     "and Scott 1992); all else is bootstrapped over patients. Without an error no resample tells an interval: that of "
     "an AUROC of 1 is then Newcombe's."
 )
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #12262b }
-.notice { background: #fff4e0; border-left: 4px solid #8a4b00; padding: .6rem 1rem; font-weight: 600 }
-table { border-collapse: collapse; margin: 1rem 0 }
-td, th { padding: .25rem .9rem .25rem 0; text-align: left; border-bottom: 1px solid #d0d4d9 }
-caption { text-align: left; font-weight: 600 }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem }
-.figures img { max-width: 30rem; width: 100% }
-.error { border-top: 1px solid #d0d4d9; padding: .6rem 0; break-inside: avoid }
-.error p { margin: 0 0 .4rem }
-.error img { width: 20rem; max-width: 48% }
-"""
 
 
 class Confusion(NamedTuple):
@@ -175,11 +160,13 @@ def render_evaluation(
         *report.notes,
     ]
     pictures = {TITLES[name]: drawing(name, asked, report, classes) for name in drawn(asked, classes)}
-    tables: dict[str, list[Sequence[object]]] = {
-        "Metrics": [*evaluation_metrics.cells(report)],
+    tables: dict[str, Sequence[Sequence[object]]] = {
+        "Metrics": evaluation_metrics.cells(report),
         "Subgroups": groups(asked),
     }
-    return _document(f"Evaluation of {bundle.name}", facts, pictures, tables, version, _errors(bundle, asked))
+    wrong = asked.worst()
+    errors = [_error(bundle, asked, int(i)) for i in wrong[:ERRORS]]
+    return _render(f"Evaluation of {bundle.name}", facts, pictures, tables, version, errors, len(wrong))
 
 
 def render_comparison(
@@ -200,77 +187,53 @@ def render_comparison(
     """
     facts = [f"Model {name} (SHA-256 {digest})." for name, digest in models.items()]
     pictures = {"Sensitivity and specificity, at home and away": figures.draw_shares(lines)}
-    return _document("Home and away", [*facts, *notes], pictures, tables, version)
+    return _render("Home and away", [*facts, *notes], pictures, tables, version)
 
 
-def _document(
+class _Error(NamedTuple):
+    """A wrong answer: what it was, and its pictures by their names."""
+
+    sentence: str
+    pictures: dict[str, str]
+
+
+def _render(
     title: str,
     facts: Sequence[str],
     pictures: Mapping[str, "Figure"],
     tables: Mapping[str, Sequence[Sequence[object]]],
     version: str,
-    more: str = "",
+    errors: Sequence[_Error] = (),
+    wrong: int = 0,
 ) -> bytes:
-    images = "".join(
-        f'<img alt="{html.escape(name)}" src="{_address(figures.encode_figure(figure, "svg"), "svg+xml")}">'
-        for name, figure in pictures.items()
+    page = render_page(
+        "evaluation.html",
+        title,
+        facts=facts,
+        pictures={name: embed(figures.encode_figure(one, "svg"), "svg+xml") for name, one in pictures.items()},
+        tables=tables,
+        errors=errors,
+        wrong=wrong,
+        version=version,
+        time=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     )
-    told = "".join(_table(name, rows) for name, rows in tables.items() if len(rows) > 1)
-    words = "".join(f"<p>{html.escape(fact)}</p>" for fact in facts)
-    time = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
-        f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><p class=notice>{NOTICE}</p>{words}"
-        f"<div class=figures>{images}</div>{told}{more}<p>Covid CNN {html.escape(version)}, {time}</p></html>"
-    ).encode()
+    return page.encode()
 
 
-def _errors(bundle: Bundle, asked: BinaryPredictions) -> str:
-    """The worst errors, each beside its heatmap."""
-    wrong = asked.worst()
-    if not len(wrong):
-        return ""
-    first = f"The {ERRORS} worst of {len(wrong)}" if len(wrong) > ERRORS else f"All {len(wrong)}, the worst first"
-    shown = "".join(_error(bundle, asked, int(i)) for i in wrong[:ERRORS])
-    return f"<h2>Errors</h2><p>{first}: the image, and on it what speaks for the model's answer (Grad-CAM).</p>{shown}"
-
-
-def _error(bundle: Bundle, asked: BinaryPredictions, i: int) -> str:
+def _error(bundle: Bundle, asked: BinaryPredictions, i: int) -> _Error:
+    """A wrong answer beside its heatmap."""
     item = asked.items[i]
-    said = asked.no if asked.labels[i] else asked.yes
-    told = (
-        f"{item.label}, called {said}: probability of {asked.yes} {asked.scores[i]:.3f}"
-        + (", flagged as unlike the training images" if asked.flagged[i] else "")
-        + f". Source: {item.source}. Licence: {item.licence}."
+    sentence = (
+        f"{item.label}, called {asked.no if asked.labels[i] else asked.yes}: probability of {asked.yes} "
+        f"{asked.scores[i]:.3f}{', flagged as unlike the training images' if asked.flagged[i] else ''}. "
+        f"Source: {item.source}. Licence: {item.licence}."
     )
     try:
         pixels = reader.read(item.path).pixels
         answer = bundle.predict(pixels)
     except CovidCnnError as error:
-        return f"<div class=error><p>{html.escape(told)} {html.escape(str(error))}</p></div>"
+        return _Error(f"{sentence} {error}", {})
     small = ops.fit_within(pixels, ERROR_SIZE)
     overlay = ops.overlay(small, answer.heatmaps[..., answer.classes.index(answer.label)])
-    pictures = "".join(
-        f'<img alt="{name}" src="{_address(_jpeg(picture), "jpeg")}"> '
-        for name, picture in (("X-ray", np.rint(255 * small).astype(np.uint8)), ("Heatmap", overlay))
-    )
-    return f"<div class=error><p>{html.escape(told)}</p>{pictures}</div>"
-
-
-def _jpeg(picture: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=85)
-    return file.getvalue()
-
-
-def _address(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _table(title: str, rows: Sequence[Sequence[object]]) -> str:
-    def line(cells: Sequence[object], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-    head, *body = rows
-    lines = "".join([line(head, "th"), *(line(cells, "td") for cells in body)])
-    return f"<table><caption>{html.escape(title)}</caption>{lines}</table>"
+    xray = np.rint(255 * small).astype(np.uint8)
+    return _Error(sentence, {"X-ray": embed_pixels(xray), "Heatmap": embed_pixels(overlay)})
