@@ -9,15 +9,18 @@ import re
 import stat
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path, PurePath, PurePosixPath
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 from zipfile import ZipInfo
 
 from covid_cnn.common.errors import ArchiveError
 from covid_cnn.images import headers, limits, reader
 from covid_cnn.images.radiograph import Radiograph
+
+if TYPE_CHECKING:
+    from covid_cnn.images.remote import RemoteFile
 
 # zipfile inflates these piece by piece; of bzip2 and LZMA it unpacks 4 KiB at once, to as much as gigabytes.
 _COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
@@ -29,9 +32,11 @@ _PIECE = 2**20  # bytes
 class Archive:
     """An open .zip whose table of contents is harmless; a context manager. Safe to read from several threads.
 
+    Another process to which it is sent opens it anew, once for all that it reads of it.
+
     Parameters
     ----------
-    source : the .zip as bytes, a path, or an open binary file, which must stay open as long.
+    source : the .zip as bytes, a path or an address, or an open binary file, which must stay open as long.
     name : what to call it in a sentence; without it a path's own name.
 
     Attributes
@@ -46,17 +51,15 @@ class Archive:
         links, devices, or further archives.
     """
 
-    def __init__(self, source: bytes | Path | BinaryIO, name: str = "") -> None:
-        self.name = name or (source.name if isinstance(source, Path) else "") or "The archive"
+    def __init__(self, source: "bytes | Path | RemoteFile | BinaryIO", name: str = "") -> None:
+        self.source, self.name = source, name or getattr(source, "name", "") or "The archive"
         self._open = contextlib.ExitStack()
         with contextlib.ExitStack() as unfinished, self._one_sentence():
             file: BinaryIO
             if isinstance(source, bytes):
                 file = io.BytesIO(source)
-            elif isinstance(source, Path):
-                file = unfinished.enter_context(source.open("rb"))
             else:
-                file = source
+                file = unfinished.enter_context(source.open("rb")) if hasattr(source, "open") else source
             size = file.seek(0, io.SEEK_END)
             self._check_directory(file)
             self._zip = unfinished.enter_context(zipfile.ZipFile(file))
@@ -66,6 +69,9 @@ class Archive:
             self._check(self._zip.infolist(), size)
             self._open = unfinished.pop_all()
         self.members = [member for member in self._zip.infolist() if not member.is_dir()]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _open_once, (self.source, self.name)
 
     def __enter__(self) -> Self:
         return self
@@ -158,15 +164,24 @@ class Archive:
             ) from None
 
 
+@lru_cache(maxsize=4)
+def _open_once(source: "bytes | Path | RemoteFile", name: str) -> Archive:
+    return Archive(source, name)
+
+
 SYSTEM_FILES = {"thumbs.db", "desktop.ini", "dicomdir", "__macosx"}  # DICOMDIR: the table of contents of a CD
 NAMED = 3  # of what was left out, in the sentence that tells of it
 
 
 class SelectedImage(NamedTuple):
-    """A file that is meant: the path by which it is told, and what reads it or raises ImageError or ArchiveError."""
+    """A file that is meant: the path by which it is told, and what reads it or raises ImageError or ArchiveError.
+
+    Where the path is none that could be opened, ``stamp`` tells one state of the file from the next.
+    """
 
     path: str
     read: Callable[[], Radiograph]
+    stamp: str = ""
 
 
 class Selection(NamedTuple):
@@ -192,25 +207,34 @@ def is_system_file(path: PurePath) -> bool:
     return any(part.startswith(".") or part.lower() in SYSTEM_FILES for part in path.parts)
 
 
-def select(paths: Iterable[Path], opened: Callable[[Archive], Archive]) -> Selection:
+def select(paths: Iterable[Path | str], opened: Callable[[Archive], Archive]) -> Selection:
     """Select the images that paths name.
 
     Files are taken as they are, and of folders and archives what is named like an image or is DICOM by its content.
 
     Parameters
     ----------
-    paths : files, folders and .zip archives; an archive that cannot be read becomes an image that raises why.
+    paths : files, folders and .zip archives, and addresses such as s3://bucket/folder of them; an archive that cannot
+        be read becomes an image that raises why.
     opened : is given each archive, and returns it; it must stay open until its images are read.
     """
     choice = Selection([], [])
-    for path in paths:
+    for named in paths:
+        if "://" in str(named):
+            from covid_cnn.images import remote
+
+            remote.select(str(named), opened, choice)
+            continue
+        path = Path(named)
         if path.is_dir():
             _from_folder(path, choice)
         elif headers.is_zip(_beginning(path)):
             try:
-                _from_archive(path, opened(Archive(path)), choice)
+                facts = path.stat()
+                stamp = f"{facts.st_size} {facts.st_mtime_ns}"
+                select_members(str(path), opened(Archive(path)), choice, stamp)
             except ArchiveError as error:
-                choice.images.append(SelectedImage(str(path), partial(_refuse, error)))
+                choice.images.append(refused(str(path), error))
         else:
             choice.images.append(SelectedImage(str(path), partial(reader.read, path)))
     return choice
@@ -218,22 +242,20 @@ def select(paths: Iterable[Path], opened: Callable[[Archive], Archive]) -> Selec
 
 def _from_folder(folder: Path, choice: Selection) -> None:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        _add(
-            path.relative_to(folder),
-            SelectedImage(str(path), partial(reader.read, path)),
-            partial(_beginning, path),
-            choice,
-        )
+        image = SelectedImage(str(path), partial(reader.read, path))
+        add(path.relative_to(folder), image, partial(_beginning, path), choice)
 
 
-def _from_archive(path: Path, archive: Archive, choice: Selection) -> None:
+def select_members(path: str, archive: Archive, choice: Selection, stamp: str) -> None:
+    """Add the images of an archive; ``path`` is told before the name of each, ``stamp`` is of the archive."""
     for member in sorted(archive.members, key=lambda member: member.filename):
         # No path that could be opened, but one that tells a person where the image lies.
-        image = SelectedImage(f"{path}/{member.filename}", partial(_read_member, archive, member))
-        _add(PurePosixPath(member.filename), image, partial(_beginning_of, archive, member), choice)
+        image = SelectedImage(f"{path}/{member.filename}", partial(_read_member, archive, member), stamp)
+        add(PurePosixPath(member.filename), image, partial(_beginning_of, archive, member), choice)
 
 
-def _add(inner: PurePath, image: SelectedImage, beginning: Callable[[], bytes], choice: Selection) -> None:
+def add(inner: PurePath, image: SelectedImage, beginning: Callable[[], bytes], choice: Selection) -> None:
+    """Add a file to the images or to what is left out, by its path below what was chosen and by how it begins."""
     if is_system_file(inner):
         return
     if inner.suffix.lower() in reader.IMAGE_SUFFIXES or headers.is_dicom(beginning()):
@@ -259,6 +281,11 @@ def _beginning_of(archive: Archive, member: ZipInfo) -> bytes:
 
 def _read_member(archive: Archive, member: ZipInfo) -> Radiograph:
     return reader.read(archive.read(member), member.filename)
+
+
+def refused(path: str, error: ArchiveError) -> SelectedImage:
+    """An archive that cannot be read, as an image that raises why."""
+    return SelectedImage(path, partial(_refuse, error))
 
 
 def _refuse(error: ArchiveError) -> Radiograph:

@@ -6,6 +6,7 @@ takes each image from its file to its answer; while one waits for the disk, the 
 
 import csv
 import itertools
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -19,6 +20,7 @@ from covid_cnn.models.bundle import Bundle, Prediction
 
 # What a spreadsheet takes for the beginning of a formula, also as East Asian keyboards type it; and the mark of text.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
+PARQUET_ROWS = 65_536  # that are written at a time
 S = TypeVar("S")
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -30,6 +32,7 @@ def predict_images(
     then: Callable[[Radiograph, Prediction], T],
     read: Callable[[S], Radiograph],
     crowd: bool = True,
+    ahead: int | None = None,
 ) -> Generator[tuple[S, T | CovidCnnError], None, None]:
     """Each source with ``then(radiograph, prediction)``, in order; one that cannot be read with its error.
 
@@ -42,6 +45,7 @@ def predict_images(
     then : makes of the answer what is kept of it; called in the background, several at a time
     read : reads one source; raises ImageError or ArchiveError for one that cannot be read
     crowd : see ``Bundle.predict``; False where there is but one source
+    ahead : how many are held at a time, by default twice the cores
     """
 
     def answer(source: S) -> tuple[S, T | CovidCnnError]:
@@ -51,22 +55,30 @@ def predict_images(
             return source, error
         return source, then(radiograph, model.predict(radiograph.pixels, crowd))
 
-    return map_ahead(sources, answer)
+    return map_ahead(sources, answer, ahead)
 
 
-def predict_rows(model: Bundle, images: Sequence[SelectedImage], heatmaps: Path | None = None) -> Iterator[Row]:
+def predict_rows(
+    model: Bundle,
+    images: Sequence[SelectedImage],
+    heatmaps: Path | None = None,
+    crowd: bool | None = None,
+    ahead: int | None = None,
+) -> Iterator[Row]:
     """A row of the table (``to_row``) for each image, in order; few images are held at a time.
 
     Parameters
     ----------
     heatmaps : the folder that gets the Grad-CAM overlay of each image's label, as PNG; None writes none
+    crowd, ahead : see ``predict_images``; by default a crowd is more than one image
     """
 
     def explain(radiograph: Radiograph, prediction: Prediction) -> tuple[Row, str, bytes]:
         overlay = _overlay(radiograph, prediction) if heatmaps else b""
         return to_row(model, "", (radiograph, prediction)), prediction.label, overlay
 
-    for image, answer in predict_images(model, images, explain, lambda one: one.read(), crowd=len(images) > 1):
+    crowd = len(images) > 1 if crowd is None else crowd
+    for image, answer in predict_images(model, images, explain, lambda one: one.read(), crowd, ahead):
         if isinstance(answer, CovidCnnError):
             yield to_row(model, image.path, answer)
             continue
@@ -134,6 +146,36 @@ def write_csv(file: TextIO, model: Bundle, rows: Iterable[Row]) -> None:
         text["in_distribution"] = str(one["in_distribution"]).lower()  # true, false, or empty
         text["prediction_set"] = _no_formula(" | ".join(one["prediction_set"] or ()), "'")
         writer.writerow(one | text)
+
+
+def write_parquet(file: Path, model: Bundle, rows: Iterable[Row]) -> None:
+    r"""Write the table as Parquet, whole or not at all: its texts as they are, and nothing where there is nothing.
+
+    A path that is no Unicode has its odd bytes as ``\\xNN``, for Parquet knows no other texts.
+
+    Raises
+    ------
+    CovidCnnError
+        pyarrow, which writes it, is not installed
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise CovidCnnError("Parquet needs pyarrow: run pip install 'covid-cnn[cluster]', or choose --csv.") from None
+    types = {"in_distribution": pa.bool_(), "prediction_set": pa.list_(pa.string())}
+    types |= {f"p_{label}": pa.float64() for label in model.classes}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in csv_columns(model)])
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with parquet.ParquetWriter(beside, schema) as writer:
+            while some := list(itertools.islice(rows := iter(rows), PARQUET_ROWS)):
+                columns = {name: [None if row[name] == "" else row[name] for row in some] for name in schema.names}
+                columns["path"] = [os.fsencode(path).decode(errors="backslashreplace") for path in columns["path"]]
+                writer.write_table(pa.table(columns, schema))
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _no_formula(text: str, mark: str) -> str:
