@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from uploads import DEEP, dicom
 
 from covid_cnn import __version__, cli
@@ -272,6 +273,24 @@ def test_predict_json_is_a_list(run, with_model, images):
     assert rows[0]["prediction_set"] and rows[1]["prediction_set"] is None
 
 
+def test_parquet_holds_the_rows_of_json(run, with_model, images, tmp_path):
+    (images / "broken.png").write_bytes(b"no image")
+    rows = json.loads(run("predict", images, "--json").out)
+    assert run("predict", images, "--parquet", "out.parquet").status == 1
+    table = parquet.read_table("out.parquet")
+    assert table.column_names == COLUMNS
+    assert table.to_pylist() == [{key: None if row[key] == "" else row[key] for key in COLUMNS} for row in rows]
+    assert [path.name for path in tmp_path.glob("*out*")] == ["out.parquet"]
+
+
+def test_an_address_is_read_as_the_path_that_it_is(run, with_model, images, tmp_path):
+    (images / "broken.png").write_bytes(b"no image")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", images)
+    for place in (images, images / "one.png", tmp_path / "packed.zip"):
+        here, there = (run("predict", where, "--json") for where in (place, place.as_uri()))
+        assert there.out == here.out.replace(str(place), place.as_uri()), there.err
+
+
 def test_predict_tells_what_an_image_could_be(run, with_model, images):
     limit(with_model, 1e9)
     change(with_model, prediction_sets={"method": "", "level": 0.9, "thresholds": [0.0, 0.0], "chosen": ""})
@@ -336,6 +355,12 @@ def test_names_that_are_no_unicode_are_no_problem(run, with_model, images, tmp_p
         (["predict", "x.png", "--model", "nothing"], "There is no model called nothing"),
         (["predict", "images/one.png", "--csv", "no/such/folder.csv"], "no/such/folder.csv cannot be used"),
         (["predict", "images/one.png", "--json", "--heatmaps", "images/notes.txt"], "images/notes.txt cannot be used"),
+        (["predict", "file:///no/such"], "There is nothing at file:///no/such: check it"),
+        (["predict", "nonsense://there"], "nonsense://there cannot be read: fsspec knows no nonsense://."),
+        (
+            ["predict", "images/one.png", "--csv", "a", "--engine", "ray", "--address", "127.0.0.1:1"],
+            "No Ray cluster at 127",
+        ),
         (["evaluate", "--data", "nowhere"], "There is no dataset nowhere"),
         (["evaluate", "--data", "drawn", "--split", "holdout"], "drawn has no split holdout: it has train, val, test"),
         (["evaluate", "--data", "drawn", "--model", "nothing"], "There is no model called nothing"),
@@ -364,6 +389,9 @@ def test_a_mistake_ends_in_a_sentence(run, with_model, images, arguments, senten
         ["train"],
         ["train", "--data", "drawn", "--resume", "run"],
         ["predict", "images/one.png", "--json", "--csv", "out.csv"],
+        ["predict", "images/one.png", "--csv", "out.csv", "--workers", "2"],
+        ["predict", "images/one.png", "--csv", "out.csv", "--engine", "spark"],
+        ["predict", "images/one.png", "--json", "--engine", "ray"],
         ["train", "--data", "drawn", "--epochs", "many"],
     ],
 )

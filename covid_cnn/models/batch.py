@@ -171,7 +171,7 @@ def write_parquet(file: Path, model: Bundle, rows: Iterable[Row]) -> None:
         with parquet.ParquetWriter(beside, schema) as writer:
             while some := list(itertools.islice(rows := iter(rows), PARQUET_ROWS)):
                 columns = {name: [None if row[name] == "" else row[name] for row in some] for name in schema.names}
-                columns["path"] = [os.fsencode(path).decode(errors="backslashreplace") for path in columns["path"]]
+                columns["path"] = [os.fsencode(row["path"]).decode(errors="backslashreplace") for row in some]
                 writer.write_table(pa.table(columns, schema))
         beside.replace(file)
     finally:

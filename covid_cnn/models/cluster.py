@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from covid_cnn.models.bundle import GRAPH_FILE, INFO_FILE, Bundle
 
 BLOCK = 256  # images: some seconds of work, so that what Ray itself takes does not count
 AHEAD = 2  # images that a process has at a time, so that it computes while it waits for the next
+PATIENCE = 10  # seconds for a cluster to answer at all
 DEATHS = 3  # of processes in a row before they have loaded the bundle; once they have, they are replaced for ever
 
 
@@ -34,13 +36,12 @@ class Block(NamedTuple):
     file: Path
 
 
-def plan_blocks(model: Bundle, images: Sequence[SelectedImage], parts: Path, size: int | None = None) -> list[Block]:
+def plan_blocks(model: Bundle, images: Sequence[SelectedImage], parts: Path, size: int = BLOCK) -> list[Block]:
     """Cut the images, in their order, into blocks whose files lie in the folder ``parts``.
 
     A file is named by the model and by the path, size and time of each image, so that no row is taken for one of
     another model, nor for one of an image that has changed since.
     """
-    size = size or BLOCK
     blocks, asked = [], hashlib.sha256(json.dumps([model.info, len(images) > 1]).encode())
     for first in range(0, len(images), size):
         some = images[first : first + size]
@@ -61,13 +62,14 @@ def _state(image: SelectedImage) -> list[str]:
 
 @contextlib.contextmanager
 def predict_archive(
-    model: Bundle, images: Sequence[SelectedImage], parts: Path, address: str | None = None, workers: int | None = None
+    model: Bundle, blocks: Sequence[Block], address: str | None = None, workers: int | None = None
 ) -> Iterator[Iterator[batch.Row]]:
     """Answer all images, then give their rows in order, the same as `batch.predict_rows` gives.
 
+    The files of the blocks are removed when their rows have been used without an error.
+
     Parameters
     ----------
-    parts : the folder of the blocks that are done; removed when the rows have been used without an error
     address : of a Ray cluster; None is the one that RAY_ADDRESS names, or else this machine
     workers : processes, a core each; None takes every core there is
 
@@ -76,7 +78,7 @@ def predict_archive(
     CovidCnnError
         Ray is not installed or cannot be reached, or a block cannot be answered; what is done is kept.
     """
-    blocks = plan_blocks(model, images, parts)
+    parts = blocks[0].file.parent
     parts.mkdir(parents=True, exist_ok=True)
     with connect(address):
         for _ in answer_blocks(model, blocks, workers):
@@ -100,10 +102,15 @@ def connect(address: str | None) -> Iterator[None]:
     except ImportError:
         raise CovidCnnError("The engine ray is not installed: run pip install 'covid-cnn[cluster]'.") from None
     try:
+        if address and ":" in address:  # Ray itself tries for five minutes
+            host, port = address.rsplit("/", 1)[-1].rsplit(":", 1)
+            socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
         ray.init(address=address, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         where = f"at {address}" if address else "on this machine"
-        raise CovidCnnError(f"No Ray cluster {where} can be used: {str(error).splitlines()[0]}") from error
+        raise CovidCnnError(
+            f"No Ray cluster {where} can be used: {(str(error).splitlines() or ['it fails'])[0].rstrip('.')}."
+        ) from error
     try:
         yield
     finally:
@@ -119,7 +126,7 @@ def answer_blocks(model: Bundle, blocks: Sequence[Block], workers: int | None = 
     if not left:
         return
     asked = [{"file": str(block.file), "images": pickle.dumps(block.images)} for block in left]
-    files = {name: (model.folder / name).read_bytes() for name in (INFO_FILE, GRAPH_FILE)}
+    files = {name: ray.put((model.folder / name).read_bytes()) for name in (INFO_FILE, GRAPH_FILE)}
     DataContext.get_current().max_consecutive_actor_init_deaths = DEATHS
     crowd = len(blocks) > 1 or len(blocks[0].images) > 1
     answers = ray.data.from_items(asked, override_num_blocks=len(asked)).map(
@@ -142,12 +149,14 @@ def answer_blocks(model: Bundle, blocks: Sequence[Block], workers: int | None = 
 class _Worker:
     """A process that answers blocks. It keeps the bundle and nothing else, so that any may die and be replaced."""
 
-    def __init__(self, name: str, files: dict[str, bytes], crowd: bool) -> None:
+    def __init__(self, name: str, files: dict[str, Any], crowd: bool) -> None:
+        import ray
+
         self._home = tempfile.TemporaryDirectory()  # this machine may have no such model
         folder = Path(self._home.name) / name
         folder.mkdir()
         for file, content in files.items():
-            (folder / file).write_bytes(content)
+            (folder / file).write_bytes(ray.get(content))
         self._model, self._crowd = Bundle(folder), crowd
 
     def __call__(self, block: dict[str, Any]) -> dict[str, str]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,8 @@ from covid_cnn.models.bundle import Bundle
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning:ray", "ignore::FutureWarning:ray", "ignore::ResourceWarning"
 )
+# A dead node is noticed in seconds; Ray's own patience is half a minute.
+WATCHFUL = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 5}
 SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 DRIVER = """
 import sys
@@ -27,8 +30,8 @@ from covid_cnn.models import cluster
 from covid_cnn.models.bundle import Bundle
 model, folder, parts, address = sys.argv[1:]
 images = sources.select([Path(folder), Path(folder + ".zip")], lambda archive: archive).images
-cluster.BLOCK = 4
-with cluster.predict_archive(Bundle(Path(model)), images, Path(parts), address):
+bundle = Bundle(Path(model))
+with cluster.predict_archive(bundle, cluster.plan_blocks(bundle, images, Path(parts), 4), address):
     pass
 """
 
@@ -50,30 +53,46 @@ def archive(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def opened():
+    """Closes archives."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
 def nodes():
-    """A cluster of this machine: a head without a core, and two nodes of one core each."""
+    """A cluster on this machine: a head without a core, and two nodes of one core each."""
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args=SMALL | {"num_cpus": 0})
+    made = Cluster(initialize_head=True, head_node_args=SMALL | {"num_cpus": 0, "_system_config": WATCHFUL})
     try:
         yield made, [made.add_node(num_cpus=1, object_store_memory=SMALL["object_store_memory"]) for _ in range(2)]
     finally:
         made.shutdown()
 
 
-def test_driver_and_node_die_and_nothing_is_lost_nor_done_twice(nodes, archive, default_model, tmp_path, monkeypatch):
+def test_the_command_line_writes_the_table_of_the_local_engine(nodes, archive, default_model, tmp_path):
+    command = [sys.executable, "-m", "covid_cnn", "predict", archive, archive.with_suffix(".zip")]
+    command += ["--model", default_model, "--csv"]
+    for table, *more in (["here"], ["there", "--engine", "ray", "--address", nodes[0].address, "--workers", "1"]):
+        done = subprocess.run([*command, tmp_path / table, *more], capture_output=True, text=True)
+        assert done.returncode == 1, done.stderr  # some images are broken
+    assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"here", "there"}
+
+
+def test_driver_and_node_die_and_nothing_is_lost_nor_done_twice(nodes, archive, opened, default_model, tmp_path):
     import ray
 
     made, (_, mortal) = nodes
-    monkeypatch.setattr(cluster, "BLOCK", 4)
     model, parts = Bundle(default_model), tmp_path / "parts"
-    images = sources.select([archive, archive.with_suffix(".zip")], lambda opened: opened).images
+    images = sources.select([archive, archive.with_suffix(".zip")], opened.enter_context).images
     here = list(batch.predict_rows(model, images))
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, default_model, archive, parts, made.address])
     wait_for(lambda: len(list(parts.glob("*.json"))) > 1)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    blocks = cluster.plan_blocks(model, images, parts)
+    blocks = cluster.plan_blocks(model, images, parts, 4)
     before, after = {block.file for block in blocks if block.file.exists()}, []
     assert 1 < len(before) < len(blocks) - 10
     with cluster.connect(made.address):
@@ -87,11 +106,29 @@ def test_driver_and_node_die_and_nothing_is_lost_nor_done_twice(nodes, archive, 
     assert sum(bool(row["error"]) for row in here) == 21
 
 
+def test_a_block_that_changed_is_another_block(archive, default_model, tmp_path):
+    model, folder = Bundle(default_model), tmp_path / "films"
+    folder.mkdir()
+    for n in range(4):
+        (folder / f"{n}.png").write_bytes((archive / f"{n:03}.png").read_bytes())
+
+    def names() -> list[str]:
+        images = sources.select([folder], lambda opened: opened).images
+        return [block.file.name for block in cluster.plan_blocks(model, images, tmp_path, 2)]
+
+    first = names()
+    assert names() == first
+    (folder / "3.png").write_bytes(b"another")
+    second = names()
+    assert second[0] == first[0] and second[1] != first[1]
+    model.info["decision"]["threshold"] = 0.123
+    assert not {*names()} & {*first, *second}
+
+
 def at_work(node) -> bool:
     """Whether a process of this node is answering a block right now."""
     (raylet,) = node.all_processes["raylet"]
     titles = [" ".join(child.cmdline()) for child in psutil.Process(raylet.process.pid).children()]
-    print(titles)
     return any("MapWorker" in title and "submit" in title for title in titles)
 
 
