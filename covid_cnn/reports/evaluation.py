@@ -14,7 +14,7 @@ import numpy as np
 from msgspec import structs
 
 from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.evaluation import calibration, cohorts, curves, predictions
+from covid_cnn.evaluation import calibration, cohorts, curves
 from covid_cnn.evaluation import metrics as evaluation_metrics
 from covid_cnn.evaluation.binary import BinaryPredictions
 from covid_cnn.evaluation.cohorts import Shares
@@ -48,20 +48,30 @@ PROPORTIONS = (
 
 
 class Confusion(NamedTuple):
-    """Counts of images by true class (rows) and answer, int ``[K, K]``, and the K classes."""
+    """Counts of images by true class (rows) and answer, int ``[R, K]``, the K classes, and the R names of the rows."""
 
     counts: np.ndarray
     classes: list[str]
+    truths: list[str]
 
 
 def confusion(bundle: Bundle, answers: DatasetPredictions) -> Confusion | None:
-    """The images of known classes by the model's own decision; None where a question tells as much, or of no image."""
-    known = answers.of(answers.labels != predictions.UNKNOWN_CLASS)
-    if len(bundle.classes) < 3 or not known.items:
+    """The images by the model's own decision; None where a question tells as much, or of no image.
+
+    A class of the dataset that the model does not know is a row below the others: no answer to it can be right.
+    """
+    unknown = sorted({item.label for item, label in zip(answers.items, answers.labels, strict=True) if label < 0})
+    if (len(bundle.classes) < 3 and not unknown) or not answers.items:
         return None
-    counts = np.zeros((len(bundle.classes),) * 2, int)
-    np.add.at(counts, (known.labels, known.predicted), 1)
-    return Confusion(counts, list(bundle.classes))
+    truths = [*bundle.classes, *unknown]
+    rows = [
+        len(bundle.classes) + unknown.index(item.label) if label < 0 else label
+        for item, label in zip(answers.items, answers.labels, strict=True)
+    ]
+    counts = np.zeros((len(truths), len(bundle.classes)), int)
+    np.add.at(counts, (np.array(rows), answers.predicted), 1)
+    names = [*bundle.classes, *(f"{name} (unknown to it)" for name in unknown)]
+    return Confusion(counts, list(bundle.classes), names)
 
 
 def drawn(asked: BinaryPredictions, classes: Confusion | None = None) -> list[str]:

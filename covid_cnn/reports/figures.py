@@ -47,21 +47,24 @@ def draw_loss_curves(epochs: Sequence[dict], metric: str = "loss") -> Figure:
     return figure
 
 
-def draw_confusion_matrix(matrix: np.ndarray | list[list[int]], classes: Sequence[str]) -> Figure:
+def draw_confusion_matrix(
+    matrix: np.ndarray | list[list[int]], classes: Sequence[str], truths: Sequence[str] = ()
+) -> Figure:
     """Counts of images by true class (rows) and answer (columns), each with its share of the row.
 
     Parameters
     ----------
-    matrix : int [K, K], as `metrics.evaluate_classifier` gives it.
+    matrix : int [R, K], as `metrics.evaluate_classifier` gives it.
     classes : K names.
+    truths : R names of the rows, where they are others than the classes.
     """
     from matplotlib.figure import Figure
 
     counts = np.asarray(matrix)
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
-    side = 2.4 + 0.9 * len(classes)
-    figure = Figure(figsize=(side + 0.6, side), facecolor="white", layout="compressed")
+    width, height = (2.4 + 0.9 * count for count in counts.shape[::-1])
+    figure = Figure(figsize=(width + 0.6, height), facecolor="white", layout="compressed")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(counts.shape):
@@ -70,7 +73,7 @@ def draw_confusion_matrix(matrix: np.ndarray | list[list[int]], classes: Sequenc
         axes.text(column, row, text, ha="center", va="center", color=colour)
     axes.set(xlabel="Answer", ylabel="Truth")
     axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(classes)), classes)
+    axes.set_yticks(range(len(truths or classes)), truths or classes)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_parse_math(False)  # a folder's name may hold dollar signs
     return figure

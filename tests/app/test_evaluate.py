@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from pages import press, settled
 from PIL import Image
@@ -20,6 +21,7 @@ from covid_cnn.evaluation.cohorts import Shares
 from covid_cnn.evaluation.metrics import metric_rows
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import Report
 from covid_cnn.reports import evaluation
 from covid_cnn.reports.wording import NOTICE
 
@@ -67,7 +69,7 @@ def test_a_model_is_asked_and_its_figures_are_those_of_the_command_line(with_mod
     page = with_model / "report.html"
     done = CliRunner().invoke(cli.app, [*command.split()[3:], "--json", "--html", str(page)])
     assert done.exit_code == 0, done.output
-    expected = metric_rows(json.loads(done.stdout))
+    expected = metric_rows(msgspec.json.decode(done.stdout, type=Report))
     assert shown["Metric"].tolist() == [title for title, _ in expected]
     assert shown["Value"].tolist() == [f"{told.value:.3f}" if told else "undefined" for _, told in expected]
     bounds = [told.bounds if told else "" for _, told in expected]
@@ -113,7 +115,7 @@ def test_a_model_that_cannot_tell_what_it_has_learned_from_says_so_beside_its_fi
     app = finished(press(settled(app.run()), "Ask all of these"))
     assert any(told in warning.value for warning in app.warning)
     rows = app.dataframe[0].value["Model and images"]
-    assert rows.tolist() == ["tiny on other (may have learned from some)"]
+    assert rows.tolist() == ["tiny on other (may have learned from some)"], "nobody knows whether it is away"
 
 
 def test_the_dataset_of_a_model_is_known_by_its_content(with_model):
@@ -146,6 +148,7 @@ def test_one_model_at_home_and_away(with_model):
     app = finished(press(app, "Ask all of these"))
     shares, differences = (frame.value for frame in app.dataframe)
     assert len(shares) == 4
+    assert all(name.startswith("At home: t") for name in shares["Model and images"])
     paired = differences[differences["What"] == "drawn, test: tiny - twin"]
     assert paired["Metric"].tolist() == ["Accuracy", "Sensitivity", "Specificity", "AUROC"]
     assert all(told.startswith("+0.000") and "p = 1.000" in told for told in paired["Difference"])
@@ -207,6 +210,12 @@ def test_the_figures_are_those_that_the_images_can_tell(with_model):
     model.classes = ["NORMAL", "PNEUMONIA", "other"]
     told = evaluation.confusion(model, answers)
     assert told is not None and told.counts.shape == (3, 3) and told.counts.sum() == len(items)
+    answers.labels[:3] = predictions.UNKNOWN_CLASS
+    model.classes = ["NORMAL", "PNEUMONIA"]
+    told = evaluation.confusion(model, answers)
+    assert told is not None and told.counts.sum() == len(items), "no image vanishes"
+    assert told.truths == ["NORMAL", "PNEUMONIA", f"{answers.items[0].label} (unknown to it)"]
+    assert told.counts[-1].sum() == 3
     assert "classes" in evaluation.drawn(asked, told)
     for name in evaluation.drawn(asked, told):
         assert evaluation.drawing(name, asked, binary.report_binary(asked), told).axes

@@ -143,6 +143,14 @@ def _own_root(_info: ModelInfo, _found: Sequence[Dataset], key: tuple) -> Path |
     return own.root if own else None
 
 
+def home_or_away(model: Bundle, place: EvaluationSet) -> str:
+    """Whether images are of where a model learned: "At home", "Away", or empty where that cannot be told."""
+    own = own_dataset(model.info)
+    if place.unseen or (own and own.root == place.dataset.root) or (known := leaked_images(model, place)):
+        return "At home"
+    return "" if own is None and known is None else "Away"
+
+
 def leaked_images(model: Bundle, place: EvaluationSet) -> frozenset[Path] | None:
     """Which of the images show a patient whom a model has learned from; None where that cannot be told."""
     own = own_dataset(model.info)

@@ -1,13 +1,15 @@
 """Home and away: one model on several datasets side by side, and several models on one."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from covid_cnn import __version__
-from covid_cnn.app.evaluate import asking, cohorts, export
+from covid_cnn.app.evaluate import asking, export
+from covid_cnn.app.evaluate import figures as evaluate_figures
 from covid_cnn.app.evaluate.asking import Asked, EvaluationSet, choose_sets
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
@@ -113,22 +115,24 @@ def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
         st.markdown(f"#### {escape_markdown(sentence)}")
     rows = [_row(*key, asked[key], one, one.key) for key, one in told.items()]
     lines = [row.shares for row in rows]
-    cohorts.draw_dots(lines)
-    table: list[Sequence[object]] = [external.COLUMNS, *(row.cells() for row in rows)]
-    st.dataframe(pd.DataFrame(table[1:], columns=[*external.COLUMNS]), hide_index=True)
+    evaluate_figures.draw_dots(lines)
     cautions = [caution for row in rows for caution in row.shares.cautions]
     for caution in cautions:
         st.caption(f":material/groups: {escape_markdown(caution)}")
     notes += cautions
-    tables = {"Models and images": table}
+    tables: dict[str, list[Sequence[object]]] = {
+        "Models and images": [external.COLUMNS, *(row.cells() for row in rows)]
+    }
     differences = [line.cells() for line in (*external.compare_models(asked), *external.compare_hospitals(asked))]
     if differences:
-        st.markdown("##### Differences")
-        st.dataframe(pd.DataFrame(differences, columns=[*external.DIFFERENCES]), hide_index=True)
-        st.caption(CAUTION)
         tables["Differences"] = [external.DIFFERENCES, *differences]
         notes.append(CAUTION)
     _downloads({one.model.name: one.model.info.sha256 for one in told.values()}, lines, tables, notes)
+    for title, (head, *cells) in tables.items():
+        st.markdown(f"##### {title}")
+        st.dataframe(pd.DataFrame(cells, columns=list(head)), hide_index=True, height="content", alt=title)
+    if differences:
+        st.caption(CAUTION)
 
 
 def _sentences(told: Mapping[tuple[str, str], Asked], asked: Mapping[tuple[str, str], BinaryPredictions]) -> list[str]:
@@ -138,8 +142,7 @@ def _sentences(told: Mapping[tuple[str, str], Asked], asked: Mapping[tuple[str, 
         parts = []
         for (model, place), one in told.items():
             if model == name:
-                own = asking.own_dataset(one.model.info)
-                where = "at home" if own and own.root == one.place.dataset.root else "away"
+                where = asking.home_or_away(one.model, one.place).lower() or "on images"
                 verdicts = asked[model, place]
                 right = wilson(int(verdicts.right.sum()), len(verdicts.items))
                 parts.append(
@@ -189,4 +192,7 @@ def _warn(told: Mapping[tuple[str, str], Asked]) -> list[str]:
 @st.cache_data(max_entries=64, show_spinner="Resampling patients")
 def _row(name: str, where: str, _verdicts: BinaryPredictions, _one: Asked, key: tuple) -> SummaryRow:
     known = asking.leaked_images(_one.model, _one.place)
-    return external.summary_row(name, where, _verdicts, known, left_out=_one.place.unseen)
+    row = external.summary_row(name, where, _verdicts, known, left_out=_one.place.unseen)
+    if side := asking.home_or_away(_one.model, _one.place):
+        return row._replace(shares=replace(row.shares, name=f"{side}: {row.shares.name}"))
+    return row

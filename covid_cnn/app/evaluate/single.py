@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from covid_cnn.app.evaluate import cohorts, figures, threshold
+from covid_cnn.app.evaluate import asking, figures
 from covid_cnn.app.evaluate.asking import (
     LEFT_OUT,
     Asked,
@@ -10,7 +10,6 @@ from covid_cnn.app.evaluate.asking import (
     cached_predictions,
     choose_sets,
     leaked_images,
-    own_dataset,
 )
 from covid_cnn.app.evaluate.errors import draw_errors
 from covid_cnn.app.evaluate.export import draw_downloads
@@ -90,8 +89,7 @@ def _question(asked: Asked) -> str:
 def _tell(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
     """What was found, in people and in a sentence, and at whose hospital."""
     of = binary.count_outcomes(verdicts)
-    own = own_dataset(asked.model.info)
-    where = "At home" if own and own.root == asked.place.dataset.root else "Away from home"
+    where = asking.home_or_away(asked.model, asked.place)
     errors = outcome.describe_errors(
         of["misses"],
         of["hits"] + of["misses"],
@@ -100,9 +98,10 @@ def _tell(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
         "ill" if question == binary.DISEASED else verdicts.yes,
     )
     right = wilson(int(verdicts.right.sum()), len(verdicts.items))
-    st.markdown(f"### {where} it {escape_markdown(errors)}.")
+    sentence = f"{where} it {errors}." if where else f"It {errors}."
+    st.markdown(f"### {escape_markdown(sentence)}")
     st.caption(
-        f"{where}: {escape_markdown(asked.place.name)}. {int(verdicts.right.sum())} of {right.n} images right: "
+        f"{escape_markdown(asked.place.name)}. {int(verdicts.right.sum())} of {right.n} images right: "
         f"{right.value:.0%} (95 % interval {right.low:.0%} to {right.high:.0%})."
     )
 
@@ -114,7 +113,7 @@ def _sections(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
     thresholds = st.session_state.setdefault(CHOSEN, {})
     chosen = thresholds.get((asked.model.name, question))
     if verdicts.labels.any() and not verdicts.labels.all():
-        chosen = thresholds[asked.model.name, question] = threshold.draw_threshold(asked, verdicts, question)
+        chosen = thresholds[asked.model.name, question] = figures.draw_threshold(asked, verdicts, question)
     else:
         st.info(
             f"All images here are {escape_markdown(verdicts.yes if verdicts.labels.any() else verdicts.no)}: "
@@ -143,7 +142,7 @@ def _sections(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
             figures.draw_figures(asked, report, verdicts)
     if groups.open:
         with groups:
-            cohorts.draw_cohorts(verdicts)
+            figures.draw_cohorts(verdicts)
     if errors.open:
         with errors:
             draw_errors(asked, verdicts)

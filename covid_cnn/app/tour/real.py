@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from covid_cnn.app import pages
-from covid_cnn.app.evaluate import cohorts as evaluate_cohorts
+from covid_cnn.app.evaluate import figures
 from covid_cnn.app.evaluate.asking import EvaluationSet, cached_predictions, leaked_images
 from covid_cnn.app.shared import background, datasets
 from covid_cnn.app.shared.elements import escape_markdown
@@ -181,7 +181,7 @@ class RealStory:
                 if line.specificity:
                     right = screens.percent(line.specificity)
                     st.markdown(f"Of the healthy, {escape_markdown(line.name)} calls healthy {right}.")
-            evaluate_cohorts.draw_dots(lines)
+            figures.draw_dots(lines)
             flagged = statistics.wilson(int(other.flagged.sum()), len(other.items))
             st.markdown(f"Images that it says are unlike those it knows: {screens.percent(flagged)}.")
             st.caption(told)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import streamlit as st
 
-from covid_cnn.app.evaluate import cohorts
+from covid_cnn.app.evaluate import figures
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.jobs import Progress
@@ -98,7 +98,7 @@ def draw_external_screen(home: Shares, away: Shares) -> None:
             f"{percent(there)} in "
             f"{escape_markdown(away.name)}."
         )
-    cohorts.draw_dots([home, away])
+    figures.draw_dots([home, away])
 
 
 class Tried(NamedTuple):

@@ -6,8 +6,6 @@ const Z = 1.959963984540054;
 const PEOPLE = 1000;
 
 const percent = (value, digits = 1) => `${(100 * value).toFixed(digits)} %`;
-// What to expect of so many people: one decimal, but for whole numbers.
-const expected = (value) => value.toFixed(1).replace(/\.0$/, "");
 
 // The prevalence at a place of its slider: half in the middle, and a tenth of the smaller side for each step of 1 from
 // there. Two digits of it are shown, and counted with.
@@ -16,9 +14,9 @@ function shareOf(place) {
   return place > 0 ? 1 - smaller : smaller;
 }
 
-// Whole people for the expected numbers, as many in all (the largest remainders are rounded up, of equal ones the first).
-function whole(values) {
-  const counts = values.map(Math.floor), missing = PEOPLE - counts.reduce((sum, count) => sum + count, 0);
+// Whole people for the expected numbers, so many in all (the largest remainders are rounded up, of equal ones the first).
+function whole(values, people) {
+  const counts = values.map(Math.floor), missing = people - counts.reduce((sum, count) => sum + count, 0);
   const remainder = (i) => Math.round(1e6 * (values[i] - counts[i]));
   values.map((_, i) => i).sort((a, b) => remainder(b) - remainder(a) || a - b).slice(0, missing).forEach((i) => counts[i]++);
   return counts;
@@ -136,15 +134,16 @@ export default function (component) {
       { name: "alarms", value: PEOPLE * (1 - share) * (1 - specificity), colour: "alarm", ill: false, called: true },
       { name: "cleared", value: PEOPLE * (1 - share) * specificity, colour: "clear", ill: false, called: false },
     ];
-    whole(groups.map(({ value }) => value)).forEach((count, i) => { groups[i].count = count; });
-    for (const { name, value } of groups) at(name).textContent = expected(value);
-    const [missed, found, falsely, cleared] = groups, ill = missed.value + found.value, called = found.value + falsely.value;
-    at("story").textContent = `Of ${PEOPLE.toLocaleString("en")} people ${expected(ill)} ` +
-      `${expected(ill) === "1" ? data.one : data.many} ${data.yes}: ${expected(found.value)} found, ` +
-      `${expected(missed.value)} missed. Of the ${expected(PEOPLE - ill)} others, ${expected(falsely.value)} get a ` +
-      `false alarm. ` + (called ? `So of ${expected(called)} yes answers ${expected(found.value)} ` +
-        `${expected(found.value) === "1" ? "is" : "are"} right: ${percent(found.value / called)}.`
-        : `Nobody is called ${data.yes}.`);
+    const ill = Math.round(PEOPLE * share), value = ({ value }) => value;
+    [...whole(groups.slice(0, 2).map(value), ill), ...whole(groups.slice(2).map(value), PEOPLE - ill)]
+      .forEach((count, i) => { groups[i].count = count; });
+    for (const { name, count } of groups) at(name).textContent = count;
+    const [missed, found, falsely, cleared] = groups, called = found.count + falsely.count;
+    const right = found.value / (found.value + falsely.value);
+    at("story").textContent = `Of ${PEOPLE.toLocaleString("en")} people ${ill} ${ill === 1 ? data.one : data.many} ` +
+      `${data.yes}: ${found.count} found, ${missed.count} missed. Of the ${PEOPLE - ill} others, ${falsely.count} get ` +
+      `a false alarm. ` + (called ? `So of ${called} yes answers ${found.count} ${found.count === 1 ? "is" : "are"} ` +
+        `right; the predictive value is ${percent(right)}.` : `Nobody is called ${data.yes}.`);
     at("field").setAttribute("aria-label", at("story").textContent);
     drawField(at("field"), [found, missed, falsely, cleared], colours);
     mark(at("roc"), 1 - specificity, sensitivity);
