@@ -6,9 +6,10 @@ which resample patients, are the ones to trust.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec import structs
 
 from covid_cnn.common.statistics import NOT_KNOWN, Interval, Z, bootstrap, perfect_auroc, wilson
 
@@ -142,7 +143,7 @@ def _at_bound(difference: Difference, first: Interval, second: Interval) -> Diff
     """The difference of two AUROCs; where one is 0 or 1, with the interval that follows from those of the two."""
     if first.value not in (0, 1) and second.value not in (0, 1):
         return difference
-    interval = replace(_apart(first, second), n=difference.interval.n)
+    interval = structs.replace(_apart(first, second), n=difference.interval.n)
     return Difference(interval, difference.p, f"{difference.method}; interval of Zou and Donner from Newcombe's")
 
 

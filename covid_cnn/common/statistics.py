@@ -71,12 +71,16 @@ def wilson(successes: int, n: int) -> Interval:
     ValueError
         n is not positive, or successes is not in 0..n.
     """
-    from scipy.stats import binomtest
-
     if not 0 <= successes <= n or n == 0:
         raise ValueError(f"{successes} of {n} is not a proportion.")
-    interval = binomtest(int(successes), int(n)).proportion_ci(0.95, method="wilson")
-    return Interval(successes / n, float(interval.low), float(interval.high), int(n))
+    return _score_interval(successes / n, n, int(n))
+
+
+def _score_interval(share: float, worth: float, n: int) -> Interval:
+    """Wilson's interval of a share of n images that are worth so many independent ones."""
+    centre = (share + Z**2 / (2 * worth)) / (1 + Z**2 / worth)
+    half = Z / (1 + Z**2 / worth) * math.sqrt(share * (1 - share) / worth + Z**2 / (4 * worth**2))
+    return Interval(share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)), n)
 
 
 def bootstrap(
@@ -192,9 +196,7 @@ def clustered_proportion(right: np.ndarray, patients: Sequence[str]) -> Interval
     k, p = len(images), float(right.mean())
     variance = ((hits - p * images) ** 2).sum() * k / (k - 1) / n**2 if 1 < k < n else 0.0
     worth = min(p * (1 - p) / variance, n) if variance > 0 else k
-    centre = (p + Z**2 / (2 * worth)) / (1 + Z**2 / worth)
-    half = Z / (1 + Z**2 / worth) * math.sqrt(p * (1 - p) / worth + Z**2 / (4 * worth**2))
-    return Interval(p, max(0.0, min(centre - half, p)), min(1.0, max(centre + half, p)), n)
+    return _score_interval(p, worth, n)
 
 
 def warn_of_few_patients(counts: Mapping[str, tuple[int, int]]) -> list[str]:

@@ -5,27 +5,46 @@ An image that is unlike those the network was trained on is given no label.
 
 from __future__ import annotations
 
-import textwrap
+import importlib.util
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from fpdf import FPDF
+from PIL import Image
 
 from covid_cnn.common.statistics import Interval
 from covid_cnn.images import ops
-from covid_cnn.models.info import ModelInfo
 from covid_cnn.reports.prediction import summarize_prediction
 from covid_cnn.reports.wording import NOTICE, coverage_sentence, likeness_sentence, possible_classes
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from covid_cnn.images.radiograph import Radiograph
     from covid_cnn.models.bundle import Prediction
+    from covid_cnn.models.info import ModelInfo
+
+# In millimetres.
+WIDTH, HEIGHT = 210, 297
+MARGIN, GUTTER, BANNER = 16, 8, 10
+COLUMN = (WIDTH - 2 * MARGIN - GUTTER) / 2
+RIGHT = MARGIN + COLUMN + GUTTER
+BAR = 10.5  # the height of a class with its bar
+LINE = 1.35 * 25.4 / 72  # the height of a line of a font size of one point
+INK, QUIET, RULE = "#1a1a1a", "#5f6368", "#d0d4d9"
+ACCENT, ALERT = "#1f4e79", "#8a4b00"
+# What the page has room for; the JSON report always holds everything.
+MOST_CLASSES, MOST_ALERT_LINES, MOST_HEADLINE_LINES = 6, 12, 7
+HEADLINES = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "auroc_positive": "AUROC, {positive}",
+    "auroc": "AUROC",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+}
 
 
 def render_report(
@@ -44,316 +63,245 @@ def render_report(
 
     The others are those of `summarize_prediction`.
     """
-    metadata = {
-        "Title": f"Covid CNN report. {NOTICE}",
-        "Creator": f"Covid CNN {software_version}",
-        "CreationDate": time.astimezone(UTC),
-    }
-    file = BytesIO()
-    sheet = draw_page(radiograph, prediction, model, heatmap_class, software_version, time)
-    sheet.savefig(file, format="pdf", metadata=metadata)
-    return file.getvalue()
-
-
-# The page. Everything is placed in millimetres from the upper left corner of the sheet, on one axes that covers it.
-
-WIDTH, HEIGHT = 210, 297
-MARGIN, GUTTER, BANNER = 16, 8, 10
-COLUMN = (WIDTH - 2 * MARGIN - GUTTER) / 2
-RIGHT = MARGIN + COLUMN + GUTTER
-MM_PER_POINT = 25.4 / 72
-INK, QUIET, RULE = "#1a1a1a", "#5f6368", "#d0d4d9"
-ACCENT, ALERT = "#1f4e79", "#8a4b00"
-# What the fixed parts of the page have room for; the dict always holds everything.
-MOST_CLASSES = 6
-MOST_ALERT_LINES = 12
-MOST_HEADLINE_LINES = 7
-HEADLINES = {
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "auroc_positive": "AUROC, {positive}",
-    "auroc": "AUROC",
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-}
-
-
-class _Block(NamedTuple):
-    """A part of the page: how high it is, and how to draw it with its upper edge at a given y (mm)."""
-
-    height: float
-    draw: Callable[[float], None]
-
-
-def draw_page(
-    radiograph: Radiograph,
-    prediction: Prediction,
-    model: ModelInfo,
-    heatmap_class: str,
-    software_version: str,
-    time: datetime,
-) -> Figure:
-    """The report as a figure the size of an A4 page; arguments as for `render_report`."""
-    from matplotlib.figure import Figure
-
     facts = summarize_prediction(radiograph, prediction, model, software_version, time)
-    figure = Figure(figsize=(WIDTH / 25.4, HEIGHT / 25.4), facecolor="white")
-    sheet = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(HEIGHT, 0), autoscale_on=False)
-    sheet.axis("off")
-
-    for y in (0.0, HEIGHT - BANNER):
-        _box(sheet, 0, y, WIDTH, BANNER, ACCENT)
-        _write(sheet, WIDTH / 2, y + BANNER / 2, NOTICE, 11, "white", weight="bold", ha="center", va="center")
-
-    answer, alerts = _answer(sheet, facts, prediction), _alerts(sheet, facts, prediction)
+    page = _Page(f"Covid CNN {software_version}", time.astimezone(UTC))
+    _write_heading(page, facts)
     # The warning comes before all else that is said of an image that the network does not know.
-    above = [_heading(sheet, facts), *((answer, alerts) if prediction.in_distribution else (alerts, answer))]
-    below = _beside(_probabilities(sheet, facts), _test_figures(sheet, facts))
-    end = _provenance(sheet, facts)
-    bottom = HEIGHT - BANNER - 3 - end.height
-    end.draw(bottom)
+    parts = (_write_answer, _write_alerts) if prediction.in_distribution else (_write_alerts, _write_answer)
+    for write in parts:
+        write(page, facts, prediction)
+
+    bottom = HEIGHT - BANNER - 3 - page.measure(partial(_write_provenance, page, facts))
     # The images take what height the words leave them.
-    room = bottom - BANNER - 6 - sum(block.height for block in (*above, below))
-    y = BANNER + 6.0
-    for block in (*above, _images(sheet, radiograph, prediction, heatmap_class, room), below):
-        block.draw(y)
-        y += block.height
-    return figure
+    columns = max(page.measure(partial(write, page, facts)) for write in (_draw_probabilities, _write_model))
+    _draw_images(page, radiograph, prediction, heatmap_class, bottom - 4 - columns - page.get_y())
+    y = page.get_y()
+    for draw, top in ((_draw_probabilities, y), (_write_model, y), (_write_provenance, bottom)):
+        page.set_y(top)
+        draw(page, facts)
+    return bytes(page.output())
 
 
-def _heading(sheet: Axes, facts: dict) -> _Block:
-    time = facts["time"].replace("T", " ").replace("+00:00", " UTC")
+class _Page(FPDF):
+    """An A4 page between two banners, on which words are written below each other."""
 
-    def draw(y: float) -> None:
-        _write(sheet, MARGIN, y, "Chest X-ray classification", 15, weight="bold")
-        _write(sheet, WIDTH - MARGIN, y + 1.2, time, 9, QUIET, ha="right")
+    def __init__(self, software: str, time: datetime) -> None:
+        super().__init__()
+        # The fonts that matplotlib brings, found without importing it: they know the letters of class names.
+        (folder,) = importlib.util.find_spec("matplotlib").submodule_search_locations  # type: ignore[union-attr, misc]
+        for style, file in (("", "DejaVuSans.ttf"), ("B", "DejaVuSans-Bold.ttf")):
+            self.add_font("DejaVu", style, Path(folder) / "mpl-data" / "fonts" / "ttf" / file)
+        self.set_title(f"Covid CNN report. {NOTICE}")
+        self.set_creator(software)
+        self.set_creation_date(time)
+        self.set_margin(0)
+        self.c_margin = 0
+        self.set_auto_page_break(False)
+        self.add_page()
+        for y in (0, HEIGHT - BANNER):
+            self.box(0, y, WIDTH, BANNER, ACCENT)
+            self.set_y(y + BANNER / 2 - 11 * LINE / 2)
+            self.write_text(NOTICE, 11, "#ffffff", x=0, width=WIDTH, bold=True, align="C")
+        self.set_y(BANNER + 6)
 
-    return _Block(11, draw)
+    def box(self, x: float, y: float, width: float, height: float, colour: str) -> None:
+        """A filled rectangle; its corner and its sides in mm."""
+        self.set_fill_color(colour)
+        self.rect(x, y, width, height, style="F")
+
+    def write_text(
+        self,
+        text: str,
+        size: float,
+        colour: str = INK,
+        x: float = MARGIN,
+        width: float = WIDTH - 2 * MARGIN,
+        bold: bool = False,
+        align: str = "L",
+        most: int = 0,
+        instead: str = "…",
+    ) -> None:
+        """Write a text at the height reached, on as many lines as it takes, and go below it.
+
+        Parameters
+        ----------
+        size : of the letters, in points.
+        most : lines, after which the last is ``instead`` of what is left; 0 for no limit.
+        """
+        text = text.encode(errors="backslashreplace").decode()  # a folder's name may hold what is no Unicode
+        self.set_font("DejaVu", "B" if bold else "", size)
+        self.set_text_color(colour)
+        self.set_x(x)
+        lines = self.multi_cell(width, size * LINE, text, dry_run=True, output="LINES")
+        if most and len(lines) > most:
+            text = "\n".join([*lines[: most - 1], instead if instead != "…" else self._shorten(lines[most - 1], width)])
+        self.multi_cell(width, size * LINE, text, align=align, new_x="LEFT", new_y="NEXT")
+
+    def _shorten(self, line: str, width: float) -> str:
+        """A line that goes on, with an ellipsis in place of its end."""
+        while self.get_string_width(f"{line}…") > width:
+            line = line[:-1]
+        return f"{line}…"
+
+    def measure(self, draw: Callable[[], None]) -> float:
+        """How high, in mm, is what a function draws; nothing is drawn."""
+        start = self.get_y()
+        with self.offset_rendering():
+            draw()
+            return self.get_y() - start
 
 
-def _answer(sheet: Axes, facts: dict, prediction: Prediction) -> _Block:
+def _write_heading(page: _Page, facts: dict[str, Any]) -> None:
+    y = page.get_y()
+    page.set_y(y + 1.2)
+    page.write_text(facts["time"].replace("T", " ").replace("+00:00", " UTC"), 9, QUIET, align="R")
+    page.set_y(y)
+    page.write_text("Chest X-ray classification", 15, bold=True)
+    page.set_y(y + 11)
+
+
+def _write_answer(page: _Page, facts: dict[str, Any], prediction: Prediction) -> None:
     answer = facts["prediction"]
     colour = ACCENT if prediction.in_distribution else INK
-    label = _wrap(f"Answer: {answer['label'] or 'none'}", 14, WIDTH - 2 * MARGIN, "bold")[:2]
-    sentences = [answer["sentence"]]
+    page.write_text(f"Answer: {answer['label'] or 'none'}", 14, colour, bold=True, most=2)
+    page.ln(1)
+    page.write_text(answer["sentence"], 10)
     if prediction.in_distribution:
         if could_be := possible_classes(prediction):
-            sentences.append(f"Could be {could_be}. {coverage_sentence(prediction)}")
-        sentences.append(likeness_sentence(prediction))
-    text = [line for told in sentences for line in _wrap(told, 10, WIDTH - 2 * MARGIN)]
-
-    def draw(y: float) -> None:
-        y = _write_lines(sheet, MARGIN, y, label, 14, colour, weight="bold")
-        _write_lines(sheet, MARGIN, y + 1, text, 10)
-
-    return _Block(_height(label, 14) + 1 + _height(text, 10) + 4, draw)
+            page.write_text(f"Could be {could_be}. {coverage_sentence(prediction)}", 10)
+        page.write_text(likeness_sentence(prediction), 10)
+    page.ln(4)
 
 
-def _alerts(sheet: Axes, facts: dict, prediction: Prediction) -> _Block:
+def _write_alerts(page: _Page, facts: dict[str, Any], prediction: Prediction) -> None:
     """A box with what speaks against trusting the answer; nothing where nothing does."""
-    alerts = [*facts["image"]["warnings"]]
+    alerts = facts["image"]["warnings"]
     if not prediction.in_distribution:
-        alerts.insert(0, likeness_sentence(prediction))
+        alerts = [likeness_sentence(prediction), *alerts]
     if not alerts:
-        return _Block(0, lambda y: None)
-    lines = []
-    for alert in alerts:
-        first, *rest = _wrap(alert, 9, WIDTH - 2 * MARGIN - 12)
-        lines += [f"•  {first}", *(f"    {line}" for line in rest)]
-    if len(lines) > MOST_ALERT_LINES:
-        lines = [*lines[: MOST_ALERT_LINES - 1], "…  More warnings stand in the JSON report."]
-    height = 12.5 + _height(lines, 9)
+        return
 
-    def draw(y: float) -> None:
-        _box(sheet, MARGIN, y, WIDTH - 2 * MARGIN, height - 4.5, "#fff4e0")
-        _box(sheet, MARGIN, y, 1.2, height - 4.5, ALERT)
-        _write(sheet, MARGIN + 4, y + 1.8, "Read with care", 9, ALERT, weight="bold")
-        _write_lines(sheet, MARGIN + 4, y + 6.3, lines, 9)
+    def write() -> None:
+        page.ln(1.8)
+        page.write_text("Read with care", 9, ALERT, x=MARGIN + 4, bold=True)
+        text, more = "\n".join(f"•  {alert}" for alert in alerts), "…  More warnings stand in the JSON report."
+        page.write_text(text, 9, x=MARGIN + 4, width=WIDTH - 2 * MARGIN - 8, most=MOST_ALERT_LINES, instead=more)
+        page.ln(1.8)
 
-    return _Block(height, draw)
+    y, height = page.get_y(), page.measure(write)
+    page.box(MARGIN, y, WIDTH - 2 * MARGIN, height, "#fff4e0")
+    page.box(MARGIN, y, 1.2, height, ALERT)
+    write()
+    page.ln(4.5)
 
 
-def _images(sheet: Axes, radiograph: Radiograph, prediction: Prediction, heatmap_class: str, room: float) -> _Block:
+def _draw_images(page: _Page, radiograph: Radiograph, prediction: Prediction, heatmap_class: str, room: float) -> None:
     """The X-ray and the Grad-CAM over it, side by side with their captions, as large as fits in `room` mm of height."""
     pixels = ops.fit_within(radiograph.pixels, 768)
     heatmap = prediction.heatmaps[..., prediction.classes.index(heatmap_class)]
-    told = (
-        f"Grad-CAM (Selvaraju et al. 2017): bright colour marks what raised the score of {heatmap_class}. "
+    meaning = (
+        f"bright colour marks what raised the score of {heatmap_class}. "
         "It shows where the network looked, not where disease is."
         if heatmap.any()
-        else f"Grad-CAM (Selvaraju et al. 2017): nothing in the image raised the score of {heatmap_class}."
+        else f"nothing in the image raised the score of {heatmap_class}."
     )
-    images = (ops.overlay(pixels, heatmap, opacity=0), ops.overlay(pixels, heatmap))
-    captions = [_wrap(f"The X-ray as read: {_as_read(radiograph)}", 8, COLUMN), _wrap(told, 8, COLUMN)]
-    below = max(_height(caption, 8) for caption in captions) + 6
-    scale = min(COLUMN / pixels.shape[1], (room - below) / pixels.shape[0])
+    sides = (
+        (MARGIN, ops.overlay(pixels, heatmap, opacity=0), f"The X-ray as read: {_describe_origin(radiograph)}"),
+        (RIGHT, ops.overlay(pixels, heatmap), f"Grad-CAM (Selvaraju et al. 2017): {meaning}"),
+    )
+    y = page.get_y()
+
+    def write_captions(y: float) -> None:
+        ends = []
+        for x, _, caption in sides:
+            page.set_y(y)
+            page.write_text(caption, 8, QUIET, x=x, width=COLUMN)
+            ends.append(page.get_y())
+        page.set_y(max(ends) + 4.5)
+
+    words = page.measure(lambda: write_captions(y)) + 1.5
+    scale = min(COLUMN / pixels.shape[1], (room - words) / pixels.shape[0])
     height, width = scale * pixels.shape[0], scale * pixels.shape[1]
-
-    def draw(y: float) -> None:
-        for x, image, caption in zip((MARGIN, RIGHT), images, captions, strict=True):
-            _box(sheet, x, y, COLUMN, height, "black")
-            left = x + (COLUMN - width) / 2
-            extent = (left, left + width, y + height, y)
-            sheet.imshow(image, extent=extent, aspect="auto", interpolation="none", zorder=2)
-            _write_lines(sheet, x, y + height + 1.5, caption, 8, QUIET)
-
-    return _Block(height + below, draw)
+    for x, image, _ in sides:
+        page.box(x, y, COLUMN, height, "#000000")
+        page.image(Image.fromarray(image), x + (COLUMN - width) / 2, y, width, height)
+    write_captions(y + height + 1.5)
 
 
-def _as_read(radiograph: Radiograph) -> str:
+def _describe_origin(radiograph: Radiograph) -> str:
     """What the file was, and what of it was chosen where there was a choice."""
     frame = f"frame {radiograph.frame + 1} of {radiograph.frames}" if radiograph.frames > 1 else ""
     window = radiograph.window and f"shown {'with ' * radiograph.window.startswith('centre')}{radiograph.window}"
     return "; ".join(part for part in (radiograph.origin, frame, window) if part)
 
 
-def _beside(left: _Block, right: _Block) -> _Block:
-    def draw(y: float) -> None:
-        left.draw(y)
-        right.draw(y)
-
-    return _Block(max(left.height, right.height), draw)
-
-
-def _probabilities(sheet: Axes, facts: dict) -> _Block:
+def _draw_probabilities(page: _Page, facts: dict[str, Any]) -> None:
     """A bar for each class, the most probable first, with the threshold on that of the positive class.
 
     For an image that the network does not know they are grey, and without a threshold to reach.
     """
     answer = facts["prediction"]
-    known = answer["in_distribution"]
+    known, threshold = answer["in_distribution"], answer["threshold"]
     bars = sorted(answer["probabilities"].items(), key=lambda entry: -entry[1])
-    shown, left_out = bars[:MOST_CLASSES], bars[MOST_CLASSES:]
-    step = 10.5
+    page.write_text("Probabilities" if known else "What it would answer anyway", 11, width=COLUMN, bold=True)
+    page.ln(2)
+    for name, probability in bars[:MOST_CLASSES]:
+        y = page.get_y()
+        page.write_text(name, 9, width=COLUMN - 14, most=1)
+        page.set_y(y)
+        page.write_text(f"{probability:.3f}", 9, width=COLUMN, align="R")
+        page.box(MARGIN, y + 4.6, COLUMN, 2.4, "#eceff2")
+        page.box(MARGIN, y + 4.6, COLUMN * probability, 2.4, ACCENT if known else QUIET)
+        if known and name == answer["positive"] and threshold is not None:
+            page.box(MARGIN + COLUMN * threshold - 0.3, y + 3.9, 0.6, 3.8, INK)
+        page.set_y(y + BAR)
     if not known:
         note = "These numbers mean little."
-    elif left_out:
-        note = f"Less probable classes left out: {len(left_out)}."
-    elif answer["threshold"] is not None:
-        note = f"The upright mark is the decision threshold, {answer['threshold']:.3f}."
+    elif len(bars) > MOST_CLASSES:
+        note = f"Less probable classes left out: {len(bars) - MOST_CLASSES}."
     else:
-        note = ""
-
-    def draw(y: float) -> None:
-        _title(sheet, MARGIN, y, "Probabilities" if known else "What it would answer anyway")
-        y += 7.5
-        for name, probability in shown:
-            _write(sheet, MARGIN, y, _shorten(name, 9, COLUMN - 14), 9)
-            _write(sheet, MARGIN + COLUMN, y, f"{probability:.3f}", 9, ha="right")
-            _box(sheet, MARGIN, y + 4.6, COLUMN, 2.4, "#eceff2")
-            _box(sheet, MARGIN, y + 4.6, COLUMN * probability, 2.4, ACCENT if known else QUIET)
-            if known and name == answer["positive"] and answer["threshold"] is not None:
-                x = MARGIN + COLUMN * answer["threshold"]
-                _box(sheet, x - 0.3, y + 3.9, 0.6, 3.8, INK)
-            y += step
-        _write(sheet, MARGIN, y - 1, note, 8, QUIET)
-
-    return _Block(7.5 + step * len(shown) + 7, draw)
+        note = "" if threshold is None else f"The upright mark is the decision threshold, {threshold:.3f}."
+    page.write_text(note, 8, QUIET, width=COLUMN)
 
 
-def _test_figures(sheet: Axes, facts: dict) -> _Block:
+def _write_model(page: _Page, facts: dict[str, Any]) -> None:
     """The model's name, its training data, its most sobering figure, and its own test's with their intervals."""
-    model = facts["model"]
-    about = _wrap(f"{model['name']}, trained on {model['trained_on']}", 9, COLUMN)[:3]
-    sobering = _wrap(model["headlines"][0], 9, COLUMN)
-    if len(sobering) > MOST_HEADLINE_LINES:
-        sobering = [*sobering[: MOST_HEADLINE_LINES - 1], "…  The JSON report has it whole."]
-    test = model["test"] or {}
-    titles = {key: title.format(positive=test.get("positive")) for key, title in HEADLINES.items()}
+    model, test = facts["model"], facts["model"]["test"] or {}
+    page.write_text("The model", 11, x=RIGHT, width=COLUMN, bold=True)
+    page.ln(2)
+    page.write_text(f"{model['name']}, trained on {model['trained_on']}", 9, x=RIGHT, width=COLUMN, most=3)
+    page.ln(1.5)
+    more = "…  The JSON report has it whole."
+    page.write_text(model["headlines"][0], 9, ALERT, RIGHT, COLUMN, most=MOST_HEADLINE_LINES, instead=more)
+    page.ln(1.5)
+    titles = {key: title.format(positive=test.get("positive")) for key, title in HEADLINES.items() if test.get(key)}
+    if not titles:
+        page.write_text("It carries no figures from a test set.", 9, x=RIGHT, width=COLUMN)
+        return
     if "auroc_positive" in test:
-        titles |= {"auroc": "AUROC, all classes"}
-    lines = [(_shorten(title, 9, 34), test[key]) for key, title in titles.items() if test.get(key)]
-
-    def draw(y: float) -> None:
-        _title(sheet, RIGHT, y, "The model")
-        y = _write_lines(sheet, RIGHT, y + 7.5, about, 9) + 1.5
-        y = _write_lines(sheet, RIGHT, y, sobering, 9, ALERT) + 1.5
-        if not lines:
-            _write(sheet, RIGHT, y, "It carries no figures from a test set.", 9)
-            return
-        _write(sheet, RIGHT, y, "On its test set", 8, QUIET)
-        _write(sheet, RIGHT + COLUMN - 12, y, "95 % interval", 8, QUIET, ha="right")
-        _write(sheet, RIGHT + COLUMN, y, "n", 8, QUIET, ha="right")
-        for title, metric in lines:
-            y += 4.6
-            _write(sheet, RIGHT, y, title, 9)
-            _write(sheet, RIGHT + 44, y, f"{metric['value']:.3f}", 9, weight="bold", ha="right")
-            _write(sheet, RIGHT + COLUMN - 12, y, msgspec.convert(metric, Interval).bounds, 9, ha="right")
-            _write(sheet, RIGHT + COLUMN, y, str(metric["n"]), 9, ha="right")
-
-    return _Block(7.5 + _height(about, 9) + _height(sobering, 9) + 3 + 4.6 * (len(lines) + 1) + 4, draw)
+        titles["auroc"] = "AUROC, all classes"
+    _write_row(page, 8, QUIET, ("On its test set", "", "95 % interval", "n"))
+    for key, title in titles.items():
+        interval = msgspec.convert(test[key], Interval)
+        _write_row(page, 9, INK, (title, f"{interval.value:.3f}", interval.bounds, str(interval.n)))
 
 
-def _provenance(sheet: Axes, facts: dict) -> _Block:
-    image = facts["image"]
-    told = {"File": image["sha256"], "Pixels as read": image["pixels_sha256"]}
-    digests = [f"{what}, SHA-256: {digest}" for what, digest in told.items() if digest]
-
-    def draw(y: float) -> None:
-        _box(sheet, MARGIN, y, WIDTH - 2 * MARGIN, 0.25, RULE)
-        _write_lines(sheet, MARGIN, y + 1.8, digests, 7.5, QUIET)
-        _write(sheet, WIDTH - MARGIN, y + 1.8, facts["software"], 7.5, QUIET, ha="right")
-
-    return _Block(2.4 + _height(digests, 7.5), draw)
+def _write_row(page: _Page, size: float, colour: str, cells: tuple[str, str, str, str]) -> None:
+    y = page.get_y()
+    title, value, bounds, n = cells
+    page.write_text(title, size, colour, RIGHT, 34, most=1)
+    for text, end, bold in ((value, 44, True), (bounds, COLUMN - 12, False), (n, COLUMN, False)):
+        page.set_y(y)
+        page.write_text(text, size, colour, RIGHT, end, bold=bold, align="R")
+    page.set_y(y + 4.6)
 
 
-def _title(sheet: Axes, x: float, y: float, text: str) -> None:
-    _write(sheet, x, y, text, 11, weight="bold")
-
-
-def _box(sheet: Axes, x: float, y: float, width: float, height: float, colour: str) -> None:
-    from matplotlib.patches import Rectangle
-
-    sheet.add_patch(Rectangle((x, y), width, height, facecolor=colour, linewidth=0))
-
-
-def _write(sheet: Axes, x: float, y: float, text: str, size: float, colour: str = INK, **style: Any) -> None:
-    # Names of classes and models come from folders, where a dollar sign is no mathematics.
-    sheet.text(x, y, text, fontsize=size, color=colour, parse_math=False, **{"va": "top"} | style)
-
-
-def _write_lines(
-    sheet: Axes, x: float, y: float, lines: list[str], size: float, colour: str = INK, **style: Any
-) -> float:
-    """Writes lines below each other; the y below the last."""
-    for i, line in enumerate(lines):
-        _write(sheet, x, y + _height(lines[:i], size), line, size, colour, **style)
-    return y + _height(lines, size)
-
-
-def _height(lines: list[str], size: float) -> float:
-    return 1.35 * size * MM_PER_POINT * len(lines)
-
-
-@cache
-def _advance(character: str, weight: str) -> float:
-    """The width of a character as a share of the font size."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    return (
-        text_to_path.get_text_width_height_descent(character, FontProperties(size=100, weight=weight), False)[0] / 100
-    )
-
-
-def _width(text: str, size: float, weight: str = "normal") -> float:
-    """In mm; without kerning, which makes it a hair too wide and ten times as fast as laying out each attempt."""
-    return size * MM_PER_POINT * sum(_advance(character, weight) for character in text)
-
-
-def _wrap(text: str, size: float, width: float, weight: str = "normal") -> list[str]:
-    """The lines of a text, none wider than `width` mm."""
-    for columns in range(len(text), 1, -1):
-        lines = textwrap.wrap(text, columns)
-        if all(_width(line, size, weight) <= width for line in lines):
-            return lines
-    return [text]
-
-
-def _shorten(text: str, size: float, width: float) -> str:
-    """The text, its end cut off with an ellipsis where it is wider than `width` mm."""
-    shown = text
-    while _width(shown, size) > width:
-        text = text[:-1]
-        shown = f"{text}…"
-    return shown
+def _write_provenance(page: _Page, facts: dict[str, Any]) -> None:
+    image, y = facts["image"], page.get_y()
+    page.box(MARGIN, y, WIDTH - 2 * MARGIN, 0.25, RULE)
+    page.set_y(y + 1.8)
+    page.write_text(facts["software"], 7.5, QUIET, align="R")
+    page.set_y(y + 1.8)
+    for what, digest in (("File", image["sha256"]), ("Pixels as read", image["pixels_sha256"])):
+        if digest:
+            page.write_text(f"{what}, SHA-256: {digest}", 7.5, QUIET)

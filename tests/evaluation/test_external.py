@@ -94,8 +94,9 @@ def test_ages_fall_into_their_group(age, group):
 
 def test_a_group_without_ill_people_has_no_sensitivity():
     line = cohorts.shares_of("healthy", GOOD.of(~GOOD.labels))
-    assert line.sensitivity is None and line.specificity == wilson(4, 4)
-    assert line.cells() == ("healthy", 4, "2 healthy", "", str(wilson(4, 4)))
+    assert line.sensitivity is None and line.specificity.n == 4
+    assert line.specificity.low == wilson(2, 2).low  # of two patients
+    assert line.cells() == ("healthy", 4, "2 healthy", "", str(line.specificity))
     assert (
         line.cautions == [one for one in line.cautions if one.startswith("healthy, healthy: 4 images of only 2")] != []
     )

@@ -16,7 +16,7 @@ from covid_cnn.data.samples import Provenance
 from covid_cnn.evaluation import leakage
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.models.bundle import Bundle, Prediction
-from covid_cnn.reports import pdf, wording
+from covid_cnn.reports import wording
 from covid_cnn.reports.prediction import summarize_prediction
 
 WINDOW_HELP = "How the file's values become greys for the model. The viewer starts with it, and looks at all values."
@@ -164,6 +164,8 @@ def _offer_report(key: str, radiograph: Radiograph, prediction: Prediction, mode
     """The report in two forms. Callables, so that the page need not wait for a PDF that nobody wants."""
 
     def page() -> bytes:
+        from covid_cnn.reports import pdf  # here, as its library takes a while to load
+
         return pdf.render_report(radiograph, prediction, model.info, shown, __version__, datetime.now(UTC))
 
     def facts() -> str:
