@@ -1,18 +1,29 @@
-"""The last and the best epoch of a run on disk, so that a process that ends at any moment loses no finished epoch.
+"""The last two epochs of a run and the best on disk, so that whatever ends its process loses no finished epoch.
 
-The files of an epoch are written first, and ``state.json``, which names the epoch, is renamed into place last. Keras's
-``BackupAndRestore`` and ``ModelCheckpoint`` write their files in place, one after the other: killed within one they
-leave half a file, and killed between the weights and the number of their epoch they train that epoch twice.
+The files of an epoch are written first, and ``epoch-N.json``, which names them by their digests, is renamed into place
+last: what a failing disk has damaged is known, and the epoch before is taken instead. Keras's ``BackupAndRestore`` and
+``ModelCheckpoint`` write their files in place, one after the other: killed within one they leave half a file, and
+killed between the weights and the number of their epoch they train that epoch twice.
 """
 
-import json
+import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
 import keras
+import msgspec
 
 from covid_cnn.common import storage
 from covid_cnn.common.errors import RunError
+
+
+class _State(msgspec.Struct):
+    """What ``epoch-N.json`` holds: the event, the best epoch and its loss, and the SHA-256 of each file."""
+
+    told: dict[str, int | float]
+    best: tuple[int, float]
+    files: dict[str, str] = {}
 
 
 class Checkpoint:
@@ -27,11 +38,12 @@ class Checkpoint:
     event : the fields of the event ``epoch`` of the last epoch that was kept; its process may have ended before it was
         appended
     best_epoch, best_loss : the epoch of the lowest validation loss, 0 and infinity before the first
+    damaged : the names of later states that could not be read
 
     Raises
     ------
     RunError
-        There is one, and it cannot be read.
+        There is one, and nothing of it can be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,17 +56,32 @@ class Checkpoint:
         return self.event["epoch"]
 
     def read(self) -> None:
-        """Take in what is on disk."""
-        self.event: dict[str, Any] = {"epoch": 0}
-        self.best_epoch, self.best_loss = 0, float("inf")
-        try:
-            state = json.loads((self.folder / "state.json").read_text())
-            self.event = state["told"]
-            self.best_epoch, self.best_loss = state["best"]
-        except FileNotFoundError:
-            return
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"The checkpoint of run {self.folder.parent.name} cannot be read: train again.") from error
+        """Take in what is on disk: the last epoch whose files are whole."""
+        self.damaged: list[str] = []
+        self._take(_State({"epoch": 0}, (0, float("inf"))), set())
+        numbers = {file: re.fullmatch(r"epoch-(\d+)\.json", file.name) for file in self.folder.glob("epoch-*.json")}
+        states = sorted((int(number[1]), file) for file, number in numbers.items() if number)
+        files = [file for _, file in reversed(states)]
+        if (older := self.folder / "state.json").exists():  # of earlier versions, which told no digests
+            files.append(older)
+        for file in files:
+            try:
+                state = msgspec.json.decode(file.read_bytes(), type=_State)
+                needed = {self._last_file(int(state.told["epoch"])), self._best_file(state.best[0])}
+                if any(_digest(one) != state.files.get(one.name, _digest(one)) for one in needed):
+                    raise ValueError("a file is not as it was written")
+            except (OSError, ValueError, KeyError, RecursionError):
+                self.damaged.append(file.name)
+            else:
+                self._take(state, {file, *needed})
+                return
+        if files:
+            raise RunError(f"The checkpoint of run {self.folder.parent.name} is damaged: start the training anew.")
+
+    def _take(self, state: _State, files: set[Path]) -> None:
+        self.event: dict[str, Any] = dict(state.told)
+        self.best_epoch, self.best_loss = state.best
+        self._state, self._files = state, files
 
     def save(self, model: keras.Model, event: dict[str, Any]) -> None:
         """Keep a model with its optimiser after an epoch, and the fields of its event; or, on an error, nothing."""
@@ -68,15 +95,19 @@ class Checkpoint:
             for file, write in files.items():
                 write(file)
                 storage.sync(file)
+            digests = self._state.files | {file.name: _digest(file) for file in files}
         except BaseException:  # of an interrupt or a full disk, which needs the space
             for file in files:
                 file.unlink(missing_ok=True)
             raise
-        storage.write_atomically(self.folder / "state.json", json.dumps({"told": event, "best": best}))
-        self.read()
-        kept = {self.folder / "state.json", self._last_file(self.epoch), self._best_file(self.best_epoch)}
-        for file in set(self.folder.iterdir()) - kept:
-            file.unlink()
+        needed = {self._last_file(event["epoch"]), self._best_file(best[0])}
+        state = _State(event, best, {name: digest for name, digest in digests.items() if self.folder / name in needed})
+        file = self.folder / f"epoch-{event['epoch']}.json"
+        storage.write_atomically(file, msgspec.json.encode(state))
+        before = self._files
+        self._take(state, {file, *needed})
+        for old in set(self.folder.iterdir()) - before - self._files:
+            old.unlink()
 
     def restore_last(self, model: keras.Model) -> None:
         """Give a model, and its optimiser, the state that they had after the last epoch."""
@@ -99,3 +130,8 @@ class Checkpoint:
 
 def _without_rate(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     return [variable for variable in optimizer.variables if variable.name != "learning_rate"]
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -71,6 +71,8 @@ def _train(run: Run) -> None:
         learner = Learner(run, data)
         attention = callbacks.monitor_attention(run, data, learner.network)
         checkpoint = Checkpoint(run.checkpoint)
+        for name in checkpoint.damaged:
+            run.log(f"The file {name} of the checkpoint, or what it names, is damaged: the epoch before it is taken.")
         if checkpoint.epoch:
             checkpoint.restore_last(learner.model)
             run.log(f"Going on after epoch {checkpoint.epoch}.")

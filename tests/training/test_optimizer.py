@@ -107,6 +107,7 @@ def test_a_checkpoint_of_the_version_before_is_read(batch, tmp_path):
     older.compile(GentleAdam(0.01, 0.1), loss="categorical_crossentropy")
     older.train_on_batch(*batch)
     older.save(tmp_path / "epoch-1.keras")
+    older.save_weights(tmp_path / "best-1.weights.h5")
     keras.saving.get_custom_objects()["covid_cnn>GentleAdam"] = optimizer.DiscriminativeAdam
     (tmp_path / "state.json").write_text('{"told": {"epoch": 1, "val_loss": 0.5}, "best": [1, 0.5]}')
     chosen = {"learns": "all", "warm_up": 1, "schedule": "cosine"}

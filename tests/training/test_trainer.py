@@ -234,7 +234,25 @@ def test_a_run_stopped_in_its_first_epoch_exports_nothing(synthetic_data):
 def test_the_checkpoint_does_not_grow(synthetic_data, no_export):
     run = new_run(synthetic_data, epochs=4)
     training_trainer.train_run(run)
-    assert len(list(run.checkpoint.iterdir())) == 3  # state.json, the last epoch, the best
+    assert len(list(run.checkpoint.iterdir())) <= 6  # of two epochs: its state, its weights, the best
+    assert {file.name for file in run.checkpoint.glob("epoch*.json")} == {"epoch-3.json", "epoch-4.json"}
+
+
+def test_a_damaged_checkpoint_is_told_and_the_run_ends_like_an_unbroken_one(synthetic_data, no_export):
+    unbroken, broken = (new_run(synthetic_data, name=name, epochs=3) for name in ("unbroken", "broken"))
+    training_trainer.train_run(unbroken)
+    stop_in(broken, epoch=3)
+    training_trainer.train_run(broken)
+    with (broken.checkpoint / "epoch-2.keras").open("r+b") as file:
+        file.truncate(999)
+    broken.listener = None
+    broken.begin()
+    training_trainer.train_run(broken)
+    assert "epoch-2.json of the checkpoint, or what it names, is damaged: the epoch before" in broken.log_tail(99)
+    assert "Going on after epoch 1." in broken.log_tail(99)
+    assert [epoch.epoch for epoch in broken.journal.epochs] == [1, 2, 3]
+    assert losses(broken) == losses(unbroken)
+    assert_same_state(broken, unbroken)
 
 
 def test_test_images_are_first_looked_at_after_the_last_epoch(synthetic_data, monkeypatch):
