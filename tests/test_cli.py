@@ -1,12 +1,15 @@
 """The command line keeps its contracts, and ends every mistake of a user in one sentence and exit status 1."""
 
 import csv
+import errno
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -114,7 +117,8 @@ def test_predict_writes_a_row_for_each_image_of_a_folder(run, with_model, images
         prediction = model.predict(reader.read(Path(row["path"])).pixels)
         assert row["label"] == prediction.label
         assert row["in_distribution"] == ("true" if prediction.in_distribution else "false")
-        assert row["warning"] == prediction.warning
+        heat = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
+        assert row["warning"] == " ".join(filter(None, [prediction.warning, "" if heat.any() else batch.NO_HEAT]))
         assert row["error"] == ""
         assert row["prediction_set"] == " | ".join(prediction.prediction_set)
         for name, probability in prediction.by_class().items():
@@ -170,7 +174,7 @@ def test_ctrl_c_leaves_a_table_of_what_is_done(run, with_model, images, tmp_path
 
     monkeypatch.setattr(batch, "predict_images", interrupted)
     result = run("predict", images, "--csv", "out.csv")
-    left_out = "1 file that is no image was left out: notes.txt.\n"
+    left_out = "1 file of no kind that is read was left out: notes.txt.\n"
     assert (result.status, result.err) == (130, left_out + "Stopped after 1 of 2 images; what is done is kept.\n")
     (row,) = table(tmp_path / "out.csv")
     assert row["label"]
@@ -220,13 +224,58 @@ def test_dicom_files_are_found_whatever_their_name_and_what_is_left_out_is_told(
     for name, content in files.items():
         (folder / name).write_bytes(content)
     result = run("predict", folder, "--csv", "out.csv")
-    assert result.err == "4 files that are no images were left out: a.txt, b.txt, c.txt and 1 more.\n"
+    assert result.err == "4 files of no kind that is read were left out: a.txt, b.txt, c.txt and 1 more.\n"
     assert result.status == 0
     found = [Path(row["path"]).name for row in table(tmp_path / "out.csv")]
     assert found == ["1.2.840.113", "IM000001", "IM000002"]
     for name in "bcd":
         (folder / f"{name}.txt").unlink()
-    assert run("predict", folder, "--json").err == "1 file that is no image was left out: a.txt.\n"
+    assert run("predict", folder, "--json").err == "1 file of no kind that is read was left out: a.txt.\n"
+
+
+def test_an_image_is_told_by_its_content_and_pipes_and_broken_links_are_told(run, with_model, images):
+    (images / "one.png").rename(images / "one.unheard-of")
+    os.mkfifo(images / "pipe.png")
+    (images / "link.png").symlink_to("nowhere.png")
+    result = run("predict", images, "--json")
+    assert [Path(row["path"]).name for row in json.loads(result.out)] == ["TWO.JPEG", "one.unheard-of"]
+    assert "2 pipes, devices or broken links were left out: link.png and pipe.png." in result.err
+
+
+def test_an_empty_heatmap_is_told_everywhere(run, with_model, images, tmp_path, monkeypatch):
+    predict = Bundle.predict
+
+    def without_heat(self: Bundle, *arguments: object) -> bundle.Prediction:
+        prediction = predict(self, *arguments)
+        return replace(prediction, heatmaps=prediction.heatmaps * 0)
+
+    monkeypatch.setattr(Bundle, "predict", without_heat)
+    assert batch.NO_HEAT in run("predict", images / "one.png").out
+    assert batch.NO_HEAT in json.loads(run("predict", images / "one.png", "--json").out)[0]["warning"]
+    run("predict", images / "one.png", "--csv", "out.csv")
+    assert batch.NO_HEAT in table(tmp_path / "out.csv")[0]["warning"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_told(run, with_model, images):
+    sentence = run("predict", images / "one.png", "--csv", "/dev/full").sentence
+    assert sentence == "The table /dev/full cannot be written: No space left on device."
+
+
+def test_an_overlay_that_cannot_be_written_ends_no_batch(run, with_model, images, tmp_path, monkeypatch):
+    long = "é" * 125
+    (images / "one.png").rename(images / f"{long}.png")
+    run("predict", images, "--heatmaps", "maps")
+    written = sorted(path.name for path in Path("maps").iterdir())
+    assert len(written) == 2 and written[1].startswith("é" * 110)
+
+    def full(self: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    run("predict", images, "--heatmaps", "others", "--csv", "out.csv")
+    warnings = [row["warning"] for row in table(tmp_path / "out.csv")]
+    assert len(warnings) == 2 and all("Its overlay was not written: No space left on device." in w for w in warnings)
 
 
 def test_a_zip_is_a_folder_and_a_bad_one_is_a_row(run, with_model, images, tmp_path):
@@ -239,7 +288,7 @@ def test_a_zip_is_a_folder_and_a_bad_one_is_a_row(run, with_model, images, tmp_p
     with zipfile.ZipFile("bad.zip", "w") as archive:
         archive.writestr("../out.png", b"")
     result = run("predict", "bad.zip", "good.anything", images / "one.png", "--csv", "out.csv", "--heatmaps", "maps")
-    assert result.status == 1 and result.err == "1 file that is no image was left out: notes.txt.\n"
+    assert result.status == 1 and result.err == "1 file of no kind that is read was left out: notes.txt.\n"
     bad, hospital, broken, packed, plain = table(tmp_path / "out.csv")
     assert bad["path"] == "bad.zip" and "outside its own folder" in bad["error"]
     assert hospital["path"] == "good.anything/IM1" and not hospital["error"]
@@ -353,7 +402,10 @@ def test_names_that_are_no_unicode_are_no_problem(run, with_model, images, tmp_p
     ("arguments", "sentence"),
     [
         (["predict", "x.png", "--model", "nothing"], "There is no model called nothing"),
-        (["predict", "images/one.png", "--csv", "no/such/folder.csv"], "no/such/folder.csv cannot be used"),
+        (
+            ["predict", "images/one.png", "--csv", "no/such/folder.csv"],
+            "The table no/such/folder.csv cannot be written",
+        ),
         (["predict", "images/one.png", "--json", "--heatmaps", "images/notes.txt"], "images/notes.txt cannot be used"),
         (["predict", "file:///no/such"], "There is nothing at file:///no/such: check it"),
         (["predict", "nonsense://there"], "nonsense://there cannot be read: fsspec knows no nonsense://."),

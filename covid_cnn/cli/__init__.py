@@ -36,7 +36,8 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(1)
     except OSError as error:  # a place to write to that cannot be written
-        print(f"{error.filename} cannot be used: {error.strerror}.", file=sys.stderr)
+        place = f"{error.filename} cannot be used" if error.filename else "What was to be written cannot be"
+        print(f"{place}: {error.strerror or error}.", file=sys.stderr)
         sys.exit(1)
 
 

@@ -45,7 +45,9 @@ def data_add(
     modalities: Annotated[
         list[str] | None, typer.Option("--modality", help="A modality to take; by default all but CT.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Go on without asking.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Go on without asking, as is done where there is no terminal to ask at.")
+    ] = False,
 ) -> None:
     """Add a dataset to data/, shown first as it is understood. Again it changes nothing; cut off, it goes on."""
     from covid_cnn.data import importer, metadata
@@ -54,7 +56,9 @@ def data_add(
     def choose(offer: importer.Offer) -> metadata.ClassMapping:
         choice = offer.sheet.chosen(dict(map(_mapping, mapped or [])), views, modalities)
         print(terminal.offer_text(offer, choice))
-        if not yes and sys.stdin.isatty() and not typer.confirm("Add these images?", default=True):
+        if not yes and not sys.stdin.isatty():
+            print("There is no terminal to ask at, so they are added as shown; --yes does not ask.", file=sys.stderr)
+        elif not yes and not typer.confirm("Add these images?", default=True):
             raise CovidCnnError("Nothing was added: --map FINDING=CLASS changes what is taken, and as what.")
         return choice
 

@@ -52,8 +52,8 @@ def predict(
         choice = sources.select(files, opened.enter_context)
         if not choice.images:
             raise CovidCnnError(f"There is no image in {files[0]}: choose an image, or a folder that holds some.")
-        if choice.left_out:
-            print(choice.told(), file=sys.stderr)
+        for note in choice.notes():
+            print(note, file=sys.stderr)
         if engine == "ray" and table:
             answers = opened.enter_context(_answer_on_cluster(bundle, choice.images, table, address, workers))
         else:
@@ -103,10 +103,14 @@ def _write(bundle: Bundle, rows: "_Rows", as_json: bool, csv_file: Path | None, 
     if csv_file:
         # A path that is no Unicode is written byte for byte. Each line is written at once, so that whatever ends the
         # program leaves a table of what is done.
-        with csv_file.open("w", buffering=1, newline="", encoding="utf-8", errors="surrogateescape") as opened:
+        with (
+            _naming(csv_file),
+            csv_file.open("w", buffering=1, newline="", encoding="utf-8", errors="surrogateescape") as opened,
+        ):
             batch.write_csv(opened, bundle, rows)
     elif parquet:
-        batch.write_parquet(parquet, bundle, rows)
+        with _naming(parquet):
+            batch.write_parquet(parquet, bundle, rows)
     elif as_json:
         print(json.dumps(list(rows), indent=2))
     else:
@@ -115,6 +119,17 @@ def _write(bundle: Bundle, rows: "_Rows", as_json: bool, csv_file: Path | None, 
         print("Research and teaching only. Not for diagnosis.", file=sys.stderr)
         for row in rows:
             print(terminal.prediction_line(row, bundle.classes))
+
+
+@contextlib.contextmanager
+def _naming(table: Path) -> Iterator[None]:
+    """A table that cannot be written, on a full disk for instance, is named: such an error names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename not in (None, str(table)):
+            raise
+        raise CovidCnnError(f"The table {table} cannot be written: {error.strerror or error}.") from error
 
 
 class _Rows:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 FRONT_DOOR = "streamlit_app.py"
+LONGEST_NAME = 255  # bytes of the name of a file or folder, on the usual systems
 INSTALLED = PACKAGE / "shipped"  # pyproject.toml puts what lies beside the package in a checkout there
 
 

@@ -32,7 +32,6 @@ Progress = Callable[[float, str], None]
 KAGGLE_DEFAULT = "khoongweihao/covid19-xray-dataset-train-test-sets"
 KAGGLE_PATIENCE = 60  # seconds without one new byte, after which Kaggle counts as out of reach
 _UNFINISHED = re.compile(r"\.adding-(.+)-[0-9a-f]{16}")
-_LONGEST_NAME = 255  # bytes of the name of a file or folder, on the usual systems
 SHOWN, MOST_SHOWN = 3, 40  # images of a finding that are shown before it is added; findings that are
 
 
@@ -256,11 +255,11 @@ def _plan(offer: Offer, choose: Choose) -> tuple[list[PurePosixPath], dict[PureP
 
 
 def _check_names(name: str, hidden: Path, copied: Iterable[PurePosixPath]) -> None:
-    if len(os.fsencode(hidden.name)) > _LONGEST_NAME:
+    if len(os.fsencode(hidden.name)) > paths.LONGEST_NAME:
         raise DatasetError(f"{name[:40]}... is too long a name for a dataset; give a shorter one.")
     for place in copied:
         for part in place.parts:
-            if len(part.encode(errors="surrogateescape")) > _LONGEST_NAME:
+            if len(part.encode(errors="surrogateescape")) > paths.LONGEST_NAME:
                 raise DatasetError(f"The name {part[:40]}... in {name} is too long to be copied; shorten it.")
 
 

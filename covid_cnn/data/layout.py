@@ -93,9 +93,10 @@ def understand(tree: Tree, name: str) -> Layout:
         layout = _from_folders(images, name, problem)
     own = next((place for place in (layout.root / NOTES, PurePosixPath(NOTES)) if place in tree.files), None)
     kept = _text(tree, own).splitlines() if own else []
-    entries, merged = _merge_spellings(layout.entries)
+    entries, linked = _without_second_links(layout.entries, tree)
+    entries, merged = _merge_spellings(entries)
     about_files = [*kept, *notes, *([problem] if problem else [])]
-    notes = list(dict.fromkeys([*about_files, *layout.notes, *merged]))
+    notes = list(dict.fromkeys([*about_files, *layout.notes, *linked, *merged]))
     return layout._replace(entries=entries, notes=notes, about_files=tuple(about_files))
 
 
@@ -116,7 +117,7 @@ def _images(tree: Tree) -> tuple[list[PurePosixPath], list[str]]:
             images.append(place)
         else:
             others[ending or "without an ending"] += 1
-    notes = [f"{number} {what} were left out." for what, number in tree.skipped.most_common()]
+    notes = list(tree.notes)
     if others:
         told = ", ".join(f"{number} {ending}" for ending, number in others.most_common(6))
         number = sum(others.values())
@@ -311,7 +312,28 @@ def _with_patients(entries: list[Entry], root: PurePosixPath, name: str) -> list
     return found
 
 
-# Classes
+# Links and classes
+
+
+def _without_second_links(entries: list[Entry], tree: Tree) -> tuple[list[Entry], list[str]]:
+    """No image twice: a link to one that counts anyhow, or that another link leads to, is left out."""
+    files = {entry.place for entry in entries if entry.place not in tree.links}
+    kept, outside = [], 0
+    for entry in entries:
+        target = tree.links.get(entry.place, entry.place)
+        if entry.place in tree.links:
+            if target in files:
+                continue
+            files.add(target)
+            outside += target.is_absolute()
+        kept.append(entry)
+    notes = []
+    if twice := len(entries) - len(kept):
+        one, several = "link to an image of the same folder was", "links to images of the same folder were"
+        notes.append(f"{_count(twice, one, several)} left out.")
+    if outside:
+        notes.append(f"{_count(outside, 'image is a link', 'images are links')} out of the folder, and read.")
+    return kept, notes
 
 
 def _merge_spellings(entries: list[Entry]) -> tuple[list[Entry], list[str]]:

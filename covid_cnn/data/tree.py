@@ -15,6 +15,13 @@ from covid_cnn.images import headers, sources
 PIECE = 2**20  # bytes
 
 
+_SKIPPED = (  # what else a folder holds: its kind, and how one of it and several are told
+    ("nowhere", "link that leads nowhere was", "links that lead nowhere were"),
+    ("folder", "linked folder was", "linked folders were"),
+    ("no file", "pipe, socket or device was", "pipes, sockets or devices were"),
+)
+
+
 class File(NamedTuple):
     """A file that can be read."""
 
@@ -29,12 +36,14 @@ class Tree(Protocol):
     ----------
     name : what to call it.
     files : by their places; hidden ones and those of operating systems are none.
-    skipped : how many of what else there is, by what it is.
+    links : where those of the files that are links lead: to another place in the tree, or absolutely, outside of it.
+    notes : a sentence for each kind of what else there is.
     """
 
     name: str
     files: Mapping[PurePosixPath, File]
-    skipped: Counter[str]
+    links: Mapping[PurePosixPath, PurePosixPath]
+    notes: list[str]
 
     def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
         """The content of a file, piece by piece."""
@@ -46,13 +55,18 @@ class Tree(Protocol):
 
 
 class Folder:
-    """The files of a folder. Links are followed to files that lie in it, too, and to nothing else."""
+    """The files of a folder. Links to files are followed, wherever they lead; those to folders may lead anywhere."""
 
     def __init__(self, root: Path) -> None:
         self.name, self.root = root.resolve().name, root
-        self.skipped: Counter[str] = Counter()
-        self._resolved = root.resolve()
+        self.links: dict[PurePosixPath, PurePosixPath] = {}
+        self._top, self._skipped = root.resolve(), Counter[str]()
         self.files: Mapping[PurePosixPath, File] = dict(self._walk(root, PurePosixPath()))
+        self.notes = [
+            f"1 {one} left out." if number == 1 else f"{number} {several} left out."
+            for kind, one, several in _SKIPPED
+            if (number := self._skipped[kind])
+        ]
 
     def _walk(self, folder: Path, place: PurePosixPath) -> Iterator[tuple[PurePosixPath, File]]:
         with os.scandir(folder) as entries:
@@ -62,18 +76,20 @@ class Folder:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     yield from self._walk(Path(entry.path), inner)
-                elif entry.is_symlink() and not self._leads_inside(Path(entry.path)):
-                    self.skipped["links that lead out of the folder or into nowhere"] += 1
-                elif stat.S_ISREG((facts := entry.stat()).st_mode):
-                    yield inner, File(facts.st_size, str(facts.st_mtime_ns))
-                else:
-                    self.skipped["pipes, sockets, devices or linked folders"] += 1
-
-    def _leads_inside(self, link: Path) -> bool:
-        try:
-            return link.resolve(strict=True).is_relative_to(self._resolved)
-        except (OSError, RuntimeError):  # RuntimeError: a link that leads to itself
-            return False
+                    continue
+                try:
+                    facts = entry.stat()
+                    real = Path(entry.path).resolve(strict=True) if entry.is_symlink() else None
+                except (OSError, RuntimeError):  # RuntimeError: a link that leads to itself
+                    self._skipped["nowhere"] += 1
+                    continue
+                if not stat.S_ISREG(facts.st_mode):
+                    self._skipped["folder" if stat.S_ISDIR(facts.st_mode) else "no file"] += 1
+                    continue
+                if real:
+                    inside = real.is_relative_to(self._top)
+                    self.links[inner] = PurePosixPath(real.relative_to(self._top) if inside else real)
+                yield inner, File(facts.st_size, str(facts.st_mtime_ns))
 
     def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
         """The bytes of a file, piece by piece."""
@@ -90,7 +106,8 @@ class Zip:
 
     def __init__(self, file: Path | BinaryIO, name: str) -> None:
         self.name, self._archive = name, sources.Archive(file, name)
-        self.skipped: Counter[str] = Counter()
+        self.links: dict[PurePosixPath, PurePosixPath] = {}  # an archive that holds any is refused
+        self.notes: list[str] = []
         self._members: dict[PurePosixPath, zipfile.ZipInfo] = {}
         for member in self._archive.members:
             place = PurePosixPath(member.filename)

@@ -185,21 +185,32 @@ class SelectedImage(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """The images that were found, in order, and the paths of files that were left out because they are none."""
+    """The images that were found, in order, and the paths of what was left out.
+
+    Attributes
+    ----------
+    images : what is read.
+    other_kinds : files of no kind that is read.
+    no_files : pipes, sockets, devices, and links that lead nowhere.
+    """
 
     images: list[SelectedImage]
-    left_out: list[str]
+    other_kinds: list[str]
+    no_files: list[str]
 
-    def told(self) -> str:
-        """One sentence on what was left out; empty where nothing was."""
-        count = len(self.left_out)
-        if not count:
-            return ""
-        names = [reader.display_name(path) for path in self.left_out[:NAMED]]
-        if count > NAMED:
-            names.append(f"{count - NAMED} more")
-        what = "1 file that is no image was" if count == 1 else f"{count} files that are no images were"
-        return f"{what} left out: {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))}."
+    def notes(self) -> list[str]:
+        """A sentence for each kind of what was left out."""
+        one_file, files = "1 file of no kind that is read was", "{} files of no kind that is read were"
+        other, others = "1 pipe, device or broken link was", "{} pipes, devices or broken links were"
+        notes = []
+        for paths, one, several in ((self.other_kinds, one_file, files), (self.no_files, other, others)):
+            names = [reader.display_name(path) for path in paths[:NAMED]]
+            if len(paths) > NAMED:
+                names.append(f"{len(paths) - NAMED} more")
+            if names:
+                what = one if len(paths) == 1 else several.format(len(paths))
+                notes.append(f"{what} left out: {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))}.")
+        return notes
 
 
 def is_system_file(path: PurePath) -> bool:
@@ -210,7 +221,7 @@ def is_system_file(path: PurePath) -> bool:
 def select(paths: Iterable[Path | str], opened: Callable[[Archive], Archive]) -> Selection:
     """Select the images that paths name.
 
-    Files are taken as they are, and of folders and archives what is named like an image or is DICOM by its content.
+    Files are taken as they are, and of folders and archives what is named like an image or is one by its content.
 
     Parameters
     ----------
@@ -218,7 +229,7 @@ def select(paths: Iterable[Path | str], opened: Callable[[Archive], Archive]) ->
         be read becomes an image that raises why.
     opened : is given each archive, and returns it; it must stay open until its images are read.
     """
-    choice = Selection([], [])
+    choice = Selection([], [], [])
     for named in paths:
         if "://" in str(named):
             from covid_cnn.images import remote
@@ -241,9 +252,12 @@ def select(paths: Iterable[Path | str], opened: Callable[[Archive], Archive]) ->
 
 
 def _from_folder(folder: Path, choice: Selection) -> None:
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        image = SelectedImage(str(path), partial(reader.read, path))
-        add(path.relative_to(folder), image, partial(_beginning, path), choice)
+    for path in sorted(folder.rglob("*")):
+        inner = path.relative_to(folder)
+        if path.is_file():
+            add(inner, SelectedImage(str(path), partial(reader.read, path)), partial(_beginning, path), choice)
+        elif not path.is_dir() and not is_system_file(inner):
+            choice.no_files.append(str(path))
 
 
 def select_members(path: str, archive: Archive, choice: Selection, stamp: str) -> None:
@@ -258,10 +272,10 @@ def add(inner: PurePath, image: SelectedImage, beginning: Callable[[], bytes], c
     """Add a file to the images or to what is left out, by its path below what was chosen and by how it begins."""
     if is_system_file(inner):
         return
-    if inner.suffix.lower() in reader.IMAGE_SUFFIXES or headers.is_dicom(beginning()):
+    if inner.suffix.lower() in reader.IMAGE_SUFFIXES or headers.is_image(beginning()):
         choice.images.append(image)
     else:
-        choice.left_out.append(image.path)
+        choice.other_kinds.append(image.path)
 
 
 def _beginning(path: Path) -> bytes:

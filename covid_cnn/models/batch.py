@@ -13,6 +13,7 @@ from typing import Any, TextIO, TypeVar
 
 from covid_cnn.common.errors import ArchiveError, CovidCnnError, ImageError
 from covid_cnn.common.jobs import map_ahead
+from covid_cnn.common.paths import LONGEST_NAME
 from covid_cnn.images import ops
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.images.sources import SelectedImage
@@ -21,6 +22,7 @@ from covid_cnn.models.bundle import Bundle, Prediction
 # What a spreadsheet takes for the beginning of a formula, also as East Asian keyboards type it; and the mark of text.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 PARQUET_ROWS = 65_536  # that are written at a time
+NO_HEAT = "Nothing in the image raised this score: its heatmap is empty."
 S = TypeVar("S")
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -72,6 +74,8 @@ def predict_rows(
     heatmaps : the folder that gets the Grad-CAM overlay of each image's label, as PNG; None writes none
     crowd, ahead : see ``predict_images``; by default a crowd is more than one image
     """
+    if heatmaps:
+        heatmaps.mkdir(parents=True, exist_ok=True)
 
     def explain(radiograph: Radiograph, prediction: Prediction) -> tuple[Row, str, bytes]:
         overlay = _overlay(radiograph, prediction) if heatmaps else b""
@@ -84,7 +88,10 @@ def predict_rows(
             continue
         row, label, overlay = answer
         if heatmaps:
-            _write_overlay(heatmaps, f"{Path(image.path).stem}_{label}", overlay)
+            try:
+                _write_overlay(heatmaps, Path(image.path).stem, label, overlay)
+            except OSError as error:  # such as a full disk; the answer is no worse for it
+                row["warning"] = f"{row['warning']} Its overlay was not written: {error.strerror}.".strip()
         yield row | {"path": image.path}
 
 
@@ -93,14 +100,19 @@ def _overlay(radiograph: Radiograph, prediction: Prediction) -> bytes:
     return ops.to_png(ops.overlay(ops.fit_within(radiograph.pixels), heatmap))
 
 
-def _write_overlay(folder: Path, name: str, png: bytes) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}.png"
-    for number in itertools.count(2):  # folders may hold several files of one name
+def _write_overlay(folder: Path, stem: str, label: str, png: bytes) -> None:
+    for number in itertools.count(1):  # folders may hold several files of one name
+        ending = f"_{label}{f'_{number}' if number > 1 else ''}.png"
+        if len(os.fsencode(stem + ending)) > LONGEST_NAME:
+            stem = os.fsencode(stem)[: LONGEST_NAME - len(os.fsencode(ending))].decode(errors="ignore")
+        target = folder / (stem + ending)
         if not target.exists():
             break
-        target = folder / f"{name}_{number}.png"
-    target.write_bytes(png)
+    try:
+        target.write_bytes(png)
+    except OSError:
+        target.unlink(missing_ok=True)  # half of one is none
+        raise
 
 
 def to_row(model: Bundle, name: str, answer: tuple[Radiograph, Prediction] | CovidCnnError) -> Row:
@@ -115,10 +127,12 @@ def to_row(model: Bundle, name: str, answer: tuple[Radiograph, Prediction] | Cov
     if isinstance(answer, CovidCnnError):
         return empty | {"error": str(answer)}
     radiograph, prediction = answer
+    heat = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
+    no_heat = "" if heat.any() else NO_HEAT
     return empty | {
         "label": prediction.label,
         "in_distribution": prediction.in_distribution,
-        "warning": " ".join(warning for warning in (prediction.warning, *radiograph.warnings) if warning),
+        "warning": " ".join(filter(None, (prediction.warning, *radiograph.warnings, no_heat))),
         "prediction_set": prediction.prediction_set,
         **{f"p_{label}": round(p, 6) for label, p in prediction.by_class().items()},
     }

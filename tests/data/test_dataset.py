@@ -155,12 +155,14 @@ def test_a_case_listed_twice_is_one_patient(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")
-def test_links_that_leave_the_dataset_are_ignored(tmp_path):
-    make(tmp_path, "elsewhere/secret.png")
+def test_a_linked_file_is_read_and_a_linked_folder_may_lead_anywhere(tmp_path):
+    make(tmp_path, "elsewhere/far.png")
     root = make(tmp_path / "set", "A/1.png", "B/2.png")
-    (root / "A" / "link.png").symlink_to(tmp_path / "elsewhere" / "secret.png")
+    (root / "A" / "link.png").symlink_to(tmp_path / "elsewhere" / "far.png")
     (root / "C").symlink_to(tmp_path / "elsewhere")
-    assert [item.path.name for item in data_dataset.open_dataset(root).items] == ["1.png", "2.png"]
+    dataset = data_dataset.open_dataset(root)
+    assert [item.path.name for item in dataset.items] == ["1.png", "link.png", "2.png"]
+    assert "1 linked folder was left out." in dataset.notes
 
 
 @pytest.mark.parametrize(

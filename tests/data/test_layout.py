@@ -110,9 +110,32 @@ def test_links_pipes_and_what_they_lead_to_are_told(tmp_path):
     (root / "loop").symlink_to(".")
     os.mkfifo(root / "Normal" / "pipe.png")
     counts, notes = understood(root)
-    assert counts == {"": {"COVID": 3, "Normal": 4}}
-    assert "3 links that lead out of the folder or into nowhere were left out" in notes
-    assert "2 pipes, sockets, devices or linked folders were left out" in notes
+    assert counts == {"": {"COVID": 4, "Normal": 3}}
+    for sentence in (
+        "2 links that lead nowhere were left out.",
+        "1 linked folder was left out.",
+        "1 pipe, socket or device was left out.",
+        "1 link to an image of the same folder was left out.",
+        "1 image is a link out of the folder, and read.",
+    ):
+        assert sentence in notes
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_folder_of_links_is_read_and_each_image_counts_once(tmp_path):
+    root, store = tmp_path / "set", tmp_path / "store"
+    write(store, *names(".", 6))
+    write(root, *names("raw", 2))
+    for place, target in (
+        *(("train/COVID/a.png", store / "0.png"), ("train/COVID/b.png", store / "0.png")),
+        *(("train/Normal/a.png", store / "1.png"), ("test/COVID/a.png", root / "raw/0.png")),
+        *(("test/Normal/a.png", root / "raw/1.png"), ("test/Normal/b.png", root / "raw/1.png")),
+    ):
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).symlink_to(target)
+    counts, notes = understood(root)
+    assert counts == {split: {"COVID": 1, "Normal": 1} for split in ("train", "test")}
+    assert "2 links to images of the same folder were left out." in notes
 
 
 # Masks

@@ -238,7 +238,8 @@ def _keep(radiograph: Radiograph, prediction: Prediction) -> _Answer:
     small.save(buffer, "JPEG", quality=75)
     return _Answer(
         replace(radiograph, pixels=NOTHING),
-        replace(prediction, heatmaps=NOTHING, embedding=NOTHING, seen=NOTHING),
+        # Of the heatmaps, what the table tells: whether there is any heat.
+        replace(prediction, heatmaps=prediction.heatmaps.max((0, 1), keepdims=True), embedding=NOTHING, seen=NOTHING),
         "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"),
     )
 
