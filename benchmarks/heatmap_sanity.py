@@ -26,7 +26,7 @@ from skimage.metrics import structural_similarity
 
 from benchmarks import measure, not_chest_xrays, tables
 from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.common.statistics import bootstrap
+from covid_cnn.common.statistics import bootstrap, mean_of
 from covid_cnn.data.dataset import Item
 from covid_cnn.images import ops, reader
 from covid_cnn.models import bundle
@@ -248,7 +248,7 @@ def _cells(tries: list[np.ndarray], patients: Sequence[str]) -> list[str]:
     if not owners:
         return ["0", *["undefined", ""] * 2]
     means = np.nanmean(np.stack(tries)[:, told], axis=0)
-    intervals = [bootstrap(lambda _, values: float(values.mean()), means[:, i], means[:, i], owners) for i in (0, 1)]
+    intervals = [bootstrap(mean_of(means[:, i]), owners) for i in (0, 1)]
     return [str(len(owners)), *tables.number(intervals[0]), *tables.number(intervals[1])]
 
 

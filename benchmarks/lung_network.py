@@ -58,7 +58,7 @@ def report(root: Path, items: list[Item]) -> None:
     true = masks > 0.5
     dice = 2 * (found & true).sum((1, 2)) / (found.sum((1, 2)) + true.sum((1, 2)))
     patients = [item.patient for item in items]
-    interval = statistics.bootstrap(lambda _, scores: float(scores.mean()), np.zeros(len(dice)), dice, patients)
+    interval = statistics.bootstrap(statistics.mean_of(dice), patients)
     print(f"Dice on {len(dice)} held-out radiographs: {interval}, lowest {dice.min():.3f}")
 
 

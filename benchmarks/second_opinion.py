@@ -11,10 +11,11 @@ import numpy as np
 import typer
 
 from benchmarks import measure, tables, where_it_looks
-from covid_cnn.common.statistics import bootstrap
+from benchmarks.perturbation_curves import SEEDS, compare_maps
+from covid_cnn.common.statistics import bootstrap, mean_of
 from covid_cnn.data.dataset import Item
 from covid_cnn.images import reader
-from covid_cnn.models import bundle, faithfulness
+from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
 
 
@@ -41,7 +42,7 @@ def main(
         print(f"# {name}: {time.monotonic() - began:.0f} s", flush=True)
     text = (
         "Mean area under the deletion curve (lower is better) and the insertion curve (higher is better) of the class "
-        f"that the model names; random order is the mean of {faithfulness.SEEDS} for each image. Better: images on "
+        f"that the model names; random order is the mean of {SEEDS} for each image. Better: images on "
         "which the heatmap beats that mean. Images without any heat for their class are left out; some of the others "
         "the models learned from. Intervals: bootstrap over patients."
     )
@@ -70,13 +71,13 @@ def measured(model: Bundle, item: Item) -> Areas | None:
     heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
     if not heatmap.any():
         return None
-    verdict = faithfulness.compare_maps(model, pixels, prediction.label, {"heatmap": heatmap})
+    verdict = compare_maps(model, pixels, prediction.label, {"heatmap": heatmap})
     mine, chance = verdict.orders["heatmap"], verdict.mean_chance()
     return Areas(mine.deletion.area, chance.deletion.area, mine.insertion.area, chance.insertion.area)
 
 
 def _mean(values: np.ndarray, patients: list[str]):
-    return bootstrap(lambda _, scores: float(scores.mean()), values, values, patients) if len(values) else None
+    return bootstrap(mean_of(values), patients) if len(values) else None
 
 
 if __name__ == "__main__":

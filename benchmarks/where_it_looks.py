@@ -14,7 +14,7 @@ import numpy as np
 import typer
 
 from benchmarks import measure, tables
-from covid_cnn.common.statistics import bootstrap
+from covid_cnn.common.statistics import bootstrap, mean_of
 from covid_cnn.data.dataset import Item, open_dataset
 from covid_cnn.images import ops, reader
 from covid_cnn.models import bundle
@@ -95,8 +95,8 @@ def _cells(gazes: list[Gaze]) -> list[str]:
     seen = [one for one in gazes if not np.isnan(one.heat)]
     heat, area = np.array([(one.heat, one.area) for one in seen]).reshape(-1, 2).T
     patients = [one.patient for one in seen]
-    share = bootstrap(lambda _, values: float(values.mean()), area, heat, patients) if seen else None
-    times = bootstrap(lambda lungs, values: float(values.mean() / lungs.mean()), area, heat, patients) if seen else None
+    share = bootstrap(mean_of(heat), patients) if seen else None
+    times = bootstrap(lambda weights: mean_of(heat)(weights) / mean_of(area)(weights), patients) if seen else None
     lungs = f"{100 * area.mean():.1f} %" if seen else ""
     return [str(len(seen)), *tables.percent(share), lungs, *tables.number(times)]
 

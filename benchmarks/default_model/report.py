@@ -17,7 +17,7 @@ from covid_cnn.common import statistics
 from covid_cnn.common.statistics import Interval, auroc_interval, clustered_proportion
 from covid_cnn.data.classes import COVID, NORMAL, OTHER
 from covid_cnn.evaluation import predictions
-from covid_cnn.evaluation.calibration import expected_calibration_error
+from covid_cnn.evaluation.calibration import calibration_error_of
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
 
@@ -124,7 +124,7 @@ def trust(images: Images, said: Said, model: Bundle, calibration: Calibration) -
     for name, (probabilities, chosen) in groups.items():
         labels, told = images.labels[chosen], probabilities[chosen]
         patients = images.patients[chosen].tolist()
-        error = statistics.bootstrap(expected_calibration_error, labels, told, patients)
+        error = statistics.bootstrap(calibration_error_of(labels, told), patients)
         sets = bundle.prediction_sets(told, calibration.sets)
         covered = clustered_proportion(sets[np.arange(len(labels)), labels], patients)
         size = f"{sets.sum(axis=1).mean():.2f}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec import structs
 
-from covid_cnn.common.statistics import NOT_KNOWN, Interval, Z, bootstrap, perfect_auroc, wilson
+from covid_cnn.common.statistics import NOT_KNOWN, Interval, Z, bootstrap, mean_of, perfect_auroc, wilson
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def paired_share(first: np.ndarray, second: np.ndarray, patients: Sequence[str])
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     if not len(first):
         raise ValueError("There is no image to compare on.")
-    interval = bootstrap(_mean_difference, first, np.stack([first, second], axis=1), patients)
+    interval = bootstrap(mean_of(first.astype(float) - second), patients)
     assert interval  # a mean is defined on any set
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     apart = only_first + only_second
@@ -145,10 +145,6 @@ def _at_bound(difference: Difference, first: Interval, second: Interval) -> Diff
         return difference
     interval = structs.replace(_apart(first, second), n=difference.interval.n)
     return Difference(interval, difference.p, f"{difference.method}; interval of Zou and Donner from Newcombe's")
-
-
-def _mean_difference(labels: np.ndarray, right: np.ndarray) -> float:
-    return float(right[:, 0].mean() - right[:, 1].mean())
 
 
 def _delong(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

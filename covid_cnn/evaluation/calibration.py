@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 
-from covid_cnn.common.statistics import bootstrap, clustered_proportion, wilson
+from covid_cnn.common.statistics import Metric, bootstrap, clustered_proportion, mean_of, wilson
 from covid_cnn.models.info import Calibrated, Calibration, Coverage, ReliabilityBin
 
 
-def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> float:
-    """The mean gap between confidence and accuracy over equal bins of confidence (Guo et al. 2017).
+def calibration_error_of(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Metric:
+    """The mean gap between confidence and accuracy over equal bins of confidence (Guo et al. 2017), as a metric.
 
     Parameters
     ----------
@@ -21,13 +21,13 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
 
     Returns
     -------
-    0..1; 0 is perfect.
+    of values 0..1; 0 is perfect.
     """
     confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
-    bin_of = bins_of(confidence, bins)
+    gaps = np.zeros((len(labels), bins))
+    gaps[np.arange(len(labels)), bins_of(confidence, bins)] = (probabilities.argmax(axis=1) == labels) - confidence
     # |accuracy - confidence| of a bin times its share of the images is |sum of the differences| over all images.
-    return float(np.abs(np.bincount(bin_of, weights=correct - confidence)).sum() / len(labels))
+    return lambda weights: np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[ReliabilityBin]:
@@ -74,7 +74,7 @@ def assess_calibration(
 
     def measure(logits: np.ndarray) -> Calibrated:
         probabilities = softmax(logits, axis=1)
-        error = bootstrap(expected_calibration_error, labels, probabilities, patients)
+        error = bootstrap(calibration_error_of(labels, probabilities), patients)
         assert error  # it is defined on any set
         return Calibrated(error, reliability(labels, probabilities))
 
@@ -222,13 +222,9 @@ def measure_coverage(
     by_class = [
         clustered_proportion(covered[labels == k], list(compress(names, labels == k))) for k in range(sets.shape[1])
     ]
-    mean_size = bootstrap(lambda y, chosen: float(chosen.mean()), labels, sizes, names)
+    mean_size = bootstrap(mean_of(sizes), names)
     single = clustered_proportion(sizes == 1, names)
     return Coverage(level, clustered_proportion(covered, names), by_class, mean_size, single)
-
-
-# The metrics below run thousands of times in a bootstrap, where scikit-learn's checks of its input would take most of
-# the time; the tests hold each to scikit-learn's value.
 
 
 def bins_of(confidence: np.ndarray, bins: int) -> np.ndarray:

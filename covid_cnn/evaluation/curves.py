@@ -1,9 +1,11 @@
 """ROC and precision-recall curves with their 95 % bands, whole patients resampled."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from covid_cnn.common.statistics import EDGES, count_positives, resample_patients
 
 GRID = np.linspace(0, 1, 101)  # where the bands are told
 
@@ -46,23 +48,13 @@ def roc_curve(
     The curve; None where all are positive or none is.
     """
 
-    def height(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-        x, y = np.append(0, false / false[-1]), np.append(0, true / true[-1])
-        return np.interp(GRID, x, y)
+    def points(true: np.ndarray, false: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.append(0, false / false[-1]), np.append(0, true / true[-1])
 
-    found = _counts(labels, scores)
-    if found is None:
-        return None
-    true, false, thresholds = found
-    low, high = _band(labels, scores, patients, seed, repeats, height)
-    return Curve(
-        x=np.append(0, false / false[-1]),
-        y=np.append(0, true / true[-1]),
-        thresholds=np.append(np.inf, thresholds),
-        grid=GRID,
-        low=low,
-        high=high,
-    )
+    def height(true: np.ndarray, false: np.ndarray) -> np.ndarray:
+        return np.interp(GRID, *points(true, false))
+
+    return _curve(labels, scores, patients, seed, repeats, points, height)
 
 
 def precision_recall_curve(
@@ -74,62 +66,37 @@ def precision_recall_curve(
     parameters and result as for `roc_curve`.
     """
 
+    def points(true: np.ndarray, false: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return true / true[-1], true / np.maximum(true + false, 1e-9)
+
     def height(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-        reached = np.searchsorted(true / true[-1], GRID)  # the strictest threshold with this recall
-        return (true / np.maximum(true + false, 1e-9))[np.minimum(reached, len(true) - 1)]
+        recall, precision = points(true, false)
+        return precision[np.minimum(np.searchsorted(recall, GRID), len(recall) - 1)]  # strictest with this recall
 
-    found = _counts(labels, scores)
-    if found is None:
-        return None
-    true, false, thresholds = found
-    low, high = _band(labels, scores, patients, seed, repeats, height)
-    return Curve(true / true[-1], true / (true + false), thresholds, GRID, low, high)
+    return _curve(labels, scores, patients, seed, repeats, points, height)
 
 
-def _counts(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """True and false positives from each distinct score on, and these scores, the highest first."""
-    labels, scores = np.asarray(labels, bool), np.asarray(scores, float)
-    if labels.all() or not labels.any():
-        return None
-    order, ends = _order(scores)
-    return np.cumsum(labels[order])[ends], np.cumsum(~labels[order])[ends], scores[order][ends]
-
-
-def _order(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The images by falling score, and the places where runs of equal scores end."""
-    order = np.argsort(-scores, kind="stable")
-    return order, np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-
-
-def _band(
+def _curve(
     labels: np.ndarray,
     scores: np.ndarray,
     patients: Sequence[str],
     seed: int,
     repeats: int,
+    points: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     height: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
-    """The percentiles of a curve's height over the resamples that hold both classes."""
-    heights = [height(true, false) for true, false in _resamples(labels, scores, patients, seed, repeats)]
-    low, high = np.percentile(heights, [2.5, 97.5], axis=0)
-    return low, high
-
-
-def _resamples(
-    labels: np.ndarray, scores: np.ndarray, patients: Sequence[str], seed: int, repeats: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """True and false positives of each resample of the patients.
-
-    Each image is weighed by how often its patient was drawn, so that the images need sorting only once.
-    """
+) -> Curve | None:
+    """The curve of true and false positives [T], and the percentiles of its height over the resamples of patients."""
     labels = np.asarray(labels, bool)
-    order, ends = _order(np.asarray(scores, float))
-    _, owner = np.unique(list(patients), return_inverse=True)
-    owner, positive = owner[order], labels[order]
-    count = owner.max() + 1
-    generator = np.random.default_rng(seed)
-    for _ in range(repeats):
-        weight = np.bincount(generator.integers(count, size=count), minlength=count)[owner]
-        true, false = np.cumsum(weight * positive)[ends], np.cumsum(weight * ~positive)[ends]
-        if true[-1] and false[-1]:
-            yield true, false
+    if labels.all() or not labels.any():
+        return None
+    thresholds, count = count_positives(labels, scores)
+    heights = [
+        height(true, false)
+        for weights in resample_patients(patients, seed, repeats)
+        for true, false in zip(*count(weights), strict=True)
+        if true[-1] and false[-1]
+    ]
+    low, high = np.percentile(heights, EDGES, axis=0)
+    (true,), (false,) = count(np.ones((1, len(labels))))
+    x, y = points(true, false)
+    return Curve(x, y, np.append([np.inf] * (len(x) - len(thresholds)), thresholds), GRID, low, high)

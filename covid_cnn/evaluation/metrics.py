@@ -5,7 +5,7 @@ It knows arrays of labels and probabilities, and neither images nor models. A me
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 
 import numpy as np
@@ -16,13 +16,15 @@ from covid_cnn.common.statistics import (
     Interval,
     Metric,
     Z,
-    auroc,
     auroc_interval,
+    auroc_of,
     bootstrap,
     clustered_proportion,
+    count_positives,
+    mean_of,
     warn_of_few_patients,
 )
-from covid_cnn.evaluation.calibration import expected_calibration_error
+from covid_cnn.evaluation.calibration import calibration_error_of
 from covid_cnn.models.info import Added, Report
 
 
@@ -82,20 +84,20 @@ def evaluate_classifier(
             "The model's probabilities are not numbers: it diverged; train it again at a lower learning rate."
         )
 
-    confusion = _confusion(labels, predicted, k)
+    confusion = _confusions(labels, predicted, k)(np.ones((1, n)))[0].astype(int)
     right, yes = predicted == labels, -1 if positive is None else list(classes).index(positive)
     ill, called = labels == yes, predicted == yes
 
     def share(good: np.ndarray, of: np.ndarray) -> Interval | None:
         return clustered_proportion(good[of], list(compress(patients, of)))
 
-    def resampled(metric: Metric, scores: np.ndarray) -> Interval | None:
-        return bootstrap(metric, labels, scores, patients)
+    def resampled(metric: Metric) -> Interval | None:
+        return bootstrap(metric, patients)
 
     def likelihood_ratio(answer: bool) -> Interval | None:
         # Where no negative got the answer, the ratio has no value; a resample without one counts half a negative.
-        given = (~ill & (called == answer)).any()
-        return resampled(lambda y, p: _likelihood_ratio(y == yes, (p == yes) == answer), predicted) if given else None
+        given = called == answer
+        return resampled(_likelihood_ratio_of(ill, given)) if (~ill & given).any() else None
 
     aurocs = {name: auroc_interval(labels == i, probabilities[:, i], patients) for i, name in enumerate(classes)}
     accuracy = share(right, np.ones(n, bool))
@@ -110,12 +112,12 @@ def evaluate_classifier(
         accuracy=accuracy,
         balanced_accuracy=_balanced_interval(labels, predicted, k, patients),
         sensitivity_by_class={name: share(right, labels == i) for i, name in enumerate(classes)},
-        mcc=resampled(lambda y, p: matthews(y, p, k), predicted),
-        brier=resampled(_brier, probabilities),
-        ece=resampled(expected_calibration_error, probabilities),
+        mcc=resampled(matthews_of(labels, predicted, k)),
+        brier=resampled(mean_of(_squares(labels, probabilities))),
+        ece=resampled(calibration_error_of(labels, probabilities)),
     )
     if positive is None or k > 2:
-        report = structs.replace(report, auroc=resampled(_macro_auroc, probabilities), auroc_by_class=aurocs)
+        report = structs.replace(report, auroc=resampled(_macro_auroc_of(labels, probabilities)), auroc_by_class=aurocs)
     if positive is None:
         return report
     # Without a positive or without a negative the predictive values are 0 or 1 whatever the classifier does.
@@ -130,8 +132,8 @@ def evaluate_classifier(
         npv=share(~ill, ~called) if both else None,
         lr_positive=likelihood_ratio(True),
         lr_negative=likelihood_ratio(False),
-        f1=resampled(lambda y, p: _f1(y == yes, p == yes), predicted),
-        average_precision=resampled(lambda y, p: average_precision(y == yes, p), probabilities[:, yes]),
+        f1=resampled(_f1_of(ill, called)),
+        average_precision=resampled(average_precision_of(ill, probabilities[:, yes])),
     )
 
 
@@ -203,28 +205,23 @@ def summarize(report: Report) -> str:
     return "\n".join([count_patients(report), "", *lines, *warnings])
 
 
-def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
+def average_precision_of(labels: np.ndarray, scores: np.ndarray) -> Metric:
     """The area under the precision-recall steps: the mean precision over the recall gained at each threshold.
 
-    Parameters
-    ----------
-    labels : bool [N].
-    scores : float [N], the higher the more positive; equal ones are called together.
-
-    Returns
-    -------
-    0..1, NaN where all are positive or none is.
+    NaN where all are positive or none is. Parameters as for `statistics.count_positives`.
     """
-    if labels.all() or not labels.any():
-        return math.nan
-    order = np.argsort(-scores, kind="stable")
-    last_of_equals = np.append(np.diff(scores[order]) != 0, True)
-    hits = np.cumsum(labels[order])[last_of_equals]
-    precision = hits / (np.flatnonzero(last_of_equals) + 1)
-    return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
+    _, count = count_positives(labels, scores)
+
+    def measure(weights: np.ndarray) -> np.ndarray:
+        true, false = count(weights)
+        precision = true / np.maximum(true + false, 1e-9)
+        area = (np.diff(true, prepend=0, axis=1) * precision).sum(axis=1)
+        return _where(true[:, -1] * false[:, -1] > 0, area, true[:, -1])
+
+    return measure
 
 
-def matthews(labels: np.ndarray, predicted: np.ndarray, k: int) -> float:
+def matthews_of(labels: np.ndarray, predicted: np.ndarray, k: int) -> Metric:
     """The correlation of truth and answer (Matthews 1975), for more than two classes as in Gorodkin (2004).
 
     Parameters
@@ -234,14 +231,19 @@ def matthews(labels: np.ndarray, predicted: np.ndarray, k: int) -> float:
 
     Returns
     -------
-    -1..1; 0 where the answer is always the same, NaN where the truth is.
+    of values -1..1; 0 where the answer is always the same, NaN where the truth is.
     """
-    confusion = _confusion(labels, predicted, k)
-    truth, answer, n = confusion.sum(axis=1), confusion.sum(axis=0), len(labels)
-    told, said = n**2 - (truth**2).sum(), n**2 - (answer**2).sum()
-    if not told:
-        return math.nan
-    return float((np.trace(confusion) * n - truth @ answer) / math.sqrt(told * said)) if said else 0.0
+    count = _confusions(labels, predicted, k)
+
+    def measure(weights: np.ndarray) -> np.ndarray:
+        confusion, n = count(weights), weights.sum(axis=1)
+        truth, answer = confusion.sum(axis=2), confusion.sum(axis=1)
+        spread_truth, spread_answer = (n**2 - (one**2).sum(axis=1) for one in (truth, answer))
+        covariance = np.trace(confusion, axis1=1, axis2=2) * n - (truth * answer).sum(axis=1)
+        spread = np.sqrt(spread_truth * spread_answer)
+        return np.where(spread_truth > 0, np.nan_to_num(_where(spread > 0, covariance, spread)), np.nan)
+
+    return measure
 
 
 def predictive_values(
@@ -289,14 +291,27 @@ def predictive_values(
     )
 
 
-def _confusion(labels: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
-    return np.bincount(labels * k + predicted, minlength=k * k).reshape(k, k)
+def _confusions(labels: np.ndarray, predicted: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes of how often each image counts, [R, N], the counts [R, k, k] by truth and answer."""
+    cells = np.zeros((len(labels), k * k))
+    cells[np.arange(len(labels)), labels * k + predicted] = 1
+    return lambda weights: (weights @ cells).reshape(-1, k, k)
 
 
-def _balanced_accuracy(labels: np.ndarray, predicted: np.ndarray, k: int) -> float:
-    confusion = _confusion(labels, predicted, k)
-    totals = confusion.sum(axis=1)
-    return float((np.diag(confusion) / totals).mean()) if totals.all() else math.nan
+def _where(defined: np.ndarray, above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """A ratio, NaN where it is not defined."""
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=defined)
+
+
+def _balanced_accuracy_of(labels: np.ndarray, predicted: np.ndarray, k: int) -> Metric:
+    count = _confusions(labels, predicted, k)
+
+    def measure(weights: np.ndarray) -> np.ndarray:
+        confusion = count(weights)
+        totals = confusion.sum(axis=2)
+        return _where(totals > 0, np.diagonal(confusion, axis1=1, axis2=2), totals).mean(axis=1)
+
+    return measure
 
 
 def _balanced_interval(labels: np.ndarray, predicted: np.ndarray, k: int, patients: Sequence[str]) -> Interval | None:
@@ -304,7 +319,7 @@ def _balanced_interval(labels: np.ndarray, predicted: np.ndarray, k: int, patien
 
     Those are put together as the squares of their distances add up (Zou and Donner 2008).
     """
-    interval = bootstrap(lambda y, p: _balanced_accuracy(y, p, k), labels, predicted, patients)
+    interval = bootstrap(_balanced_accuracy_of(labels, predicted, k), patients)
     if not interval or interval.known:
         return interval
     right, value = predicted == labels, interval.value
@@ -314,26 +329,33 @@ def _balanced_interval(labels: np.ndarray, predicted: np.ndarray, k: int, patien
     return Interval(value, max(0.0, value - below), min(1.0, value + above), interval.n)
 
 
-def _f1(labels: np.ndarray, predicted: np.ndarray) -> float:
-    if labels.all() or not labels.any():
-        return math.nan
-    return float(2 * (labels & predicted).sum() / (labels.sum() + predicted.sum()))
+def _f1_of(labels: np.ndarray, predicted: np.ndarray) -> Metric:
+    hits, both = labels & predicted, labels.astype(float) + predicted
+
+    def measure(weights: np.ndarray) -> np.ndarray:
+        positives = weights @ labels
+        return _where((positives > 0) & (positives < weights.sum(axis=1)), 2 * (weights @ hits), weights @ both)
+
+    return measure
 
 
-def _likelihood_ratio(labels: np.ndarray, given: np.ndarray) -> float:
+def _likelihood_ratio_of(labels: np.ndarray, given: np.ndarray) -> Metric:
     """How many times as often an answer is given to positives as to negatives."""
-    positives = int(labels.sum())
-    negatives = len(labels) - positives
-    if not positives or not negatives:
-        return math.nan
-    return float((given & labels).sum() / positives / (max((given & ~labels).sum(), 0.5) / negatives))
+
+    def measure(weights: np.ndarray) -> np.ndarray:
+        positives, negatives = weights @ labels, weights @ ~labels
+        rate = _where(positives > 0, weights @ (given & labels), positives)
+        return _where(negatives > 0, rate * negatives, np.maximum(weights @ (given & ~labels), 0.5))
+
+    return measure
 
 
-def _macro_auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    return float(np.mean([auroc(labels == i, scores) for i, scores in enumerate(probabilities.T)]))
+def _macro_auroc_of(labels: np.ndarray, probabilities: np.ndarray) -> Metric:
+    aurocs = [auroc_of(labels == i, scores) for i, scores in enumerate(probabilities.T)]
+    return lambda weights: np.mean([auroc(weights) for auroc in aurocs], axis=0)
 
 
-def _brier(labels: np.ndarray, probabilities: np.ndarray) -> float:
+def _squares(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """The Brier score of each image."""
     k = probabilities.shape[1]
-    squares = ((probabilities - np.eye(k)[labels]) ** 2).sum(axis=1)
-    return float(squares.mean() / (2 if k == 2 else 1))
+    return ((probabilities - np.eye(k)[labels]) ** 2).sum(axis=1) / (2 if k == 2 else 1)

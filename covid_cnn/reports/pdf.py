@@ -133,6 +133,7 @@ class _Page(FPDF):
         self.set_text_color(colour)
         self.set_x(x)
         lines = self.multi_cell(width, size * LINE, text, dry_run=True, output="LINES")
+        assert isinstance(lines, list)
         if most and len(lines) > most:
             text = "\n".join([*lines[: most - 1], instead if instead != "…" else self._shorten(lines[most - 1], width)])
         self.multi_cell(width, size * LINE, text, align=align, new_x="LEFT", new_y="NEXT")

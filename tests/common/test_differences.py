@@ -7,7 +7,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from covid_cnn.common.differences import paired_auroc, paired_share, unpaired_auroc, unpaired_share
-from covid_cnn.common.statistics import auroc, bootstrap, perfect_auroc
+from covid_cnn.common.statistics import auroc_of, bootstrap, perfect_auroc
 
 
 def rivals(n: int = 80, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,8 +56,8 @@ def test_delong_is_that_of_the_paper(seed):
 def test_delong_agrees_with_the_bootstrap():
     labels, first, second = rivals(300)
     delong = paired_auroc(labels, first, second).interval
-    both = np.stack([first, second], axis=1)
-    bootstrapped = bootstrap(lambda y, s: auroc(y, s[:, 0]) - auroc(y, s[:, 1]), labels, both, one_each(300))
+    one, other = auroc_of(labels, first), auroc_of(labels, second)
+    bootstrapped = bootstrap(lambda weights: one(weights) - other(weights), one_each(300))
     assert delong.value == pytest.approx(bootstrapped.value)
     assert (delong.low, delong.high) == pytest.approx((bootstrapped.low, bootstrapped.high), abs=0.02)
 

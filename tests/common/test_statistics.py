@@ -11,14 +11,18 @@ from covid_cnn.common.statistics import (
     Interval,
     auroc,
     auroc_interval,
+    auroc_of,
     bootstrap,
     clustered_proportion,
+    mean_of,
+    measure_once,
     perfect_auroc,
+    resample_patients,
     warn_of_few_patients,
     wilson,
 )
 from covid_cnn.evaluation.metrics import (
-    matthews,
+    matthews_of,
 )
 
 
@@ -68,25 +72,20 @@ def test_an_interval_reads_well_and_survives_json():
     assert msgspec.json.decode(msgspec.json.encode(interval), type=Interval) == interval
 
 
-def mean_score(labels: np.ndarray, scores: np.ndarray) -> float:
-    return float(scores.mean())
-
-
 def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
     generator = np.random.default_rng(1)
     covered = 0
     for trial in range(100):
         scores = generator.normal(size=50)
-        interval = bootstrap(mean_score, np.zeros(50, int), scores, one_each(50), seed=trial, repeats=200)
+        interval = bootstrap(mean_of(scores), one_each(50), seed=trial, repeats=200)
         covered += interval.low <= 0 <= interval.high
     assert 86 <= covered <= 100
 
 
 def test_bootstrap_resamples_patients_and_not_images():
     scores = np.repeat(np.random.default_rng(2).normal(size=20), 10)
-    labels = np.zeros(200, int)
-    images = bootstrap(mean_score, labels, scores, one_each(200))
-    patients = bootstrap(mean_score, labels, scores, np.repeat(one_each(20), 10))
+    images = bootstrap(mean_of(scores), one_each(200))
+    patients = bootstrap(mean_of(scores), np.repeat(one_each(20), 10))
     # Ten equal images a patient hold the information of one: the interval is about sqrt(10) times as wide.
     assert 2.4 < (patients.high - patients.low) / (images.high - images.low) < 4
 
@@ -94,7 +93,7 @@ def test_bootstrap_resamples_patients_and_not_images():
 def test_the_interval_of_the_bootstrap_is_that_of_scipy():
     labels, probabilities = noisy_set(120, 2)
     scores = probabilities[:, 1]
-    found = bootstrap(lambda y, p: auroc(y == 1, p), labels, scores, one_each(120), repeats=3000)
+    found = bootstrap(auroc_of(labels == 1, scores), one_each(120), repeats=3000)
     expected = stats.bootstrap(
         (labels, scores),
         lambda y, p: auroc(y == 1, p),
@@ -112,21 +111,27 @@ def test_auroc_and_correlation_are_those_of_scipy():
     scores, predicted = probabilities[:, 1].round(1), probabilities.argmax(axis=1)
     u = stats.mannwhitneyu(scores[labels == 1], scores[labels == 0]).statistic
     assert auroc(labels == 1, scores) == pytest.approx(u / ((labels == 1).sum() * (labels == 0).sum()))
-    assert matthews(labels, predicted, 2) == pytest.approx(stats.pearsonr(labels, predicted).statistic)
+    assert measure_once(matthews_of(labels, predicted, 2), 60) == pytest.approx(
+        stats.pearsonr(labels, predicted).statistic
+    )
 
 
 def test_bootstrap_is_reproducible_and_skips_undefined_resamples():
-    labels = np.array([1, 0, 0])
+    labels = np.array([True, False, False])
 
-    def share_where_a_positive_is(labels, scores):
-        return scores.mean() if labels.any() else math.nan
+    def share_where_a_positive_is(weights):
+        return np.where(weights[:, 0] > 0, mean_of(np.array([0.2, 0.4, 0.9]))(weights), np.nan)
 
-    first, second = (
-        bootstrap(share_where_a_positive_is, labels, np.array([0.2, 0.4, 0.9]), list("abc")) for _ in range(2)
-    )
+    first, second = (bootstrap(share_where_a_positive_is, list("abc")) for _ in range(2))
     assert first == second
     assert not math.isnan(first.low) and not math.isnan(first.high)
-    assert bootstrap(share_where_a_positive_is, np.zeros(3, int), np.ones(3), list("abc")) is None
+    assert bootstrap(auroc_of(~labels & labels, np.arange(3.0)), list("abc")) is None
+
+
+def test_resamples_are_of_whole_patients_and_as_many_as_there_are():
+    weights = np.concatenate(list(resample_patients(["a", "b", "a", "c"], repeats=300)))
+    assert weights.shape == (300, 4) and (weights[:, 0] == weights[:, 2]).all()
+    assert (weights[:, [0, 1, 3]].sum(axis=1) == 3).all() and weights.mean() == pytest.approx(1, abs=0.1)
 
 
 def test_an_interval_without_width_counts_as_not_known():

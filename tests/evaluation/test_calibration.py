@@ -7,14 +7,15 @@ from scipy.special import softmax
 from sklearn import metrics
 
 from covid_cnn.common.statistics import (
+    measure_once,
     wilson,
 )
 from covid_cnn.evaluation.calibration import (
     assess_calibration,
+    calibration_error_of,
     choose_threshold,
     choose_threshold_at_specificity,
     conformal_thresholds,
-    expected_calibration_error,
     fit_temperature,
     measure_coverage,
     reliability,
@@ -32,6 +33,10 @@ def noisy_set(n: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def one_each(n: int) -> list[str]:
     return [f"patient {i}" for i in range(n)]
+
+
+def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, **options: int) -> float:
+    return measure_once(calibration_error_of(labels, probabilities, **options), len(labels))
 
 
 def test_calibration_error_of_hand_made_cases():

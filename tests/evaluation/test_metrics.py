@@ -10,6 +10,7 @@ from sklearn import metrics
 from covid_cnn.common.errors import BundleError, DatasetError
 from covid_cnn.common.statistics import (
     clustered_proportion,
+    measure_once,
     perfect_auroc,
     wilson,
 )
@@ -18,9 +19,9 @@ from covid_cnn.evaluation.calibration import (
     measure_coverage,
 )
 from covid_cnn.evaluation.metrics import (
-    average_precision,
+    average_precision_of,
     evaluate_classifier,
-    matthews,
+    matthews_of,
     metric_rows,
     predictive_values,
     summarize,
@@ -202,13 +203,15 @@ def test_coverage_is_told_in_the_summary():
 def test_correlation_and_average_precision_are_those_of_scikit_learn(seed):
     labels, probabilities = noisy_set(40, 3, seed)
     predicted = probabilities.argmax(axis=1)
-    assert matthews(labels, predicted, 3) == pytest.approx(metrics.matthews_corrcoef(labels, predicted))
-    assert matthews(labels, np.zeros(40, int), 3) == 0
-    assert math.isnan(matthews(np.zeros(40, int), predicted, 3))
+    assert measure_once(matthews_of(labels, predicted, 3), 40) == pytest.approx(
+        metrics.matthews_corrcoef(labels, predicted)
+    )
+    assert measure_once(matthews_of(labels, np.zeros(40, int), 3), 40) == 0
+    assert math.isnan(measure_once(matthews_of(np.zeros(40, int), predicted, 3), 40))
     scores = probabilities[:, 1].round(1)  # with ties
     expected = metrics.average_precision_score(labels == 1, scores)
-    assert average_precision(labels == 1, scores) == pytest.approx(expected)
-    assert math.isnan(average_precision(np.zeros(4, bool), scores[:4]))
+    assert measure_once(average_precision_of(labels == 1, scores), 40) == pytest.approx(expected)
+    assert math.isnan(measure_once(average_precision_of(np.zeros(4, bool), scores[:4]), 4))
 
 
 def test_a_likelihood_ratio_without_a_false_alarm_has_no_value():

@@ -1,4 +1,4 @@
-"""Occlusion maps and deletion and insertion curves of models of which it is known what they look at."""
+"""Occlusion maps of models of which it is known what they look at."""
 
 import time
 from types import SimpleNamespace
@@ -6,10 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from covid_cnn.data import synthetic
 from covid_cnn.images import ops
-from covid_cnn.models import bundle, faithfulness
-from covid_cnn.models.faithfulness import CELLS, PATCH, PerturbationCurve
+from covid_cnn.models import faithfulness
+from covid_cnn.models.faithfulness import CELLS, PATCH
 
 SIDE = 48
 
@@ -65,29 +64,6 @@ def test_an_occlusion_map_becomes_a_heatmap():
     assert not faithfulness.heat_of(-np.abs(drops)).any()
 
 
-def test_a_right_heatmap_beats_chance_and_a_wrong_one_does_not(looker, spot):
-    verdict = faithfulness.compare_maps(looker, spot, "bright", {"right": cell(2, 8), "wrong": 1 - cell(2, 8)})
-    assert verdict.better("right") == (True, True)
-    assert verdict.better("wrong") == (False, False)
-    right, chance = verdict.orders["right"], verdict.mean_chance()
-    assert right.deletion.area < chance.deletion.area < verdict.orders["wrong"].deletion.area
-    assert right.insertion.area > chance.insertion.area > verdict.orders["wrong"].insertion.area
-
-
-def test_curves_begin_and_end_where_they_must(looker, spot):
-    verdict = faithfulness.compare_maps(looker, spot, "bright", {"heat": cell(2, 8)}, steps=4, seeds=2)
-    assert len(verdict.chance) == 2
-    for trial in (verdict.orders["heat"], *verdict.chance, verdict.mean_chance()):
-        np.testing.assert_allclose(trial.deletion.shares, [0, 0.25, 0.5, 0.75, 1])
-        assert trial.deletion.probabilities[[0, -1]] == pytest.approx([1, spot.mean()], abs=1e-5)
-        assert trial.insertion.probabilities[-1] == pytest.approx(1)
-        assert 0 < trial.insertion.probabilities[0] < 1  # blurred
-
-
-def test_the_area_is_that_of_the_trapezoids():
-    assert PerturbationCurve(np.array([0, 0.5, 1]), np.array([1, 0.5, 0.5])).area == pytest.approx(0.625)
-
-
 def test_pixels_are_ranked_from_the_hottest_and_equal_ones_anyhow():
     assert faithfulness.rank_pixels(np.float32([[0.2, 0.9], [0.5, 0]])).tolist() == [[2, 0], [1, 3]]
     even = faithfulness.rank_pixels(np.zeros((20, 20)))
@@ -95,16 +71,9 @@ def test_pixels_are_ranked_from_the_hottest_and_equal_ones_anyhow():
     assert abs(even[:10].mean() - even[10:].mean()) < 40  # not row by row
 
 
-@pytest.mark.parametrize("work", ["occlusion", "compare"])
-def test_progress_is_told_and_can_end_the_work(work, looker, spot):
-    def start(progress):
-        if work == "occlusion":
-            faithfulness.occlusion(looker, spot, progress)
-        else:
-            faithfulness.compare_maps(looker, spot, "bright", {"heat": cell(2, 8)}, progress)
-
+def test_progress_is_told_and_can_end_the_work(looker, spot):
     told: list[float] = []
-    start(told.append)
+    faithfulness.occlusion(looker, spot, told.append)
     assert told == sorted(told) and told[-1] == 1
     whole, looker.asked = looker.asked, 0
 
@@ -115,18 +84,8 @@ def test_progress_is_told_and_can_end_the_work(work, looker, spot):
         raise Stopped
 
     with pytest.raises(Stopped):
-        start(stop)
+        faithfulness.occlusion(looker, spot, stop)
     assert looker.asked < whole
-
-
-def test_a_shipped_model_is_asked(shipped_models):
-    model = bundle.Bundle(next(folder for folder in shipped_models if folder.name == "efficientnet_lite0"))
-    pixels = synthetic.draw_radiograph(31, opacities=True, size=300)
-    prediction = model.predict(pixels)
-    heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
-    verdict = faithfulness.compare_maps(model, pixels, prediction.label, {"heatmap": heatmap}, steps=2, seeds=1)
-    first = verdict.orders["heatmap"].deletion.probabilities[0]
-    assert first == pytest.approx(prediction.by_class()[prediction.label], abs=0.01)
 
 
 def test_maps_that_mark_one_place_agree_and_those_that_mark_two_do_not():
