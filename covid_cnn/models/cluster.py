@@ -42,7 +42,8 @@ def plan_blocks(model: Bundle, images: Sequence[SelectedImage], parts: Path, siz
     A file is named by the model and by the path, size and time of each image, so that no row is taken for one of
     another model, nor for one of an image that has changed since.
     """
-    blocks, asked = [], hashlib.sha256(json.dumps([model.info, len(images) > 1]).encode())
+    # One image alone is answered by all cores, which may differ in rounding.
+    blocks, asked = [], hashlib.sha256(b"%d" % (len(images) > 1) + (model.folder / INFO_FILE).read_bytes())
     for first in range(0, len(images), size):
         some = images[first : first + size]
         digest = asked.copy()

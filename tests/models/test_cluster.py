@@ -1,5 +1,7 @@
 """Archives over several machines: the rows that one machine makes, whoever dies on the way."""
 
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pytest
 from covid_cnn.data import synthetic
 from covid_cnn.images import sources
 from covid_cnn.models import batch, cluster
-from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.bundle import INFO_FILE, Bundle
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning:ray", "ignore::FutureWarning:ray", "ignore::ResourceWarning"
@@ -107,21 +109,23 @@ def test_driver_and_node_die_and_nothing_is_lost_nor_done_twice(nodes, archive, 
 
 
 def test_a_block_that_changed_is_another_block(archive, default_model, tmp_path):
-    model, folder = Bundle(default_model), tmp_path / "films"
+    own, folder = tmp_path / "own", tmp_path / "films"
+    shutil.copytree(default_model, own)
     folder.mkdir()
     for n in range(4):
         (folder / f"{n}.png").write_bytes((archive / f"{n:03}.png").read_bytes())
 
     def names() -> list[str]:
         images = sources.select([folder], lambda opened: opened).images
-        return [block.file.name for block in cluster.plan_blocks(model, images, tmp_path, 2)]
+        return [block.file.name for block in cluster.plan_blocks(Bundle(own), images, tmp_path, 2)]
 
     first = names()
     assert names() == first
     (folder / "3.png").write_bytes(b"another")
     second = names()
     assert second[0] == first[0] and second[1] != first[1]
-    model.info["decision"]["threshold"] = 0.123
+    info = json.loads((own / INFO_FILE).read_text())
+    (own / INFO_FILE).write_text(json.dumps(info | {"created": "yesterday"}))
     assert not {*names()} & {*first, *second}
 
 
