@@ -1,16 +1,14 @@
 """Random variations of a training image. Stateless: the generator decides all, so an epoch can be made again."""
 
 import functools
-import io
 import math
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
-from covid_cnn.images.ops import Affine, about_centre, blur, draw_text, from_bytes, to_bytes, warp
+from covid_cnn.images.ops import about_centre, blur, draw_text, warp
 
 Images = Sequence[np.ndarray] | np.ndarray  # each float32 [H, W, 1], one after the other or as one array
 
@@ -103,8 +101,8 @@ def augment_batch(
     return np.stack([augment(image, augmentation, g, others) for image, g in zip(images, generators, strict=True)])
 
 
-def affine(shape: tuple[int, ...], augmentation: Augmentation, rng: np.random.Generator) -> Affine:
-    """A random movement of an image of ``shape`` (height, width): rotate, shear and scale about its centre, shift."""
+def affine(shape: tuple[int, ...], augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """A random movement for `warp` of an image of ``shape``: rotate, shear and scale about its centre, shift."""
     height, width = shape
     angle = math.radians(augmentation.rotation * rng.uniform(-1, 1))
     shear = math.tan(math.radians(augmentation.shear * rng.uniform(-1, 1)))
@@ -200,10 +198,11 @@ def _wave(length: int, cycles: int) -> np.ndarray:
 
 def coarsen(pixels: np.ndarray, factor: float) -> np.ndarray:
     """``pixels`` ``[H, W]`` made smaller by ``factor``, 0..1, and large again."""
-    height, width = pixels.shape
-    small = max(1, round(width * factor)), max(1, round(height * factor))
-    picture = Image.fromarray(pixels.astype(np.float32)).resize(small, Image.Resampling.BILINEAR)
-    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR), np.float32)
+    import cv2
+
+    small = [max(1, round(side * factor)) for side in pixels.shape[::-1]]
+    coarse = cv2.resize(pixels.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    return cv2.resize(coarse, pixels.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _stamp(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -218,6 +217,8 @@ def _stamp(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _compress(pixels: np.ndarray, quality: int) -> np.ndarray:
-    file = io.BytesIO()
-    to_bytes(pixels).save(file, "JPEG", quality=quality)
-    return from_bytes(Image.open(file))
+    import cv2
+
+    grey = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    _, content = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(content, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import (
-    Image,
-    ImageDraw,
-    ImageFilter,
-)
-
-if TYPE_CHECKING:
-    pass
+from PIL import Image, ImageDraw
 
 
 def prepare(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -47,36 +39,37 @@ def to_png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-# What Pillow's affine transform takes: output (x, y) comes from (a x + b y + c, d x + e y + f).
-Affine = tuple[float, float, float, float, float, float]
+def about_centre(shape: tuple[int, ...], matrix: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    """The movement by a matrix ``[2, 2]`` of (x, y) that leaves the centre of an image in place, but for a shift.
 
-
-def about_centre(shape: tuple[int, ...], matrix: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> Affine:
-    """The movement by a matrix ``[2, 2]`` of (x, y) that leaves the centre of an image in place, but for a shift."""
+    Returns
+    -------
+    float ``[2, 3]``: where in the image each pixel (x, y, 1) of the moved one comes from, as `warp` takes it.
+    """
     height, width = shape
-    centre = np.array([width / 2, height / 2])
-    offset = centre + shift - matrix @ centre
-    return (matrix[0, 0], matrix[0, 1], offset[0], matrix[1, 0], matrix[1, 1], offset[1])
+    centre = np.array([width - 1, height - 1]) / 2
+    return np.column_stack([matrix, centre + shift - matrix @ centre])
 
 
-def warp(pixels: np.ndarray, movement: Affine, repeat: bool = True) -> np.ndarray:
+def warp(pixels: np.ndarray, movement: np.ndarray, repeat: bool = True) -> np.ndarray:
     """``pixels``, float32 ``[H, W]``, moved; the border is repeated, so that no black frame tells a moved image.
 
     Without ``repeat``, what comes from outside is 0.
     """
-    height, width = pixels.shape
-    pad = max(height, width) // 2
-    a, b, c, d, e, f = movement
-    padded = Image.fromarray(np.pad(pixels, pad, mode="edge" if repeat else "constant"))
-    moved = padded.transform(
-        (width, height), Image.Transform.AFFINE, (a, b, c + pad, d, e, f + pad), Image.Resampling.BILINEAR
-    )
-    return np.asarray(moved, np.float32)
+    import cv2  # in the functions, as a prediction needs none of them and it takes longer to load than that takes
+
+    border = cv2.BORDER_REPLICATE if repeat else cv2.BORDER_CONSTANT
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(pixels, movement, pixels.shape[::-1], flags=flags, borderMode=border)
 
 
 def blur(pixels: np.ndarray, sigma: float) -> np.ndarray:
-    """``pixels``, float32 ``[H, W]`` 0..1, under a Gaussian of ``sigma`` pixels, in 256 greys."""
-    return from_bytes(to_bytes(pixels).filter(ImageFilter.GaussianBlur(sigma)))
+    """``pixels``, float32 ``[H, W]`` 0..1, under a Gaussian of ``sigma`` pixels."""
+    import cv2
+
+    if sigma < 0.01:
+        return pixels
+    return cv2.GaussianBlur(pixels, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE).clip(0, 1)
 
 
 def draw_text(pixels: np.ndarray, text: str, place: tuple[float, float], size: float, grey: float) -> np.ndarray:
@@ -91,18 +84,8 @@ def draw_text(pixels: np.ndarray, text: str, place: tuple[float, float], size: f
     height, width = pixels.shape
     stencil = Image.new("L", (width, height))
     ImageDraw.Draw(stencil).text(place, text, fill=255, font_size=size)
-    cover = from_bytes(stencil)
+    cover = np.asarray(stencil, np.float32) / 255
     return pixels + cover * (np.float32(grey) - pixels)
-
-
-def to_bytes(pixels: np.ndarray) -> Image.Image:
-    """``pixels``, float ``[H, W]`` 0..1, as a picture of 256 greys."""
-    return Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
-
-
-def from_bytes(image: Image.Image) -> np.ndarray:
-    """A picture of 256 greys as float32 ``[H, W]`` 0..1."""
-    return np.asarray(image, np.float32) / 255
 
 
 def stamp(pixels: np.ndarray, left: float, top: float, size: float, text: str = "R") -> np.ndarray:
