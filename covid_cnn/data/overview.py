@@ -1,7 +1,6 @@
 """A dataset at a glance: mean images of the classes, distributions of measures, a map of embeddings, neighbours."""
 
 import io
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -112,20 +111,6 @@ def distribution(values: Mapping[str, np.ndarray]) -> list[tuple[str, float, flo
         shares = np.bincount(places, minlength=len(middles)) / len(own)
         histogram += [(label, float(x), float(share)) for x, share in zip(middles, shares, strict=True)]
     return histogram
-
-
-def sources_tell_class(dataset: Dataset) -> float:
-    """How well the source of an image predicts its class: 0, not at all, to 1, perfectly.
-
-    That is Goodman and Kruskal's lambda (1954): of the errors of who always says the commonest class, the share that
-    is gone once the source is known.
-    """
-    by_source: dict[str, Counter[str]] = defaultdict(Counter)
-    for item in dataset.items:
-        by_source[item.source][item.label] += 1
-    total, most = len(dataset.items), max(Counter(item.label for item in dataset.items).values())
-    right = sum(max(counts.values()) for counts in by_source.values())
-    return (right - most) / (total - most) if total > most else 0.0
 
 
 def _square(small: bytes, size: int) -> np.ndarray:

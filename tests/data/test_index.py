@@ -127,16 +127,3 @@ def test_a_distribution_has_the_bins_of_all_and_the_shares_of_each():
     last = max(x for x, share in shares["A"].items() if share)
     assert shares["B"][last] == 1 and abs(last - 10) <= 10 / overview.BINS
     assert sum(share for *_, share in overview.distribution({"A": np.full(5, 3.0)})) == pytest.approx(1)
-
-
-def test_how_much_the_source_tells_of_the_class(tmp_path):
-    def of(pairs):
-        items = tuple(
-            dataset.Item(tmp_path / f"{n}.png", "", label, str(n), source) for n, (label, source) in enumerate(pairs)
-        )
-        return overview.sources_tell_class(dataset.Dataset("set", tmp_path, items))
-
-    assert of([("A", "x"), ("A", "x"), ("B", "y"), ("B", "y")]) == 1
-    assert of([("A", "x"), ("B", "x"), ("A", "y"), ("B", "y")]) == 0
-    assert of([("A", "x"), ("A", "x"), ("B", "x"), ("B", "y")]) == 0.5
-    assert of([("A", "x"), ("A", "y")]) == 0

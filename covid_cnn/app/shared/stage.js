@@ -11,7 +11,7 @@ export default function ({ parentElement }) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.composedPath()[0]?.closest?.(typed)) return;
     if (event.key === "p" || event.key === "P") toggle();
-    if (event.key === "Escape" && !document.fullscreenElement) leave();
+    if (event.key === "Escape" && (document.fullscreenElement ?? root) === root) leave();
   }, { signal });
   document.addEventListener("fullscreenchange", () => document.fullscreenElement || leave(), { signal });
   document.addEventListener("stagechange", () => tell(button), { signal });
