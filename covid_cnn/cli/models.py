@@ -1,19 +1,27 @@
-"""``models``: the models that there are."""
+"""``models``: the models are listed, one's own network is added, and a model is exported for other programs."""
 
 import json
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from covid_cnn.cli.options import Json
+from covid_cnn.common.errors import CovidCnnError
 
-models_app = typer.Typer()
+if TYPE_CHECKING:
+    from covid_cnn.evaluation.own_network import OwnNetwork
+
+models_app = typer.Typer(help="List the models, add a network of your own, export one for other programs.")
 
 
 @models_app.callback(invoke_without_command=True)
-def models(as_json: Json = False) -> None:
-    """List the models: name, classes, training data, headline metrics."""
+def models(context: typer.Context, as_json: Json = False) -> None:
+    """List the models: name, classes, training data, headline metrics. Commands add and export them."""
+    if context.invoked_subcommand:
+        return
     from covid_cnn.evaluation import metrics
     from covid_cnn.models.bundle import discover_bundles
 
@@ -32,3 +40,78 @@ def models(as_json: Json = False) -> None:
             print("There is no model yet: python -m covid_cnn train makes one.")
     for problem in problems:
         print(problem, file=sys.stderr)
+
+
+@models_app.command("add")
+def models_add(
+    file: Annotated[Path, typer.Argument(help="A .keras, .h5 or .tflite file, or the folder of a SavedModel.")],
+    name: Annotated[str | None, typer.Option(help="What to call the model; by default as its file.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Names of its classes, with commas, in the order of its answers; of a sigmoid 0,1."),
+    ] = None,
+    data: Annotated[
+        str, typer.Option(help="The dataset that it learned from: finds its scale, and what is unlike it.")
+    ] = "",
+    scale: Annotated[
+        str | None, typer.Option(help="What it wants of pixels: 255, none, -1..1, imagenet, caffe or 225.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option(help="What makes probabilities of its answers: sigmoid, softmax or none.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Of its images, such as 224x160, if the file is open.")] = None,
+    output: Annotated[str | None, typer.Option(help="Which of its outputs, if it has several.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take every guess without asking.")] = False,
+) -> None:
+    """Put a network of your own under question: it becomes a model like any other. Its file is run as no code."""
+    from covid_cnn.data.dataset import open_dataset, reference
+    from covid_cnn.evaluation import own_network
+    from covid_cnn.reports import terminal
+
+    asking = sys.stdin.isatty() and not yes
+    dataset = open_dataset(data) if data else None
+    network = own_network.read_network(file, _size(size), output)
+    print(network.describe())
+    named = _classes(network, classes, list(dataset.classes) if dataset else None, asking)
+    examples = own_network.dataset_examples(dataset) if dataset else own_network.sample_examples()
+    known = {"none": ""}.get(last or "", last)
+    trials = own_network.try_scales(network, examples, named, known, bool(dataset), terminal.show_progress())
+    print(terminal.trials_text(trials, examples, named))
+    best = trials[0].scale
+    scale = scale or (typer.prompt("How were its images scaled?", default=best) if asking else best)
+    if scale not in own_network.SCALES:
+        raise typer.BadParameter(f"Choose one of {', '.join(own_network.SCALES)}.", param_hint="--scale")
+    if known is None:
+        import numpy as np
+
+        known = network.guess_last(np.stack([network.answer(example.pixels, scale) for example in examples]))
+    name = name or own_network.free_name(file.name)
+    choice = own_network.Choice(name, named, scale, known, reference(data) if data else "")
+    added = own_network.add_network(network, choice, terminal.show_progress())
+    print(f"Added {added}: python -m covid_cnn predict IMAGE --model {added}, or choose it in the app.")
+    print(f"The same again: {own_network.command(network, choice)}")
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if not text:
+        return None
+    sides = text.lower().split("x")
+    if not all(side.isdigit() and 8 <= int(side) <= 2048 for side in sides) or len(sides) > 2:
+        raise typer.BadParameter("A size is 224, or 224x160 for height and width.", param_hint="--size")
+    return int(sides[0]), int(sides[-1])
+
+
+def _classes(network: "OwnNetwork", given: str | None, guess: list[str] | None, asking: bool) -> tuple[str, ...]:
+    """The names of the classes in order, as given, guessed or asked for."""
+    fits = guess if guess and len(guess) == network.classes else None
+    if not given and asking:
+        given = typer.prompt("Its classes, in the order of its answers", default=",".join(fits) if fits else None)
+    if not given and not fits:
+        raise CovidCnnError(
+            f"This network tells {network.classes} classes apart, and its file does not name them: give --classes "
+            "NORMAL,PNEUMONIA, in the order of its answers (Keras sorts the folders by name)."
+        )
+    named = tuple(one.strip() for one in given.split(",")) if given else tuple(fits or ())
+    if len(named) != network.classes:
+        raise CovidCnnError(f"This network tells {network.classes} classes apart; {', '.join(named)} are {len(named)}.")
+    return named

@@ -50,6 +50,7 @@ GRAPH_FILE = "model.tflite"
 INFO_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
 DEFAULT_MODEL = "lung_styles"
+NO_LIMIT = 1e12  # the limit of the distance of a model that came without the images that it learned from
 # A bundle may come from anywhere, so that its files are held to a size before they are read: the largest network of
 # Keras as a graph has 1.5 GiB, and the largest model.json here 74 kB.
 MAX_INFO_BYTES = 8 * 2**20
@@ -151,7 +152,7 @@ class Bundle:
         probabilities, embedding = outputs["probabilities"][0], outputs["embedding"][0]
         if not all(np.isfinite(values).all() for values in outputs.values()):
             raise BundleError(f"Model {self.name} answers with what is no number: export it again.")
-        distance = self._distance(embedding)
+        distance = self.distance(embedding)
         limit = self.info.in_distribution.limit
         in_distribution = distance <= limit
         return Prediction(
@@ -190,7 +191,8 @@ class Bundle:
             self.classes[k] for k in np.argsort(-probabilities, kind="stable") if chosen[k] or not in_distribution
         )
 
-    def _distance(self, embedding: np.ndarray) -> float:
+    def distance(self, embedding: np.ndarray) -> float:
+        """How far an image lies from the training images, by its embedding ``[D]``."""
         noise = self.info.in_distribution.noise_variance
         return float(ppca_distance(embedding[None], self._mean, self._components, self._variances, noise)[0])
 

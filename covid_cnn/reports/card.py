@@ -76,7 +76,10 @@ def headlines(info: ModelInfo) -> list[str]:
         sentences.append("It was never tested on the images of another hospital.")
     if metrics.test:
         sentences.append(f"On its own dataset's test images its accuracy is {metrics.test.accuracy}.")
-    sentences.append(f"It learned from {data.images.train}{drawn} images of {data.name}.")
+    if data.images.train:
+        sentences.append(f"It learned from {data.images.train}{drawn} images of {data.name}.")
+    else:
+        sentences.append("It was added without the images that it learned from.")
     if data.synthetic:
         sentences.append("These were drawn by a program, so it knows nothing of people.")
     return sentences
@@ -159,8 +162,12 @@ def _recipe(info: ModelInfo) -> str:
             f"    {command}",
             "",
             f"Decision:{threshold} {decision.chosen}. "
-            f"Probabilities are divided by a temperature of {info.temperature:.2f}, fitted on images kept from the "
-            "training.",
+            + (
+                "Probabilities are as the network gives them."
+                if info.temperature == 1
+                else f"Probabilities are divided by a temperature of {info.temperature:.2f}, fitted on images kept "
+                "from the training."
+            ),
         ]
     )
 
@@ -235,6 +242,8 @@ def flagged_sentence(report: Report) -> str:
 
 
 def _in_distribution(statistics: InDistribution) -> str:
+    if statistics.limit >= bundle.NO_LIMIT:
+        return "It came without the images that it learned from, so that no image is flagged as unlike them."
     return (
         f"Each image gets a distance from the training images: {statistics.method}. "
         f"Beyond {statistics.limit:.3g} ({statistics.limit_chosen}) the image is flagged."

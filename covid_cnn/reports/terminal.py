@@ -9,7 +9,8 @@ import msgspec
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.importer import Offer
 from covid_cnn.data.metadata import ClassMapping
-from covid_cnn.evaluation import metrics
+from covid_cnn.evaluation import metrics, own_network
+from covid_cnn.evaluation.own_network import Example, Trial
 from covid_cnn.models.info import Report
 from covid_cnn.reports import card
 
@@ -92,3 +93,16 @@ def show_progress() -> Callable[[float, str], None] | None:
         print(f"\r{share:4.0%} {message}".ljust(79), end="\n" if share == 1 else "", file=sys.stderr, flush=True)
 
     return show if sys.stderr.isatty() else None
+
+
+def trials_text(trials: Sequence[Trial], examples: Sequence[Example], classes: Sequence[str]) -> str:
+    """What a network answers to three images of each class under each guess at its scale, and which guess fits."""
+    lines = [f"{'Answers under each scale:':34}" + "".join(f"{trial.scale:>18}" for trial in trials)]
+    for place in own_network.few(examples):
+        answers, example = [trial.probabilities[place] for trial in trials], examples[place]
+        told = "".join(f"{classes[row.argmax()][:11]:>13} {row.max():.2f}" for row in answers)
+        lines.append(f"{example.label[:12]:13}{example.name[-20:]:21}{told}")
+    if trials[0].right:
+        shares = "".join(f"{trial.right.value if trial.right else 0:18.1%}" for trial in trials)
+        lines.append(f"{f'right, of {trials[0].right.n} images':34}{shares}")
+    return "\n".join([*lines, own_network.verdict(trials, classes)])

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from covid_cnn.models.bundle import NO_LIMIT
+
 if TYPE_CHECKING:
     from covid_cnn.models.bundle import Prediction
 
@@ -267,6 +269,8 @@ def coverage_sentence(prediction: Prediction) -> str:
 
 def likeness_sentence(prediction: Prediction) -> str:
     """Whether the image resembles those that the network was trained on."""
+    if prediction.distance_limit >= NO_LIMIT:
+        return "Whether the image resembles those that the network was trained on is unknown: it came without them."
     numbers = f"distance {prediction.distance:.1f}, limit {prediction.distance_limit:.1f}"
     if prediction.in_distribution:
         return f"The image resembles the images that the network was trained on ({numbers})."

@@ -63,7 +63,7 @@ def export_run(run: Run, data: TrainingData, learner: Learner, checkpoint: Check
         "input_size": list(run.config.recipe.input_size),
         "temperature": temperature,
         "decision": _decision(data.classes, labels, probabilities, unseen),
-        "prediction_sets": _prediction_sets(labels, probabilities, unseen),
+        "prediction_sets": prediction_sets(labels, probabilities, unseen),
         "in_distribution": export.fit_in_distribution(train_embeddings, val_embeddings),
         "training_data": _training_data(data),
         "recipe": vars(run.config) | {"epochs_trained": checkpoint.epoch, "best_epoch": checkpoint.best_epoch},
@@ -147,7 +147,8 @@ def _decision(classes: Sequence[str], labels: np.ndarray, probabilities: np.ndar
     return {"positive": positive, "threshold": threshold, "chosen": chosen}
 
 
-def _prediction_sets(labels: np.ndarray, probabilities: np.ndarray, unseen: str) -> dict[str, Any]:
+def prediction_sets(labels: np.ndarray, probabilities: np.ndarray, unseen: str) -> dict[str, Any]:
+    """The sets of classes that an image could be of, fitted on images that the network has not learned from."""
     return {
         "method": "class-conditional conformal prediction (Vovk 2012; Angelopoulos and Bates 2021)",
         "level": SET_LEVEL,

@@ -1,0 +1,275 @@
+"""A process of its own: reads a network that somebody else saved, and makes a model bundle of it.
+
+``python -m covid_cnn.training.imported STEP FOLDER`` does one step of `covid_cnn.evaluation.own_network`, which asks
+for it in ``FOLDER/request.json``. The file may come from anywhere. What it says is looked through before anything is
+built of it, nothing in it is run as code, and the system holds this process to its memory and time.
+"""
+
+import json
+import math
+import re
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from covid_cnn.common.errors import BundleError, CovidCnnError
+
+MEMORY, SECONDS = 12 * 2**30, 3600  # of this process; seconds of the processor, all cores together
+MAX_FILE_BYTES = 4 * 2**30  # unpacked
+MAX_CLASSES = 50
+# What is or may be code in a network's configuration, and layers that read files.
+CODE = re.compile(r"Lambda|OpLambda|TFSMLayer|TorchModule|JaxLayer|FlaxLayer|TextVectorization|Lookup", re.IGNORECASE)
+FUNCTIONS = re.compile(r"(builtins|keras(\.src)?\.(activations|initializers|regularizers|constraints).*)?")
+# Operations of a SavedModel that reach beyond it: files, Python, the network.
+FORBIDDEN = re.compile(r"PyFunc|(Read|Write|Text)File|MatchingFiles|Reader|Dataset|Print|Rpc|Debug|Summary|Iterator")
+AS_GRAPH = "save it as a graph, model.export('folder'), or model.save('folder') in Keras 2, and add that folder"
+
+
+class OpenedNetwork(NamedTuple):
+    """A network that was read: what answers to images, and what its file says of it.
+
+    Attributes
+    ----------
+    call : from float32 ``[1, H, W, C]`` to its outputs
+    shape : ``(H, W, C)``, None where the file leaves a side open
+    outputs : their names
+    kind : the format of the file, for people
+    """
+
+    call: Callable[[Any], Any]
+    shape: tuple[int | None, int | None, int]
+    outputs: list[str]
+    kind: str
+    name: str
+
+
+def open_network(path: Path) -> OpenedNetwork:
+    """Read a network from a file or folder.
+
+    Raises
+    ------
+    BundleError
+        It is none that can be read, or holds code.
+    """
+    try:
+        return _open(path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:  # of HDF5, JSON and Protocol Buffers
+        raise BundleError(f"{path.name} is damaged ({' '.join(str(error).split())[:200]}): save it again.") from error
+
+
+def _open(path: Path) -> OpenedNetwork:
+    if path.is_dir():
+        return _open_saved_model(path)
+    with path.open("rb") as file:
+        beginning = file.read(8)
+    if zipfile.is_zipfile(path):
+        return _open_keras_zip(path)
+    if beginning == b"\x89HDF\r\n\x1a\n":
+        return _open_hdf5(path)
+    raise BundleError(
+        f"{path.name} is no network that can be read: give a .keras, .h5 or .tflite file or the folder of a SavedModel."
+    )
+
+
+def _open_keras_zip(path: Path) -> OpenedNetwork:
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > MAX_FILE_BYTES:
+            raise BundleError(f"{path.name} unpacks to more than {MAX_FILE_BYTES // 2**30} GiB.")
+        names = archive.namelist()
+        if "config.json" not in names:
+            raise BundleError(f"{path.name} is a .zip, but no .keras file: it has no config.json.")
+        config = json.loads(archive.read("config.json"))
+        about = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
+    check_config(config)
+    return _open_keras(path, f"Keras {about.get('keras_version', '3')} (.keras)")
+
+
+def _open_hdf5(path: Path) -> OpenedNetwork:
+    import h5py
+
+    with h5py.File(path) as file:
+        text, version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
+    if text is None:
+        raise BundleError(f"{path.name} holds weights without their network: save the whole, model.save('my.keras').")
+    check_config(json.loads(text))
+    return _open_keras(path, f"Keras {version.decode() if isinstance(version, bytes) else version} (.h5)")
+
+
+def check_config(config: Any) -> None:
+    """Raise BundleError where the configuration of a network names code, or a layer that Keras does not have."""
+    for entry in _entries(config):
+        name, module = str(entry.get("class_name")), str(entry.get("module") or "")
+        registered = str(entry.get("registered_name") or "")
+        if name == "function":
+            name = str(entry.get("config"))
+            foreign = not FUNCTIONS.fullmatch(module)
+        else:
+            foreign = not (module in ("", "builtins") or module.partition(".")[0] == "keras") or ">" in registered
+        if CODE.search(name) or name in ("__lambda__", "function") or foreign:
+            own = entry["config"].get("name") if isinstance(entry.get("config"), dict) else None
+            raise BundleError(
+                f"The layer {own or name} of this network is code of its own ({name}), which is not run here: "
+                f"{AS_GRAPH}."
+            )
+
+
+def _entries(config: Any) -> Iterator[dict[str, Any]]:
+    stack = [config]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            if "class_name" in value:
+                yield value
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+
+
+def _open_keras(path: Path, kind: str) -> OpenedNetwork:
+    import keras
+
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # whatever a layer raises at what it cannot make of its configuration
+        reason = " ".join(str(error).split())[:200]
+        raise BundleError(f"Keras cannot load {path.name} ({reason}): {AS_GRAPH}.") from error
+    inputs = list(getattr(model, "inputs", None) or [])
+    if len(inputs) != 1:
+        told = ", ".join(f"{one.name} {list(one.shape[1:])}" for one in inputs) or "none that its file tells"
+        raise BundleError(
+            f"A network of one image can be added; this one takes {len(inputs)} inputs ({told})."
+            if inputs
+            else f"The network does not say what its input is: give it a keras.Input, or {AS_GRAPH}."
+        )
+    shape = tuple(inputs[0].shape[1:])
+    _check_input(shape)
+    names = list(getattr(model, "output_names", []) or [])
+
+    def call(image: Any) -> Any:
+        return model(keras.ops.cast(image, inputs[0].dtype), training=False)
+
+    return OpenedNetwork(call, shape, names, kind, model.name)
+
+
+def _check_input(shape: tuple[int | None, ...]) -> None:
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise BundleError(
+            f"The input of this network is {list(shape)}, and one image of [height, width, 1 or 3] is needed."
+        )
+
+
+def _open_saved_model(path: Path) -> OpenedNetwork:
+    import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    described = path / "saved_model.pb"
+    if not described.is_file():
+        raise BundleError(f"There is no saved_model.pb in {path.name}: give the folder of a SavedModel.")
+    meta = saved_model_pb2.SavedModel.FromString(described.read_bytes()).meta_graphs[0].graph_def
+    nodes = [*meta.node, *(node for function in meta.library.function for node in function.node_def)]
+    if reaching := sorted({node.op for node in nodes if FORBIDDEN.search(node.op)}):
+        raise BundleError(f"This SavedModel would reach beyond itself ({', '.join(reaching)}), which is not run here.")
+    loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures.get("serving_default") or loaded.signatures.get("serve")
+    if signature is None:
+        raise BundleError("This SavedModel has no signature serving_default: save it by model.export('folder').")
+    takes = signature.structured_input_signature[1]
+    if len(takes) != 1:
+        raise BundleError(
+            f"A network of one image can be added; this one takes {len(takes)} inputs ({', '.join(takes)})."
+        )
+    (key, spec), outputs = next(iter(takes.items())), sorted(signature.structured_outputs)
+    shape = tuple(spec.shape.as_list()[1:]) if spec.shape.rank else ()
+    _check_input(shape)
+
+    def call(image: Any, held: Any = loaded) -> list[Any]:  # what holds the variables lives as long as what uses them
+        told = signature(**{key: tf.cast(image, spec.dtype)})
+        return [told[name] for name in outputs]
+
+    return OpenedNetwork(call, shape, outputs, "SavedModel", path.name)
+
+
+def read(folder: Path, request: dict[str, Any]) -> None:
+    """Read a network and write what it is: ``facts.json``, ``network.pb``, and ``probe.tflite`` to try scales with."""
+    from covid_cnn.training import frozen
+
+    opened = open_network(Path(request["file"]))
+    height, width = request.get("size") or opened.shape[:2]
+    if not height or not width:
+        raise BundleError("The file leaves the size of its images open: give it (--size 224).")
+    network = frozen.freeze(opened.call, (height, width, opened.shape[2]))
+    names = opened.outputs
+    if len(names) != len(network.outputs):
+        names = [f"output {n}" for n in range(len(network.outputs))]
+    output = _choose_output(names, request.get("output"))
+    anatomy = frozen.examine(network, output)
+    if anatomy.units > MAX_CLASSES:
+        raise BundleError(
+            f"This network tells {anatomy.units} classes apart, and at most {MAX_CLASSES} can be shown: give it a last "
+            "layer for yours."
+        )
+    black, white = frozen.own_scaling(network)
+    constants = (node.attr["value"].tensor.tensor_shape.dim for node in network.graph.node if node.op == "Const")
+    facts = {
+        "name": opened.name,
+        "kind": opened.kind,
+        "size": [height, width],
+        "channels": opened.shape[2],
+        "outputs": names,
+        "output": output,
+        "units": anatomy.units,
+        "last": anatomy.last,
+        "feature_map": anatomy.feature_map,
+        "partial": anatomy.partial,
+        "parameters": sum(math.prod(side.size for side in sides) for sides in constants),
+        "black": black,
+        "white": white,
+    }
+    (folder / "network.pb").write_bytes(network.graph.SerializeToString())
+    (folder / "probe.tflite").write_bytes(frozen.convert_probe(network, anatomy))
+    (folder / "facts.json").write_text(json.dumps(facts | {"anatomy": vars(anatomy)}), encoding="utf-8")
+
+
+def _choose_output(names: list[str], wanted: str | None) -> int:
+    if wanted is None:
+        return 0
+    if wanted in names:
+        return names.index(wanted)
+    raise BundleError(f"This network has no output {wanted}: it has {', '.join(names)}.")
+
+
+def limit() -> None:
+    """Let the system end this process beyond its bounds."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits; there the caller's patience is the only one
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+
+
+def _tell(part: float, message: str) -> None:
+    print(json.dumps([part, message]), flush=True)
+
+
+def main(step: str, folder: Path) -> None:
+    """Do one step; what is wrong stands in ``FOLDER/error.txt``."""
+    limit()
+    request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    try:
+        if step == "read":
+            read(folder, request)
+        else:
+            from covid_cnn.training import own_bundle
+
+            own_bundle.make(folder, request, _tell)
+    except (CovidCnnError, MemoryError) as error:
+        told = str(error) or "This network needs more memory than it is given here."
+        (folder / "error.txt").write_text(told, encoding="utf-8")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

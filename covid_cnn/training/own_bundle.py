@@ -1,0 +1,186 @@
+"""The second step for a network that somebody else saved: the bundle, tested on its dataset where one is given."""
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from msgspec import structs
+
+from covid_cnn.common.errors import BundleError, ImageError
+from covid_cnn.common.jobs import Progress
+from covid_cnn.data import index
+from covid_cnn.data.classes import HEALTHY
+from covid_cnn.data.dataset import Dataset, Item, fingerprint, open_dataset
+from covid_cnn.data.splits import training_splits
+from covid_cnn.evaluation import predictions
+from covid_cnn.evaluation.leakage import TrainingFingerprint
+from covid_cnn.models import bundle
+from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import InDistribution, Metrics, SetThresholds
+from covid_cnn.reports import card
+from covid_cnn.training import calibrate, export, frozen
+
+TOLERANCE = 1e-3  # that the converted graph may be off the network, at every place of every heatmap
+UNKNOWN_DATA = {
+    "name": "unknown images",
+    "synthetic": False,
+    "fingerprint": "unknown",
+    "images": {"train": 0, "val": 0, "test": 0},
+    "patients": {"train": 0, "val": 0, "test": 0},
+    "notes": ["What it learned from was not given, so that no image can be called unlike it, nor known to it."],
+}
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The dataset that a network learned from, and its images as a run here would split them."""
+
+    dataset: Dataset
+    parts: dict[str, list[Item]]
+
+    @classmethod
+    def open(cls, data: str) -> "_Images":
+        dataset = open_dataset(data)
+        splits = training_splits(dataset, 0)
+        return cls(dataset, {"train": splits.train, "val": splits.val, "test": splits.test})
+
+    def describe(self) -> dict[str, Any]:
+        """As ``training_data`` of ``model.json``."""
+        return {
+            "name": self.dataset.name,
+            "synthetic": self.dataset.synthetic,
+            "fingerprint": fingerprint(self.dataset.items),
+            "images": {split: len(items) for split, items in self.parts.items()},
+            "patients": {split: len({item.patient for item in items}) for split, items in self.parts.items()},
+            "notes": ["That it learned from these images is what whoever added it says."],
+        }
+
+    def remember(self) -> TrainingFingerprint:
+        """By what the images are known again."""
+        items = [*self.parts["train"], *self.parts["val"]]
+        records = index.index_images([item.path for item in items], thumbnails=False)
+        hashes = [one.fingerprint.fine for one in records if not isinstance(one, ImageError)]
+        return TrainingFingerprint.from_items(items, hashes, self.dataset.synthetic)
+
+
+def make(folder: Path, request: dict[str, Any], progress: Progress) -> None:
+    """Make the bundle that a request describes of the network that the first step read, and publish it.
+
+    Parameters
+    ----------
+    folder : what `imported.read` wrote
+    request : ``name``, ``classes``, ``gain``, ``offset``, ``last``, ``how``, ``command``, and perhaps ``data``
+
+    Raises
+    ------
+    CovidCnnError
+        The network cannot be exported, or the dataset cannot be used.
+    """
+    progress(0, "Writing down the gradient of its last layers")
+    facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    graph = _convert(folder, facts, request)
+    images = _Images.open(request["data"]) if request.get("data") else None
+    about = images.describe() if images else UNKNOWN_DATA
+    info = _describe(facts, request, about, _channels(graph))
+    staged = export.stage_bundle(graph, info, images.remember() if images else None)
+    try:
+        if images:
+            _measure(staged, images, progress)
+        Bundle(staged)
+    except BaseException:  # an interrupt too leaves no part of a bundle behind
+        shutil.rmtree(staged.parent, ignore_errors=True)
+        raise
+    export.publish_bundle(staged)
+
+
+def _convert(folder: Path, facts: dict[str, Any], request: dict[str, Any]) -> bytes:
+    """The graph of the bundle, held against the network that it was made of."""
+    network = frozen.FrozenNetwork(tf.compat.v1.GraphDef.FromString((folder / "network.pb").read_bytes()), ())
+    anatomy = frozen.Anatomy(**facts["anatomy"])
+    serve = frozen.explained(network, anatomy, request["gain"], request["offset"], request["last"])
+    graph = frozen.convert(serve)
+    image = np.random.default_rng(0).random((1, *facts["size"], 1), np.float32)
+    wanted = {name: value.numpy() for name, value in serve(tf.constant(image)).items()}
+    answers = Interpreter(model_content=graph).get_signature_runner()(image=image)
+    off = max(float(np.abs(answers[name] - wanted[name]).max()) for name in ("probabilities", "heatmaps"))
+    if not off < TOLERANCE:
+        raise BundleError(f"The network and its LiteRT graph differ by {off:.2g}: it cannot be added as it is.")
+    return graph
+
+
+def _channels(graph: bytes) -> int:
+    outputs = Interpreter(model_content=graph).get_signature_runner().get_output_details()
+    return int(outputs["embedding"]["shape"][1])
+
+
+def _describe(facts: dict[str, Any], request: dict[str, Any], about: dict[str, Any], channels: int) -> dict[str, Any]:
+    """The content of ``model.json`` before anything was measured."""
+    classes = request["classes"]
+    positive = classes[1 if HEALTHY.match(classes[0]) or not HEALTHY.match(classes[1]) else 0]
+    decision = {"positive": positive, "threshold": 0.5, "chosen": "the more probable of two, as the network came"}
+    if len(classes) > 2:
+        decision = {"positive": None, "threshold": None, "chosen": "the most probable class"}
+    if facts["partial"]:
+        note = f"Its branches meet behind their last maps; the heatmaps are of one of them ({facts['feature_map']})."
+        about = about | {"notes": [*about["notes"], note]}
+    return {
+        "name": request["name"],
+        "network": facts["name"],
+        "classes": classes,
+        "input_size": facts["size"],
+        "temperature": 1.0,
+        "decision": decision,
+        "in_distribution": {
+            "method": "none, for want of its training images",
+            "mean": bundle.encode_array(np.zeros(channels)),
+            "components": bundle.encode_array(np.zeros(0)),
+            "variances": bundle.encode_array(np.zeros(0)),
+            "noise_variance": 1.0,
+            "limit": bundle.NO_LIMIT,
+            "limit_chosen": "no image is beyond it",
+        },
+        "training_data": about,
+        "recipe": {
+            **dict.fromkeys(("epochs", "batch_size", "seed", "epochs_trained", "best_epoch", "learning_rate"), 0),
+            "data": about["name"],
+            "network": facts["name"],
+            "augmentation": "unknown",
+            "command": request["command"],
+            "how": request["how"],
+        },
+        "metrics": {},
+    }
+
+
+def _measure(staged: Path, images: _Images, progress: Progress) -> None:
+    """Fit the distance and the prediction sets on a staged bundle's own images, and test it on those put aside."""
+    model, answers = Bundle(staged), {}
+    for at, (split, items) in enumerate(images.parts.items()):
+        if items:
+
+            def tell(part: float, message: str, at: int = at) -> None:
+                progress((at + part) / len(images.parts), message)
+
+            told = predictions.predict_dataset(model, items, progress=tell, embeddings=True)
+            answers[split] = predictions.drop_unknown(told)
+    held_out = answers["val"]
+    statistics = export.fit_in_distribution(answers.pop("train").embeddings, held_out.embeddings)
+    sets = calibrate.prediction_sets(held_out.labels, held_out.probabilities, "validation images")
+    info = structs.replace(
+        model.info,
+        in_distribution=msgspec.convert(statistics, InDistribution),
+        prediction_sets=msgspec.convert(sets, SetThresholds),
+    )
+    card.write_card(staged, info)
+    model, metrics = Bundle(staged), {}
+    for split, told in answers.items():
+        limit = info.in_distribution.limit
+        flagged = np.array([model.distance(embedding) > limit for embedding in told.embeddings])
+        metrics[split] = predictions.report_predictions(model, replace(told, flagged=flagged))
+    card.write_card(staged, structs.replace(info, metrics=Metrics(metrics["val"], metrics.get("test"))))

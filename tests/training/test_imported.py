@@ -1,0 +1,282 @@
+"""A network that somebody else saved becomes a bundle that answers as Keras does and explains as GradientTape does."""
+
+import json
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from benchmarks import own_networks
+from covid_cnn.common.errors import BundleError
+from covid_cnn.evaluation import own_network
+from covid_cnn.evaluation.own_network import Choice
+from covid_cnn.models.bundle import NO_LIMIT, Bundle
+from covid_cnn.training import imported, own_bundle
+
+IMAGE = np.random.default_rng(3).random((80, 90), np.float32)
+
+
+def notebook_cnn() -> keras.Model:
+    """The seed notebook's CNN as the notebook builds it: colour, Sequential, one sigmoid."""
+    convolutions = [layers.Conv2D(filters, 3, activation="relu") for filters in (32, 64, 64, 128)]
+    pools = [layers.MaxPooling2D() for _ in range(3)]
+    return keras.Sequential(
+        [
+            keras.Input((256, 256, 3)),
+            *[convolutions[0], convolutions[1], pools[0], layers.Dropout(0.25)],
+            *[convolutions[2], pools[1], layers.Dropout(0.25), convolutions[3], pools[2], layers.Dropout(0.25)],
+            *[layers.Flatten(), layers.Dense(64, activation="relu"), layers.Dropout(0.5)],
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+
+
+def small(units: int = 3, last: str | None = "softmax", size: int | None = 32, channels: int = 3) -> keras.Model:
+    """A network of a few layers, with a head that no closed form is written down for."""
+    image = keras.Input((size, size, channels), name="image")
+    x = layers.Conv2D(6, 3, activation="relu")(image)
+    x = layers.MaxPooling2D()(x)
+    x = layers.Conv2D(8, 3, activation="swish")(x)
+    x = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)])
+    x = layers.BatchNormalization()(x)
+    x = layers.Dense(12, activation="elu")(x)
+    return keras.Model(image, layers.Dense(units, activation=last)(x))
+
+
+def vgg16_with_head() -> keras.Model:
+    """The usual COVID notebook: VGG16 within another network, average pooling, two dense layers."""
+    base = keras.applications.VGG16(include_top=False, weights=None, input_shape=(64, 64, 3))
+    x = layers.AveragePooling2D((2, 2))(base.output)
+    x = layers.Dense(64, activation="relu")(layers.Flatten(name="flatten")(x))
+    return keras.Model(base.input, layers.Dense(2, activation="softmax")(layers.Dropout(0.5)(x)))
+
+
+def read(model: keras.Model, file: Path, tmp_path: Path, **wanted) -> own_network.OwnNetwork:
+    """A network saved and read, in this process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(file) if file.suffix else model.export(file, verbose=False)
+    return read_file(file, tmp_path, **wanted)
+
+
+class _Folder:
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+
+
+def read_file(file: Path, tmp_path: Path, **wanted) -> own_network.OwnNetwork:
+    folder = tmp_path / "read"
+    folder.mkdir(exist_ok=True)
+    imported.read(folder, {"file": str(file), "size": None, "output": None} | wanted)
+    return own_network.OwnNetwork(file.name, _Folder(folder))
+
+
+def add(network: own_network.OwnNetwork, **chosen) -> Bundle:
+    """The bundle of a network, made in this process."""
+    names = ("NORMAL", "PNEUMONIA", "OTHER")[: network.classes]
+    choice = Choice(**{"name": "mine", "classes": names, "scale": "255", "last": ""} | chosen)
+    own_bundle.make(network.folder, own_network.request(network, choice), lambda part, message: None)
+    from covid_cnn.common import paths
+
+    return Bundle(paths.models_dir() / choice.name)
+
+
+def held_to_keras(model: keras.Model, bundle: Bundle, gain: float = 1.0) -> None:
+    """The bundle's probabilities within 1e-4 of Keras, its heatmaps within 1e-3 of GradientTape."""
+    told = bundle.predict(IMAGE)
+    channels = model.input_shape[-1]
+    image = np.repeat(gain * told.seen[None, ..., None], channels, axis=-1)
+    probabilities, heatmaps = own_networks.by_gradient_tape(model, image)
+    assert heatmaps.max() == pytest.approx(1)
+    np.testing.assert_allclose(told.probabilities, probabilities[0], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(told.heatmaps, heatmaps[0], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("file", ["own.keras", "own.h5", "folder"])
+def test_the_notebooks_cnn_in_every_format(home, tmp_path, file):
+    model = notebook_cnn()
+    network = read(model, tmp_path / file, tmp_path)
+    assert (network.facts["size"], network.facts["units"], network.facts["last"]) == ([256, 256], 1, "sigmoid")
+    held_to_keras(model, add(network))
+
+
+def test_vgg16_with_a_head_of_its_own(home, tmp_path):
+    model = vgg16_with_head()
+    held_to_keras(model, add(read(model, tmp_path / "vgg.keras", tmp_path), scale="none"), gain=255)
+
+
+def test_a_network_within_another(home, tmp_path):
+    base = keras.applications.VGG16(include_top=False, weights=None, input_shape=(64, 64, 3))
+    nested = keras.Sequential([base, layers.Flatten(), layers.Dense(2, activation="softmax")])
+    nested.build((None, 64, 64, 3))
+    flat = keras.Model(base.input, nested.layers[2](nested.layers[1](base.output)))
+    held_to_keras(flat, add(read(nested, tmp_path / "nested.keras", tmp_path)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("units", [1, 2, 3])
+def test_any_head_of_any_number_of_classes(home, tmp_path, units, channels):
+    model = small(units, "sigmoid" if units == 1 else "softmax", channels=channels)
+    held_to_keras(model, add(read(model, tmp_path / "small.keras", tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["MobileNet", "MobileNetV3Small"])
+def test_networks_of_keras_applications(name):
+    """Two of them; `benchmarks.own_networks` measures every one."""
+    measured = own_networks.measure(own_networks.build(name))
+    assert measured["hottest"] > 0
+    for key, most in own_networks.TOLERANCES.items():
+        assert measured[key] <= most
+
+
+def test_logits_become_probabilities(home, tmp_path):
+    model = small(3, None)
+    network = read(model, tmp_path / "logits.keras", tmp_path)
+    answers = np.stack([network.answer(IMAGE, "none")])
+    assert network.guess_last(answers) == "softmax"
+    told = add(network, scale="none", last="softmax").predict(IMAGE)
+    logits = model(255 * np.repeat(told.seen[None, ..., None], 3, axis=-1), training=False)
+    np.testing.assert_allclose(told.probabilities, keras.ops.softmax(logits)[0], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(told.probabilities, own_network.probabilities(answers, "softmax")[0], atol=1e-5)
+
+
+def test_an_open_size_is_asked_for_and_taken(home, tmp_path):
+    model = small(2, size=None)
+    with pytest.raises(BundleError, match="--size 224"):
+        read(model, tmp_path / "open.keras", tmp_path)
+    assert add(read_file(tmp_path / "open.keras", tmp_path, size=[40, 48])).input_size == (40, 48)
+
+
+def test_of_several_outputs_one_is_chosen(home, tmp_path):
+    image = keras.Input((32, 32, 3), name="image")
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="relu")(image))
+    ends = [layers.Dense(3, activation="softmax", name="finding")(x), layers.Dense(1, name="age")(x)]
+    model = keras.Model(image, ends)
+    network = read(model, tmp_path / "several.keras", tmp_path)
+    assert network.facts["outputs"] == ["finding", "age"] and network.facts["units"] == 3
+    assert read_file(tmp_path / "several.keras", tmp_path, output="age").facts["units"] == 1
+    with pytest.raises(BundleError, match="no output sex: it has finding, age"):
+        read_file(tmp_path / "several.keras", tmp_path, output="sex")
+    held_to_keras(keras.Model(image, ends[0]), add(read_file(tmp_path / "several.keras", tmp_path)))
+
+
+def two_inputs() -> keras.Model:
+    image, age = keras.Input((32, 32, 3), name="image"), keras.Input((1,), name="age")
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(image))
+    return keras.Model([image, age], layers.Dense(2)(layers.Concatenate()([x, age])))
+
+
+def with_lambda() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Conv2D(4, 3),
+            layers.Lambda(lambda x: 2 * x),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(2),
+        ]
+    )
+
+
+def dense_alone() -> keras.Model:
+    return keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(2, activation="softmax")])
+
+
+def of_1000_classes() -> keras.Model:
+    return small(1000)
+
+
+def with_lstm() -> keras.Model:
+    image = keras.Input((32, 32, 3))
+    x = layers.Reshape((49, 8))(layers.Conv2D(8, 3, strides=4, activation="relu", padding="valid")(image)[:, :7, :7])
+    return keras.Model(image, layers.Dense(2)(layers.LSTM(4)(x)))
+
+
+@pytest.mark.parametrize(
+    ("build", "file", "sentence"),
+    [
+        (two_inputs, "two.keras", r"takes 2 inputs \(image \[32, 32, 3\], age \[1\]\)"),
+        (with_lambda, "own.keras", r"The layer lambda\S* of this network is code .*model.export\('folder'\)"),
+        (with_lambda, "own.h5", r"The layer lambda\S* of this network is code .*model.export\('folder'\)"),
+        (dense_alone, "dense.keras", "no map of features"),
+        (of_1000_classes, "many.keras", "1000 classes apart, and at most 50"),
+        (lambda: keras.Sequential([keras.Input((32, 32, 4)), layers.Conv2D(2, 3)]), "four.keras", r"\[32, 32, 4\]"),
+    ],
+)
+def test_what_cannot_be_added_is_said_in_a_sentence(tmp_path, build, file, sentence):
+    with pytest.raises(BundleError, match=sentence):
+        read(build(), tmp_path / file, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("layer", "foreign"),
+    [
+        ({"class_name": "Dense", "module": "keras.layers", "config": {"name": "a"}, "registered_name": None}, False),
+        ({"class_name": "Dense", "config": {"name": "a"}}, False),
+        ({"class_name": "function", "config": "gelu", "module": "builtins"}, False),
+        ({"class_name": "Attention", "module": "my.layers", "config": {}, "registered_name": "Mine>Attention"}, True),
+        ({"class_name": "Attention", "module": None, "config": {}, "registered_name": "Mine>Attention"}, True),
+        ({"class_name": "function", "config": "get_file", "module": "keras.utils"}, True),
+        ({"class_name": "function", "config": "system", "module": "os"}, True),
+        ({"class_name": "__lambda__", "config": {"value": ["4wEA"]}}, True),
+        ({"class_name": "TFOpLambda", "config": {"name": "tf.nn.relu"}}, True),
+        ({"class_name": "TFSMLayer", "module": "keras.layers", "config": {"filepath": "/tmp"}}, True),
+    ],
+)
+def test_code_in_a_configuration_is_refused_before_anything_is_built(layer, foreign):
+    config = {"class_name": "Functional", "module": "keras", "config": {"layers": [{"module": "keras"}, layer]}}
+    if not foreign:
+        return imported.check_config(config)
+    with pytest.raises(BundleError, match="code of its own"):
+        imported.check_config(config)
+
+
+def test_a_saved_model_that_reads_files_is_refused(tmp_path):
+    import tensorflow as tf
+
+    class Curious(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 1))])
+        def __call__(self, image):
+            secret = tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), tf.float32)
+            return tf.reduce_mean(image, axis=(1, 2, 3)) + secret
+
+    module = Curious()
+    tf.saved_model.save(module, str(tmp_path / "curious"), signatures=module.__call__)
+    with pytest.raises(BundleError, match=r"reach beyond itself \(ReadFile\)"):
+        read_file(tmp_path / "curious", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("weights.pkl", b"\x80\x04K*.", "weights.pkl is no network that can be read"),
+        ("weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(64), "weights.h5 is damaged"),
+    ],
+    ids=["pickle", "HDF5"],
+)
+def test_files_that_are_no_network(tmp_path, name, content, sentence):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BundleError, match=sentence):
+        read_file(tmp_path / name, tmp_path)
+
+
+def test_without_its_images_nothing_is_called_unlike_them(home, tmp_path):
+    bundle = add(read(small(2), tmp_path / "small.keras", tmp_path))
+    told = bundle.predict(np.zeros((50, 50), np.float32))
+    assert told.in_distribution and told.distance_limit == NO_LIMIT
+    info = json.loads((bundle.folder / "model.json").read_text())
+    card = (bundle.folder / "MODEL_CARD.md").read_text()
+    assert "came without the images that it learned from" in card and info["metrics"] == {}
+
+
+def test_with_its_dataset_it_is_tested_and_knows_its_own(home, tmp_path, synthetic_data, tiny_networks):
+    home.joinpath("data").mkdir(parents=True)
+    (home / "data" / synthetic_data.name).symlink_to(synthetic_data)
+    bundle = add(read(small(2), tmp_path / "small.keras", tmp_path), data=synthetic_data.name)
+    assert 0 < bundle.info.in_distribution.limit < NO_LIMIT
+    assert bundle.info.metrics.test.n == 8 and bundle.info.prediction_sets.level == 0.9
+    assert bundle.info.training_images.images == 26
+    assert not bundle.predict(IMAGE).in_distribution
