@@ -5,6 +5,7 @@ The images are drawn ones of 224 pixels a side.
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -34,7 +35,7 @@ def main(
 ) -> None:
     """Print the table."""
     folders = {"here": Path.cwd()} | ({"there": against} if against else {})
-    times = measure.rounds({name: lambda folder=folder: _rates(folder) for name, folder in folders.items()}, rounds)
+    times = measure.rounds({name: partial(_rates, folder) for name, folder in folders.items()}, rounds)
     rows = []
     for name in times["here"][0]:
         mine = [one[name] for one in times["here"]]

@@ -221,4 +221,4 @@ def _compress(pixels: np.ndarray, quality: int) -> np.ndarray:
 
     grey = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     _, content = cv2.imencode(".jpg", grey, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(content, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+    return np.asarray(cv2.imdecode(content, cv2.IMREAD_GRAYSCALE), np.float32) / 255
