@@ -78,10 +78,10 @@ class BinaryPredictions:
 
 def binary_tasks(bundle: Bundle) -> dict[str, str]:
     """The questions that can be put to a bundle, in words by their key; the first is what it was made for."""
-    asked = {POSITIVE: f"{bundle.positive} or not"} if bundle.positive is not None else {}
+    tasks = {POSITIVE: f"{bundle.positive} or not"} if bundle.positive is not None else {}
     if classes.matching_class("normal", bundle.classes):
-        asked[DISEASED] = "Ill or healthy"
-    return asked
+        tasks[DISEASED] = "Ill or healthy"
+    return tasks
 
 
 def binarize(
@@ -129,33 +129,33 @@ def has_both_answers(bundle: Bundle, answers: DatasetPredictions, question: str)
     return bool(labels.any() and not labels.all())
 
 
-def report_binary(asked: BinaryPredictions) -> Report:
+def report_binary(answers: BinaryPredictions) -> Report:
     """How good the answers to a yes-or-no question are at the threshold."""
-    probabilities = np.stack([1 - asked.scores, asked.scores], axis=1)
+    probabilities = np.stack([1 - answers.scores, answers.scores], axis=1)
     report = metrics.evaluate_classifier(
-        asked.labels.astype(int),
-        asked.predicted.astype(int),
+        answers.labels.astype(int),
+        answers.predicted.astype(int),
         probabilities,
-        (asked.no, asked.yes),
-        asked.yes,
-        asked.patients,
+        (answers.no, answers.yes),
+        answers.yes,
+        answers.patients,
     )
-    flagged = statistics.wilson(int(asked.flagged.sum()), len(asked.items))
-    return structs.replace(report, threshold=asked.threshold, out_of_distribution=flagged, notes=asked.notes)
+    flagged = statistics.wilson(int(answers.flagged.sum()), len(answers.items))
+    return structs.replace(report, threshold=answers.threshold, out_of_distribution=flagged, notes=answers.notes)
 
 
-def count_outcomes(asked: BinaryPredictions) -> dict[str, int]:
+def count_outcomes(answers: BinaryPredictions) -> dict[str, int]:
     """``hits``, ``misses``, ``false_alarms`` and ``rejections`` at the threshold."""
-    yes = asked.predicted
+    yes = answers.predicted
     return {
-        "hits": int((yes & asked.labels).sum()),
-        "misses": int((~yes & asked.labels).sum()),
-        "false_alarms": int((yes & ~asked.labels).sum()),
-        "rejections": int((~yes & ~asked.labels).sum()),
+        "hits": int((yes & answers.labels).sum()),
+        "misses": int((~yes & answers.labels).sum()),
+        "false_alarms": int((yes & ~answers.labels).sum()),
+        "rejections": int((~yes & ~answers.labels).sum()),
     }
 
 
-def at_prevalence(asked: BinaryPredictions, prevalence: float) -> AtPrevalence:
+def at_prevalence(answers: BinaryPredictions, prevalence: float) -> AtPrevalence:
     """What the answers are worth where this share of people is a yes (``metrics.predictive_values``).
 
     Raises
@@ -163,9 +163,9 @@ def at_prevalence(asked: BinaryPredictions, prevalence: float) -> AtPrevalence:
     DatasetError
         The images hold no yes, or no no, so that sensitivity or specificity is unknown.
     """
-    of = count_outcomes(asked)
+    of = count_outcomes(answers)
     positives, negatives = of["hits"] + of["misses"], of["rejections"] + of["false_alarms"]
     if not positives or not negatives:
-        raise DatasetError(f"Predictive values need images of both kinds, {asked.yes} and {asked.no}.")
+        raise DatasetError(f"Predictive values need images of both kinds, {answers.yes} and {answers.no}.")
     values = metrics.predictive_values(of["hits"], positives, of["rejections"], negatives, prevalence)
     return AtPrevalence(prevalence, *values)

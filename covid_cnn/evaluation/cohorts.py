@@ -30,8 +30,8 @@ class Shares:
     def cells(self) -> tuple[str | int, ...]:
         """What a table shows of it, its first cell the name and the others as in `COLUMNS`."""
         patients = ", ".join(f"{count} {answer}" for answer, count in self.by_answer.items() if count)
-        told = [str(interval) if interval else "" for interval in (self.sensitivity, self.specificity)]
-        return self.name, self.images, patients, *told
+        shares = [str(interval) if interval else "" for interval in (self.sensitivity, self.specificity)]
+        return self.name, self.images, patients, *shares
 
     @property
     def cautions(self) -> list[str]:
@@ -40,17 +40,17 @@ class Shares:
         return warn_of_few_patients({f"{self.name}, {answer}": (one.n, count) for one, (answer, count) in sides if one})
 
 
-def shares_of(name: str, asked: BinaryPredictions) -> Shares:
+def shares_of(name: str, answers: BinaryPredictions) -> Shares:
     """Sensitivity and specificity at the threshold."""
-    sides = ((asked.yes, asked.labels), (asked.no, ~asked.labels))
+    sides = ((answers.yes, answers.labels), (answers.no, ~answers.labels))
     sensitivity, specificity = (
-        clustered_proportion(asked.right[of], list(compress(asked.patients, of))) for _, of in sides
+        clustered_proportion(answers.right[of], list(compress(answers.patients, of))) for _, of in sides
     )
-    by_answer = {answer: len(set(compress(asked.patients, of))) for answer, of in sides}
-    return Shares(name, len(asked.items), len(set(asked.patients)), sensitivity, specificity, by_answer)
+    by_answer = {answer: len(set(compress(answers.patients, of))) for answer, of in sides}
+    return Shares(name, len(answers.items), len(set(answers.patients)), sensitivity, specificity, by_answer)
 
 
-def find_cohorts(asked: BinaryPredictions) -> list[Shares]:
+def find_cohorts(answers: BinaryPredictions) -> list[Shares]:
     """A line for each group of at least `FEWEST` images, wherever the metadata part the images in two or more."""
     return [
         line
@@ -61,15 +61,15 @@ def find_cohorts(asked: BinaryPredictions) -> list[Shares]:
             ("Age", _age),
             ("Finding", lambda item: item.facts.get("finding", item.label)),
         )
-        for line in _groups(asked, what, group_of)
+        for line in _groups(answers, what, group_of)
     ]
 
 
-def _groups(asked: BinaryPredictions, what: str, group_of: Callable[[Item], str]) -> Iterator[Shares]:
-    names = [group_of(item) for item in asked.items]
-    told = sorted(set(names) - {""})
-    for name in told if len(told) > 1 else []:
-        group = asked.of([other == name for other in names])
+def _groups(answers: BinaryPredictions, what: str, group_of: Callable[[Item], str]) -> Iterator[Shares]:
+    names = [group_of(item) for item in answers.items]
+    distinct = sorted(set(names) - {""})
+    for name in distinct if len(distinct) > 1 else []:
+        group = answers.of([other == name for other in names])
         if len(group.items) >= FEWEST:
             yield shares_of(f"{what}: {name}", group)
 

@@ -146,7 +146,7 @@ def compare(models: Sequence[Bundle], places: Iterable[NamedImages], task: str) 
     ----------
     task : a key of ``binary.binary_tasks``
     """
-    cache, found = Cache(), Comparison()
+    cache, comparison = Cache(), Comparison()
     answers: dict[tuple[str, str], BinaryPredictions] = {}
     for images in places:
         for model in models:
@@ -157,12 +157,12 @@ def compare(models: Sequence[Bundle], places: Iterable[NamedImages], task: str) 
             )
             still = known and [item for item in left if item.path in known]
             left_out = len(left) < len(images.items)
-            found.rows.append(external.summary_row(model.name, images.name, one, still, left_out))
-            found.notes += _notes(model, images, known, one.notes)
-    found.differences = [*external.compare_models(answers), *external.compare_hospitals(answers)]
-    cautions = (caution for row in found.rows for caution in row.shares.cautions)
-    found.notes = list(dict.fromkeys([*found.notes, *cautions]))
-    return found
+            comparison.rows.append(external.summary_row(model.name, images.name, one, still, left_out))
+            comparison.notes += _notes(model, images, known, one.notes)
+    comparison.differences = [*external.compare_models(answers), *external.compare_hospitals(answers)]
+    cautions = (caution for row in comparison.rows for caution in row.shares.cautions)
+    comparison.notes = list(dict.fromkeys([*comparison.notes, *cautions]))
+    return comparison
 
 
 def _notes(model: Bundle, images: NamedImages, known: frozenset[Path] | None, own: Iterable[str]) -> list[str]:

@@ -93,13 +93,13 @@ def is_external(home: Dataset, others: Sequence[Dataset]) -> Dataset | None:
     return best if best and healthy(best) else None
 
 
-def compare_models(told: ModelsOnDatasets) -> Iterator[DifferenceRow]:
+def compare_models(by_pair: ModelsOnDatasets) -> Iterator[DifferenceRow]:
     """Each model against the first on the same images, by paired tests, on the images that both have answered."""
-    for where in dict.fromkeys(where for _, where in told):
-        (first, one), *others = [(name, asked) for (name, place), asked in told.items() if place == where]
+    for where in dict.fromkeys(where for _, where in by_pair):
+        (first, one), *others = [(name, answers) for (name, place), answers in by_pair.items() if place == where]
         for second, other in others:
             common = {item.path for item in one.items} & {item.path for item in other.items}
-            a, b = (asked.of([item.path in common for item in asked.items]) for asked in (one, other))
+            a, b = (answers.of([item.path in common for item in answers.items]) for answers in (one, other))
             what = f"{where}: {first} - {second}"
             for metric, chosen in (
                 ("Accuracy", np.ones(len(a.labels), bool)),
@@ -112,10 +112,10 @@ def compare_models(told: ModelsOnDatasets) -> Iterator[DifferenceRow]:
             yield from _line(what, "AUROC", differences.paired_auroc(a.labels, a.scores, b.scores))
 
 
-def compare_hospitals(told: ModelsOnDatasets) -> Iterator[DifferenceRow]:
+def compare_hospitals(by_pair: ModelsOnDatasets) -> Iterator[DifferenceRow]:
     """Each model on the first images against the same on others that share none, by unpaired tests."""
-    for name in dict.fromkeys(name for name, _ in told):
-        (home, one), *others = [(where, asked) for (model, where), asked in told.items() if model == name]
+    for name in dict.fromkeys(name for name, _ in by_pair):
+        (home, one), *others = [(where, answers) for (model, where), answers in by_pair.items() if model == name]
         for away, other in others:
             if {item.path for item in one.items} & {item.path for item in other.items}:
                 continue  # a part and its whole are not independent

@@ -122,18 +122,18 @@ def predict_dataset(
     """
     k = len(bundle.classes)
     read: list[Item] = []
-    told = []
+    rows = []
     with closing(_numbers_of(bundle, [item.path for item in items], store)) as answers:
         for n, (item, answer) in enumerate(zip(items, answers, strict=True), 1):
             if answer is not None:
                 read.append(item)
-                told.append(answer if embeddings else answer[: k + 1].copy())
+                rows.append(answer if embeddings else answer[: k + 1].copy())
             if progress:
                 progress(n / len(items), f"Asked about {n} of {len(items)} images")
     if not read:
         raise DatasetError("There is no image here that can be read: choose another dataset or split.")
     unreadable = len(items) - len(read)
-    table = np.stack(told)
+    table = np.stack(rows)
     probabilities = table[:, :k]
     named = [decide(bundle.classes, row, bundle.positive, bundle.threshold) for row in probabilities]
     matched = [matching_class(item.label, bundle.classes) for item in read]
@@ -151,8 +151,8 @@ def predict_dataset(
 def count_cached(bundle: Bundle, items: Sequence[Item], store: Cache) -> int:
     """How many of the items have their answer in the store."""
     digests = store.file_digests([item.path for item in items])
-    found = store.known(_cache_kind(bundle), sorted(set(digests.values())))
-    return sum(digests.get(item.path, "") in found for item in items)
+    kept = store.known(_cache_kind(bundle), sorted(set(digests.values())))
+    return sum(digests.get(item.path, "") in kept for item in items)
 
 
 def _numbers_of(bundle: Bundle, files: Sequence[Path], store: Cache | None) -> Generator[np.ndarray | None, None, None]:
@@ -168,25 +168,23 @@ def _numbers_of(bundle: Bundle, files: Sequence[Path], store: Cache | None) -> G
 def _numbers_of_some(
     bundle: Bundle, files: Sequence[Path], digests: Mapping[Path, str], store: Cache | None
 ) -> Generator[np.ndarray | None, None, None]:
-    found = (
-        store.get(_cache_kind(bundle), sorted({digests[file] for file in files if file in digests})) if store else {}
-    )
-    unknown = [file for file in files if digests.get(file) not in found]
+    kept = store.get(_cache_kind(bundle), sorted({digests[file] for file in files if file in digests})) if store else {}
+    unknown = [file for file in files if digests.get(file) not in kept]
     fresh: dict[str, bytes] = {}
     with closing(batch.predict_images(bundle, unknown, _numbers, reader.read)) as answers:
         try:
             for file in files:
                 digest = digests.get(file, "")
-                if digest in found:
-                    yield np.frombuffer(found[digest], np.float32)
+                if digest in kept:
+                    yield np.frombuffer(kept[digest], np.float32)
                     continue
-                _, told = next(answers)
-                if isinstance(told, CovidCnnError):
+                _, answer = next(answers)
+                if isinstance(answer, CovidCnnError):
                     yield None
                     continue
                 if digest:
-                    fresh[digest] = told.tobytes()
-                yield told
+                    fresh[digest] = answer.tobytes()
+                yield answer
         finally:
             if store:
                 store.put(_cache_kind(bundle), fresh)

@@ -73,7 +73,7 @@ class Prediction:
     distance, distance_limit : how far the image lies from the training images, and the limit up to which it is
         taken for one of their kind (see ``ppca_distance``)
     in_distribution : whether the image is within that limit
-    seen : float32 ``[H, W]``, 0..1, the image as the network saw it
+    prepared : float32 ``[H, W]``, 0..1, the image as the network saw it
     prediction_set : the classes that the image could be of, the most probable first; all of them where the image is
         not in distribution, for then the model knows nothing of it; None where the bundle has no prediction sets
     set_level : of the images of each class, at least this share have it in their set (see
@@ -90,7 +90,7 @@ class Prediction:
     distance: float
     distance_limit: float
     in_distribution: bool
-    seen: np.ndarray
+    prepared: np.ndarray
     prediction_set: tuple[str, ...] | None
     set_level: float | None
 
@@ -166,7 +166,7 @@ class Bundle:
             distance=distance,
             distance_limit=limit,
             in_distribution=in_distribution,
-            seen=image[..., 0],
+            prepared=image[..., 0],
             prediction_set=self._prediction_set(probabilities, in_distribution),
             set_level=self.set_level,
         )
@@ -275,20 +275,20 @@ def folder_of(name: str) -> Path:
     """The folder ``models/NAME``, or the bundle's folder that ``name`` is a path to."""
     folder = Path(name)
     candidates = [folder, *(models / folder.name for models in paths.model_folders())]
-    return next((found for found in candidates if (found / INFO_FILE).is_file()), paths.models_dir() / folder.name)
+    return next((one for one in candidates if (one / INFO_FILE).is_file()), paths.models_dir() / folder.name)
 
 
 def discover_bundles() -> tuple[dict[str, ModelInfo], list[str]]:
     """The ``model.json`` of every bundle under ``models/`` by name, the default first, and a sentence a damaged one."""
-    found, problems = {}, []
+    bundles, problems = {}, []
     every = (path for models in reversed(paths.model_folders()) for path in models.glob("*"))
     folders = {path.name: path for path in every if path.is_dir() and not path.name.startswith(".")}
     for folder in sorted(folders.values(), key=lambda path: (path.name != DEFAULT_MODEL, path.name)):
         try:
-            found[folder.name] = read_info(folder)
+            bundles[folder.name] = read_info(folder)
         except CovidCnnError as error:
             problems.append(str(error))
-    return found, problems
+    return bundles, problems
 
 
 def decide(classes: tuple[str, ...], probabilities: np.ndarray, positive: str | None, threshold: float | None) -> str:

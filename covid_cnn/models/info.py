@@ -316,8 +316,8 @@ def decode_info(content: bytes) -> ModelInfo:
 def _describe_flaw(message: str) -> str:
     """What msgspec says about a flaw, such as "lacks a usable metrics.test.n"."""
     missing = re.search(r"missing required field `(\w+)`", message)
-    found = re.search(r" - at `\$\.?(.*)`$", message)
-    parts = [re.sub(r"\[[^\]]*\]", "", found[1]) if found else "", missing[1] if missing else ""]
+    position = re.search(r" - at `\$\.?(.*)`$", message)
+    parts = [re.sub(r"\[[^\]]*\]", "", position[1]) if position else "", missing[1] if missing else ""]
     place = ".".join(part for part in parts if part)
     if place in ("", "schema"):
         return message if message == CONTRADICTION else "is of another version of the format"

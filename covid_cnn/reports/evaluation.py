@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ERRORS = 12  # that a report shows, the worst
 ERROR_SIZE = 320  # pixels, longest side of an error's picture
-# The figures of an evaluation and their titles. Not every evaluation has each: see `drawn`.
+# The figures of an evaluation and their titles. Not every evaluation has each: see `figure_names`.
 TITLES = {
     "confusion": "Confusion matrix",
     "classes": "Confusion of all classes",
@@ -55,7 +55,7 @@ class Confusion(NamedTuple):
     truths: list[str]
 
 
-def confusion(bundle: Bundle, answers: DatasetPredictions) -> Confusion | None:
+def count_confusion(bundle: Bundle, answers: DatasetPredictions) -> Confusion | None:
     """The images by the model's own decision; None where a question tells as much, or of no image.
 
     A class of the dataset that the model does not know is a row below the others: no answer to it can be right.
@@ -74,55 +74,55 @@ def confusion(bundle: Bundle, answers: DatasetPredictions) -> Confusion | None:
     return Confusion(counts, list(bundle.classes), names)
 
 
-def drawn(asked: BinaryPredictions, classes: Confusion | None = None) -> list[str]:
+def figure_names(answers: BinaryPredictions, classes: Confusion | None = None) -> list[str]:
     """Which of the figures an evaluation has, by their names.
 
     Curves need images of both kinds, and subgroups metadata that part the images.
     """
-    both = bool(asked.labels.any() and not asked.labels.all())
+    both = bool(answers.labels.any() and not answers.labels.all())
     there = {
         "classes": classes is not None,
         "roc": both,
         "precision_recall": both,
-        "subgroups": bool(cohorts.find_cohorts(asked)),
+        "subgroups": bool(cohorts.find_cohorts(answers)),
     }
     return [name for name in TITLES if there.get(name, True)]
 
 
-def drawing(name: str, asked: BinaryPredictions, report: Report, classes: Confusion | None = None) -> "Figure":
+def draw_figure(name: str, answers: BinaryPredictions, report: Report, classes: Confusion | None = None) -> "Figure":
     """One of the figures that an evaluation has."""
-    labels, scores, patients = asked.labels, asked.scores, asked.patients
+    labels, scores, patients = answers.labels, answers.scores, answers.patients
     if name == "confusion":
         return figures.draw_confusion_matrix(report.confusion, report.classes)
     if name == "classes":
         assert classes
         return figures.draw_confusion_matrix(*classes)
     if name == "subgroups":
-        return figures.draw_shares(cohorts.find_cohorts(asked))
+        return figures.draw_shares(cohorts.find_cohorts(answers))
     if name == "calibration":
         bins = calibration.reliability(labels.astype(int), np.stack([1 - scores, scores], axis=1))
         return figures.draw_calibration(bins)
     curve = (curves.roc_curve if name == "roc" else curves.precision_recall_curve)(labels, scores, patients)
     assert curve  # there are images of both kinds
-    return figures.draw_curve(curve, name, asked.threshold, TITLES[name])
+    return figures.draw_curve(curve, name, answers.threshold, TITLES[name])
 
 
-def numbers(report: Report) -> Iterator[Sequence[object]]:
+def metric_values(report: Report) -> Iterator[Sequence[object]]:
     """The table of all metrics in full precision, for other programs."""
     yield "metric", "value", "low", "high", "n"
     for title, interval in evaluation_metrics.metric_rows(report):
         yield title, *(structs.astuple(interval) if interval else ("",) * 4)
 
 
-def groups(asked: BinaryPredictions) -> list[Sequence[object]]:
+def group_rows(answers: BinaryPredictions) -> list[Sequence[object]]:
     """The table of the subgroups, its head first."""
-    return [("Group", *cohorts.COLUMNS), *(line.cells() for line in cohorts.find_cohorts(asked))]
+    return [("Group", *cohorts.COLUMNS), *(line.cells() for line in cohorts.find_cohorts(answers))]
 
 
-def answers(asked: BinaryPredictions, root: Path) -> Iterator[Sequence[object]]:
+def answer_rows(answers: BinaryPredictions, root: Path) -> Iterator[Sequence[object]]:
     """A line for each image, by its path below ``root``."""
-    yield "image", "class", f"is {asked.yes}", f"p {asked.yes}", "called", "flagged"
-    answered = asked.items, asked.labels, asked.scores, asked.predicted, asked.flagged
+    yield "image", "class", f"is {answers.yes}", f"p {answers.yes}", "called", "flagged"
+    answered = answers.items, answers.labels, answers.scores, answers.predicted, answers.flagged
     for item, label, score, said, flagged in zip(*answered, strict=True):
         path = item.path.relative_to(root).as_posix()
         yield path, item.label, bool(label), round(float(score), 6), bool(said), bool(flagged)
@@ -146,7 +146,7 @@ def csv(rows: Iterable[Sequence[object]]) -> bytes:
 def render_evaluation(
     bundle: Bundle,
     place: str,
-    asked: BinaryPredictions,
+    answers: BinaryPredictions,
     report: Report,
     version: str,
     classes: Confusion | None = None,
@@ -156,26 +156,26 @@ def render_evaluation(
     Parameters
     ----------
     place : the dataset and its split, in words.
-    asked, report : verdicts and what `binary.report_binary` tells of them.
+    answers, report : verdicts and what `binary.report_binary` tells of them.
     version : of this package.
     classes : the confusion of all classes, where there are more than two.
     """
     facts = [
         f"Model {bundle.name} (SHA-256 {bundle.info.sha256}) on {place}.",
-        f"{evaluation_metrics.count_patients(report)} {int(asked.labels.sum())} images of {asked.yes}, "
-        f"{int((~asked.labels).sum())} of {asked.no}.",
-        f"Called {asked.yes} from a probability of {asked.threshold:.3f} on.",
+        f"{evaluation_metrics.count_patients(report)} {int(answers.labels.sum())} images of {answers.yes}, "
+        f"{int((~answers.labels).sum())} of {answers.no}.",
+        f"Called {answers.yes} from a probability of {answers.threshold:.3f} on.",
         PROPORTIONS,
         *evaluation_metrics.cautions(report),
         *report.notes,
     ]
-    pictures = {TITLES[name]: drawing(name, asked, report, classes) for name in drawn(asked, classes)}
+    pictures = {TITLES[name]: draw_figure(name, answers, report, classes) for name in figure_names(answers, classes)}
     tables: dict[str, Sequence[Sequence[object]]] = {
         "Metrics": evaluation_metrics.cells(report),
-        "Subgroups": groups(asked),
+        "Subgroups": group_rows(answers),
     }
-    wrong = asked.worst()
-    errors = [_error(bundle, asked, int(i)) for i in wrong[:ERRORS]]
+    wrong = answers.worst()
+    errors = [_error(bundle, answers, int(i)) for i in wrong[:ERRORS]]
     return _render(f"Evaluation of {bundle.name}", facts, pictures, tables, version, errors, len(wrong))
 
 
@@ -230,12 +230,12 @@ def _render(
     return page.encode()
 
 
-def _error(bundle: Bundle, asked: BinaryPredictions, i: int) -> _Error:
+def _error(bundle: Bundle, answers: BinaryPredictions, i: int) -> _Error:
     """A wrong answer beside its heatmap."""
-    item = asked.items[i]
+    item = answers.items[i]
     sentence = (
-        f"{item.label}, called {asked.no if asked.labels[i] else asked.yes}: probability of {asked.yes} "
-        f"{asked.scores[i]:.3f}{', flagged as unlike the training images' if asked.flagged[i] else ''}. "
+        f"{item.label}, called {answers.no if answers.labels[i] else answers.yes}: probability of {answers.yes} "
+        f"{answers.scores[i]:.3f}{', flagged as unlike the training images' if answers.flagged[i] else ''}. "
         f"Source: {item.source}. Licence: {item.licence}."
     )
     try:

@@ -79,12 +79,12 @@ def draw_confusion_matrix(
     return figure
 
 
-def draw_curve(told: Curve, kind: str, threshold: float | None = None, title: str = "") -> Figure:
+def draw_curve(curve: Curve, kind: str, threshold: float | None = None, title: str = "") -> Figure:
     """A ROC or precision-recall curve with its 95 % band, and a mark at a threshold.
 
     Parameters
     ----------
-    told : from `curves.roc_curve` or `curves.precision_recall_curve`.
+    curve : from `curves.roc_curve` or `curves.precision_recall_curve`.
     kind : "roc" or "precision_recall", for the names of the axes.
     threshold : where the mark stands; None for no mark.
     """
@@ -92,13 +92,13 @@ def draw_curve(told: Curve, kind: str, threshold: float | None = None, title: st
 
     figure = Figure(figsize=(5, 4.6), facecolor="white", layout="constrained")
     axes = figure.add_subplot()
-    axes.fill_between(told.grid, told.low, told.high, color="#0072B2", alpha=0.18, linewidth=0, label="95 % band")
-    axes.plot(told.x, told.y, color="#0072B2", linewidth=2)
+    axes.fill_between(curve.grid, curve.low, curve.high, color="#0072B2", alpha=0.18, linewidth=0, label="95 % band")
+    axes.plot(curve.x, curve.y, color="#0072B2", linewidth=2)
     if kind == "roc":
         axes.plot((0, 1), (0, 1), color="gray", linestyle="--", linewidth=1, label="chance")
-    if threshold is not None and (told.thresholds >= threshold).any():
-        last = int(np.flatnonzero(told.thresholds >= threshold)[-1])
-        axes.plot(told.x[last], told.y[last], "o", color="#D55E00", markersize=8, label=f"threshold {threshold:.3f}")
+    if threshold is not None and (curve.thresholds >= threshold).any():
+        last = int(np.flatnonzero(curve.thresholds >= threshold)[-1])
+        axes.plot(curve.x[last], curve.y[last], "o", color="#D55E00", markersize=8, label=f"threshold {threshold:.3f}")
     names = {"roc": ("1 - specificity", "Sensitivity"), "precision_recall": ("Recall (sensitivity)", "Precision")}
     axes.set(xlabel=names[kind][0], ylabel=names[kind][1], xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
     axes.set_title(title, parse_math=False)
@@ -141,11 +141,11 @@ def draw_shares(lines: Sequence[Shares], title: str = "") -> Figure:
 
     figure = Figure(figsize=(9, 1.6 + 0.5 * len(lines)), facecolor="white", layout="constrained")
     axes = figure.add_subplot()
-    told = (
+    sides = (
         ("Sensitivity", "#0072B2", "o", -0.16, [line.sensitivity for line in lines]),
         ("Specificity", "#D55E00", "s", 0.16, [line.specificity for line in lines]),
     )
-    for name, colour, marker, apart, intervals in told:
+    for name, colour, marker, apart, intervals in sides:
         known = [(row + apart, one) for row, one in enumerate(intervals) if one]
         axes.errorbar(
             [one.value for _, one in known],

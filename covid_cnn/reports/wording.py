@@ -230,18 +230,18 @@ def decision_sentence(prediction: Prediction) -> str:
             f"with a probability of {probability[prediction.label]:.3f}."
         )
     positive = prediction.label == prediction.positive
-    told = (
+    sentence = (
         f"The probability of {prediction.positive}, {probability[prediction.positive]:.3f}, "
         f"{'reaches' if positive else 'stays below'} the decision threshold of {prediction.threshold:.3f}"
     )
     most_probable = max(probability, key=lambda name: probability[name])
     if positive and most_probable != prediction.positive:
-        told += f", though {most_probable} is more probable, with {probability[most_probable]:.3f}"
+        sentence += f", though {most_probable} is more probable, with {probability[most_probable]:.3f}"
     elif not positive and len(probability) > 2:
-        told += (
+        sentence += (
             f"; of the other classes, {prediction.label} is the most probable, with {probability[prediction.label]:.3f}"
         )
-    return f"{told}."
+    return f"{sentence}."
 
 
 def possible_classes(prediction: Prediction) -> str:
@@ -258,13 +258,13 @@ def coverage_sentence(prediction: Prediction) -> str:
         return ""
     if not prediction.in_distribution:
         return "Of such an image the model knows nothing."
-    told = (
+    sentence = (
         f"Of 100 images like those the model was tuned on, at least {100 * prediction.set_level:g} have their true "
         "class in such a set; at another hospital it may be fewer."
     )
     if prediction.label not in prediction.prediction_set:
-        told += f" The answer, {prediction.label}, is not among them: the two rules disagree, so rely on neither."
-    return told
+        sentence += f" The answer, {prediction.label}, is not among them: the two rules disagree, so rely on neither."
+    return sentence
 
 
 def likeness_sentence(prediction: Prediction) -> str:
@@ -289,4 +289,4 @@ def strip_links(markdown: str) -> str:
     while (stripped := _LINK.sub(r"\1", markdown)) != markdown:  # a picture may be the words of a link
         markdown = stripped
     markdown = re.sub(r"(?<!\\)([\[\]<])", r"\\\1", markdown)
-    return _ADDRESS.sub(lambda found: f"`{found[0]}`", markdown)
+    return _ADDRESS.sub(lambda address: f"`{address[0]}`", markdown)

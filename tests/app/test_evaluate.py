@@ -203,19 +203,19 @@ def test_the_figures_are_those_that_the_images_can_tell(with_model):
     model, items = Bundle(with_model / "models" / "tiny"), dataset.open_dataset("drawn").subset("test")
     answers = predictions.predict_dataset(model, items)
     asked = binary.binarize(model, answers, binary.DISEASED)
-    assert evaluation.confusion(model, answers) is None, "two classes are one question"
-    assert evaluation.drawn(asked) == ["confusion", "roc", "precision_recall", "calibration"]
+    assert evaluation.count_confusion(model, answers) is None, "two classes are one question"
+    assert evaluation.figure_names(asked) == ["confusion", "roc", "precision_recall", "calibration"]
     healthy = asked.of(~asked.labels)
-    assert evaluation.drawn(healthy) == ["confusion", "calibration"]
+    assert evaluation.figure_names(healthy) == ["confusion", "calibration"]
     model.classes = ["NORMAL", "PNEUMONIA", "other"]
-    told = evaluation.confusion(model, answers)
+    told = evaluation.count_confusion(model, answers)
     assert told is not None and told.counts.shape == (3, 3) and told.counts.sum() == len(items)
     answers.labels[:3] = predictions.UNKNOWN_CLASS
     model.classes = ["NORMAL", "PNEUMONIA"]
-    told = evaluation.confusion(model, answers)
+    told = evaluation.count_confusion(model, answers)
     assert told is not None and told.counts.sum() == len(items), "no image vanishes"
     assert told.truths == ["NORMAL", "PNEUMONIA", f"{answers.items[0].label} (unknown to it)"]
     assert told.counts[-1].sum() == 3
-    assert "classes" in evaluation.drawn(asked, told)
-    for name in evaluation.drawn(asked, told):
-        assert evaluation.drawing(name, asked, binary.report_binary(asked), told).axes
+    assert "classes" in evaluation.figure_names(asked, told)
+    for name in evaluation.figure_names(asked, told):
+        assert evaluation.draw_figure(name, asked, binary.report_binary(asked), told).axes

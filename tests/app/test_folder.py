@@ -117,7 +117,7 @@ def test_of_more_images_than_a_page_can_carry_it_takes_the_first(drawn, monkeypa
 def test_what_is_kept_of_an_image_is_small(model, drawn):
     radiograph = reader.read(drawn[0], "one.png")
     kept = folder._keep(radiograph, model.predict(radiograph.pixels))
-    assert kept.radiograph.pixels.size == kept.prediction.seen.size == 0
+    assert kept.radiograph.pixels.size == kept.prediction.prepared.size == 0
     assert kept.prediction.heatmaps.shape == (1, 1, len(model.classes))
     assert len(kept.thumbnail) < 8000
 

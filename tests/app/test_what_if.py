@@ -150,7 +150,7 @@ def answered(*classes: str, known: bool = True) -> Prediction:
         distance=1.0,
         distance_limit=2.0,
         in_distribution=known,
-        seen=nothing,
+        prepared=nothing,
         prediction_set=classes,
         set_level=0.9,
     )

@@ -188,7 +188,7 @@ def test_a_prediction_has_the_shapes_and_ranges_it_promises(folder):
     assert prediction.heatmaps.ndim == 3 and prediction.heatmaps.shape[2] == 2
     assert prediction.heatmaps.min() >= 0 and prediction.heatmaps.max() == pytest.approx(1)
     assert prediction.embedding.shape == (12,)
-    assert prediction.seen.shape == model.input_size == (32, 32)
+    assert prediction.prepared.shape == model.input_size == (32, 32)
     assert prediction.distance > 0 and prediction.distance_limit > 0
     assert prediction.in_distribution == (prediction.distance <= prediction.distance_limit)
     assert bool(prediction.warning) != prediction.in_distribution

@@ -61,7 +61,7 @@ def case(classes=("NORMAL", "PNEUMONIA"), positive="PNEUMONIA", shape=(60, 50)):
         distance=12.3,
         distance_limit=20.0,
         in_distribution=True,
-        seen=np.zeros((1, 1), np.float32),
+        prepared=np.zeros((1, 1), np.float32),
         prediction_set=None,
         set_level=None,
     )

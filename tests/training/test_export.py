@@ -26,7 +26,7 @@ def test_a_trained_model_answers_as_its_keras_network(trained):
     bundle = Bundle(trained.bundle)
     for pixels in some_images(trained):
         prediction = bundle.predict(pixels)
-        image = prediction.seen[None, ..., None]
+        image = prediction.prepared[None, ..., None]
         heatmaps = gradcam.reference(trained.network, image)[0]
         assert heatmaps.max() == pytest.approx(1)  # not two empty maps, which would be equal whatever is done
         np.testing.assert_allclose(prediction.heatmaps, heatmaps, rtol=0, atol=1e-3)

@@ -24,14 +24,14 @@ def draw_downloads(asked: Asked, verdicts: BinaryPredictions, report: Report, qu
     split = asked.place.split or "all"
     name, place = f"{asked.model.name}_{asked.place.dataset.name}_{split}", asked.place.name
 
-    all_classes = evaluation.confusion(asked.model, asked.answers)
+    all_classes = evaluation.count_confusion(asked.model, asked.answers)
     with st.container(horizontal=True):
         make = partial(evaluation.render_evaluation, asked.model, place, verdicts, report, __version__, all_classes)
         save("The report (HTML)", make, f"{name}.html", "text/html")
         for label, table, file in (
-            ("Metrics (CSV)", partial(evaluation.numbers, report), "metrics"),
-            ("Subgroups (CSV)", partial(evaluation.groups, verdicts), "subgroups"),
-            ("Every answer (CSV)", partial(evaluation.answers, verdicts, asked.place.dataset.root), "answers"),
+            ("Metrics (CSV)", partial(evaluation.metric_values, report), "metrics"),
+            ("Subgroups (CSV)", partial(evaluation.group_rows, verdicts), "subgroups"),
+            ("Every answer (CSV)", partial(evaluation.answer_rows, verdicts, asked.place.dataset.root), "answers"),
         ):
             save(label, partial(_csv, table), f"{name}_{file}.csv", "text/csv")
     st.caption(
@@ -40,8 +40,8 @@ def draw_downloads(asked: Asked, verdicts: BinaryPredictions, report: Report, qu
     )
     for kind in KINDS:
         with st.container(horizontal=True):
-            for figure in evaluation.drawn(verdicts, all_classes):
-                draw = partial(evaluation.drawing, figure, verdicts, report, all_classes)
+            for figure in evaluation.figure_names(verdicts, all_classes):
+                draw = partial(evaluation.draw_figure, figure, verdicts, report, all_classes)
                 save_figure(evaluation.TITLES[figure], draw, f"{name}_{figure}", kind)
     st.caption("The same figures on the command line:")
     unseen = " --unseen" if asked.place.unseen else ""

@@ -75,7 +75,7 @@ def draw_figures(asked: Asked, report: Report, verdicts: BinaryPredictions) -> N
     for caution in metrics.cautions(report):
         st.warning(escape_markdown(caution), icon=":material/groups:")
     left, right = st.columns(2, gap="large")
-    if all_classes := evaluation.confusion(asked.model, asked.answers):
+    if all_classes := evaluation.count_confusion(asked.model, asked.answers):
         left.caption("All classes, by the model's own decision; a class that it does not know is a row alone")
         left.pyplot(figures.draw_confusion_matrix(*all_classes), width="content", alt="Confusion matrix")
     scores = np.stack([1 - verdicts.scores, verdicts.scores], axis=1)

@@ -85,9 +85,11 @@ def draw_numbers(prediction: Prediction) -> None:
 
 def draw_seen(prediction: Prediction) -> None:
     """What the network was really given to see."""
-    height, width = prediction.seen.shape
+    height, width = prediction.prepared.shape
     with st.popover("What the network sees", icon=":material/visibility:", width="stretch"):
         st.image(
-            elements.data_address(prediction.seen), width=width, alt="The X-ray, small, grey and stretched to a square"
+            elements.data_address(prediction.prepared),
+            width=width,
+            alt="The X-ray, small, grey and stretched to a square",
         )
         st.caption(f"{width} x {height} px, grey, stretched to a square: all that the answer rests on.")

@@ -239,7 +239,9 @@ def _keep(radiograph: Radiograph, prediction: Prediction) -> _Answer:
     return _Answer(
         replace(radiograph, pixels=NOTHING),
         # Of the heatmaps, what the table tells: whether there is any heat.
-        replace(prediction, heatmaps=prediction.heatmaps.max((0, 1), keepdims=True), embedding=NOTHING, seen=NOTHING),
+        replace(
+            prediction, heatmaps=prediction.heatmaps.max((0, 1), keepdims=True), embedding=NOTHING, prepared=NOTHING
+        ),
         "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"),
     )
 
