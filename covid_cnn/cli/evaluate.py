@@ -88,6 +88,7 @@ def _compare(
 ) -> None:
     """Each model on each dataset, and the differences with their tests."""
     from covid_cnn.evaluation import evaluate as evaluation
+    from covid_cnn.evaluation.metrics import format_table
     from covid_cnn.models import bundle as bundles
     from covid_cnn.reports import evaluation as reports
 
@@ -99,5 +100,5 @@ def _compare(
         print(json.dumps({"question": question} | found.to_dict(), indent=2))
         return
     for table in found.tables():
-        print(reports.markdown(table) + "\n")
+        print(format_table(table) + "\n")
     print("\n".join(found.notes))

@@ -86,7 +86,7 @@ def _score_interval(share: float, worth: float, n: int) -> Interval:
 
 
 def resample_patients(patients: Sequence[str], seed: int = 0, repeats: int = 1000) -> Iterator[np.ndarray]:
-    """How often each image counts where whole patients are drawn with replacement, in blocks of resamples.
+    """Draw bootstrap samples of the patients, and tell for each sample how often each image counts in it.
 
     Images of one patient resemble each other, so that resampling images would give too narrow an interval (Field and
     Welsh 2007).
@@ -105,7 +105,7 @@ def resample_patients(patients: Sequence[str], seed: int = 0, repeats: int = 100
 
 
 def bootstrap(metric: Metric, patients: Sequence[str], seed: int = 0, repeats: int = 1000) -> Interval | None:
-    """A metric with its percentile bootstrap interval (Efron 1979), from `resample_patients`.
+    """A metric with its 95 % interval by the percentile bootstrap (Efron 1979) over patients.
 
     A metric without a single error gets an interval without width, because no resample holds an error either: it is
     not known then (see `Interval`). `auroc_interval` knows what to do about it.
@@ -131,12 +131,12 @@ def bootstrap(metric: Metric, patients: Sequence[str], seed: int = 0, repeats: i
 
 
 def measure_once(metric: Metric, n: int) -> float:
-    """The value of a metric where each of its n images counts once."""
+    """The plain value of a metric, each of its n images counted once."""
     return float(metric(np.ones((1, n)))[0])
 
 
 def mean_of(values: np.ndarray) -> Metric:
-    """The mean of N values as a metric."""
+    """The mean of N values, as a metric that `bootstrap` takes."""
     return lambda weights: weights @ values / weights.sum(axis=1)
 
 
@@ -229,7 +229,7 @@ Counts = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def count_positives(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, Counts]:
-    """The T distinct scores, the highest first, and what counts the true and the false positives from each on.
+    """Count true and false positives at every threshold: the base of ROC and precision-recall curves and their areas.
 
     Parameters
     ----------
@@ -238,7 +238,8 @@ def count_positives(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray,
 
     Returns
     -------
-    float [T], and a function of how often each image counts, float [R, N], that gives two float [R, T].
+    The T distinct scores, the highest first, and a function that takes how often each image counts, float [R, N], and
+    gives the true and the false positives from each score on, two float [R, T].
     """
     labels, scores = np.asarray(labels, bool), np.asarray(scores, float)
     order = np.argsort(-scores, kind="stable")
@@ -270,5 +271,5 @@ def auroc_of(labels: np.ndarray, scores: np.ndarray) -> Metric:
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The value of `auroc_of` where each image counts once."""
+    """The probability that a positive scores above a negative; ties count half, NaN where there is only one kind."""
     return measure_once(auroc_of(labels, scores), len(scores))

@@ -61,7 +61,7 @@ class DifferenceRow(NamedTuple):
 
 
 def summary_row(model: str, where: str, verdicts: BinaryPredictions, known: Sized | None, left_out: bool) -> SummaryRow:
-    """A row about a model on some images, whose name says what the model had seen of them.
+    """How well a model did on some images; the row's name says what of them the model had learned from.
 
     Parameters
     ----------

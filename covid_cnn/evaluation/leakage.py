@@ -157,7 +157,7 @@ def is_training_image(radiograph: Radiograph, learned: TrainingFingerprint) -> b
 
 
 def _keys(item: Item) -> list[int]:
-    """Digests of what the patient of an image is called, wherever it may lie: none where nothing tells who it is.
+    """Digests of the patient's names, by which they are known again in another folder; none where nobody is named.
 
     A dataset that was made of others puts its own name before the patients' that these gave.
     """
@@ -166,7 +166,7 @@ def _keys(item: Item) -> list[int]:
 
 
 def leakage_unknown(bundle: Bundle) -> str:
-    """The sentence that of this bundle nobody can tell which images it has learned from."""
+    """A sentence for a bundle of which it is not known which images it has learned from."""
     return (
         f"Which of these images {bundle.name} has learned from cannot be told, and on those it looks better than it "
         f"is. It brings no {FINGERPRINT_FILE}, and {bundle.info.training_data.name}, its dataset, "

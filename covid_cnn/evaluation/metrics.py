@@ -196,13 +196,16 @@ def cautions(report: Report) -> list[str]:
 
 
 def summarize(report: Report) -> str:
-    """A report as a Markdown table that also reads well in a terminal."""
-    table = cells(report)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    table.insert(1, tuple("-" * width for width in widths))
-    lines = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in table]
-    warnings = [line for caution in cautions(report) for line in ("", caution)]
-    return "\n".join([count_patients(report), "", *lines, *warnings])
+    """A report as text: how many patients, the table of all metrics, and warnings of few patients."""
+    return "\n\n".join([count_patients(report), format_table(cells(report)), *cautions(report)])
+
+
+def format_table(rows: Sequence[Sequence[object]]) -> str:
+    """A table, its head first, in Markdown that also reads well in a terminal."""
+    cells = [[str(cell) for cell in line] for line in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells)
 
 
 def average_precision_of(labels: np.ndarray, scores: np.ndarray) -> Metric:
@@ -292,14 +295,14 @@ def predictive_values(
 
 
 def _confusions(labels: np.ndarray, predicted: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:
-    """What makes of how often each image counts, [R, N], the counts [R, k, k] by truth and answer."""
+    """A function that makes confusion matrices [R, k, k] of how often each image counts, [R, N]."""
     cells = np.zeros((len(labels), k * k))
     cells[np.arange(len(labels)), labels * k + predicted] = 1
     return lambda weights: (weights @ cells).reshape(-1, k, k)
 
 
 def _where(defined: np.ndarray, above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """A ratio, NaN where it is not defined."""
+    """Divide, and give NaN where the ratio is not defined."""
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=defined)
 
 

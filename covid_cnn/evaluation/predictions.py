@@ -79,7 +79,7 @@ def predict_known(
     store: Cache | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> DatasetPredictions:
-    """Put ``items`` to a bundle. Images of unknown classes and unreadable ones are left out, and counted in ``notes``.
+    """Ask a bundle about images. Those of classes unknown to it and unreadable ones are left out, counted in ``notes``.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def predict_dataset(
     progress: Callable[[float, str], None] | None = None,
     embeddings: bool = False,
 ) -> DatasetPredictions:
-    """Put ``items`` to a bundle, those of classes that it does not know too; as ``predict_known`` otherwise.
+    """Ask a bundle about images, also those of classes that it does not know; otherwise as ``predict_known``.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def _numbers(radiograph: Radiograph, prediction: Prediction) -> np.ndarray:
 
 
 def _cache_kind(bundle: Bundle) -> str:
-    """What makes answers to one image the same: the graph, what its distance is measured with, and how images are read.
+    """Under what the answers of a bundle are kept: its graph, its statistics and the code that reads images decide it.
 
     The latter is told by the code that reads them, so that no old answer outlives a change of it.
     """

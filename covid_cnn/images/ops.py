@@ -40,7 +40,7 @@ def to_png(pixels: np.ndarray) -> bytes:
 
 
 def about_centre(shape: tuple[int, ...], matrix: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-    """The movement by a matrix ``[2, 2]`` of (x, y) that leaves the centre of an image in place, but for a shift.
+    """Make a movement for `warp` from a matrix ``[2, 2]`` of (x, y): about the centre of the image, then shifted.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def overlay(
 
 
 def _resize(image: np.ndarray, size: tuple[int, int], method: Image.Resampling) -> np.ndarray:
-    """float32 of `size` (height, width); clipped, because the smooth filters swing beyond the values they are given."""
+    """Resize to `size` (height, width); float32, clipped, as smooth filters overshoot."""
     height, width = size
     resized = Image.fromarray(np.asarray(image, np.float32)).resize((width, height), method)
     return np.asarray(resized).clip(0, 1)

@@ -1,8 +1,6 @@
-"""How good is a classifier: metrics with 95 % intervals, calibration, the decision threshold, and prediction sets.
+"""A model bundle: a folder with a trained network as a LiteRT graph, checked when it is loaded, then asked questions.
 
-It knows arrays of labels and probabilities, and neither images nor models. A metric that a test set cannot tell
-(specificity where nobody is healthy) is None, never NaN. scipy is imported where it is used, since it takes longer to
-load than a prediction takes, and a prediction needs its set of classes alone.
+A prediction needs this module, NumPy and LiteRT; whatever takes longer to load than that is imported where it is used.
 """
 
 import base64
@@ -257,7 +255,7 @@ def read_info(folder: Path) -> ModelInfo:
 
 @functools.lru_cache(maxsize=64)
 def _read_info(folder: Path, stamp: tuple[int, ...]) -> ModelInfo:
-    """The checked content of a ``model.json`` as it is at ``stamp``."""
+    """Read and check a ``model.json``; ``stamp`` changes with the file, so that a changed one is read again."""
     try:
         return decode_info((folder / INFO_FILE).read_bytes())
     except OSError as error:
@@ -279,7 +277,7 @@ def folder_of(name: str) -> Path:
 
 
 def discover_bundles() -> tuple[dict[str, ModelInfo], list[str]]:
-    """The ``model.json`` of every bundle under ``models/`` by name, the default first, and a sentence a damaged one."""
+    """All bundles under ``models/`` by name, the default first, and for each damaged one a sentence that says so."""
     bundles, problems = {}, []
     every = (path for models in reversed(paths.model_folders()) for path in models.glob("*"))
     folders = {path.name: path for path in every if path.is_dir() and not path.name.startswith(".")}
@@ -292,7 +290,7 @@ def discover_bundles() -> tuple[dict[str, ModelInfo], list[str]]:
 
 
 def decide(classes: tuple[str, ...], probabilities: np.ndarray, positive: str | None, threshold: float | None) -> str:
-    """The class that ``[K]`` probabilities decide for.
+    """Name the class that the probabilities ``[K]`` of an image speak for.
 
     With a positive class it is that one when its probability reaches the threshold, else the most probable of the
     others; without, it is the most probable class.
@@ -308,7 +306,9 @@ def decide(classes: tuple[str, ...], probabilities: np.ndarray, positive: str | 
 def ppca_distance(
     embeddings: np.ndarray, mean: np.ndarray, components: np.ndarray, variances: np.ndarray, noise_variance: float
 ) -> np.ndarray:
-    """Squared Mahalanobis distance an embedding dimension under probabilistic PCA (Tipping and Bishop 1999).
+    """How unlike the training images each image is, by its embedding: about 1 is usual, larger is stranger.
+
+    It is the squared Mahalanobis distance under probabilistic PCA (Tipping and Bishop 1999), a dimension.
 
     Few images in many dimensions leave most of a covariance unknown; this model keeps the largest components and
     one variance for all the rest. About 1 on the images it was fitted on, larger on what looks different.

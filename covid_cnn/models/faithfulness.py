@@ -60,13 +60,13 @@ def occlusion(model: Bundle, pixels: np.ndarray, progress: Progress | None = Non
 
 
 def heat_of(drops: np.ndarray) -> np.ndarray:
-    """What speaks for a class in an occlusion map ``[h, w]`` of it: 0..1, its maximum 1, as a heatmap is."""
+    """Make a heatmap of an occlusion map ``[h, w]``: what speaks for the class, 0..1, the maximum 1."""
     positive = np.maximum(drops, 0)
     return positive / positive.max() if positive.any() else positive
 
 
 def hottest_overlap(heatmap: np.ndarray, other: np.ndarray) -> float:
-    """The share, 0..1, of the hottest tenth of a heatmap ``[h, w]`` that is in the hottest tenth of another as well.
+    """How much two heatmaps ``[h, w]`` overlap: the share, 0..1, of the hottest tenth of one that the other has too.
 
     By chance it is a tenth. Both maps are looked at on one grid of ``GRID`` pixels a side.
     """
@@ -81,7 +81,7 @@ def maps_agree(heatmap: np.ndarray, other: np.ndarray) -> bool:
 
 
 def rank_pixels(heatmap: np.ndarray) -> np.ndarray:
-    """The place of each pixel of ``[H, W]`` in the order from the hottest (0) to the coldest; equals by chance.
+    """Number the pixels of a heatmap ``[H, W]`` from the hottest (0) to the coldest; equal ones in random order.
 
     By chance and not row by row, or what lies at the top of the image would count as hotter than the rest.
     """
@@ -95,7 +95,7 @@ def rank_pixels(heatmap: np.ndarray) -> np.ndarray:
 def predict_cases(
     model: Bundle, make: Callable[[T], np.ndarray], cases: Sequence[T], progress: Progress | None
 ) -> Iterator[np.ndarray]:
-    """The probabilities ``[K]`` of the image that is made of each case, in order, from all cores at once."""
+    """Ask the model about the image that ``make`` makes of each case, on all cores: probabilities ``[K]``, in order."""
     answers = map_ahead(cases, lambda case: model.predict(make(case), crowd=True).probabilities)
     with contextlib.closing(answers):
         for done, answer in enumerate(answers, 1):

@@ -99,7 +99,7 @@ class Report(Struct, frozen=True, kw_only=True):
             raise ValueError(problem)
 
     def _contradictions(self) -> list[tuple[str, bool]]:
-        """What may not be, and whether it is: there is a row, a column and every figure for each of the classes."""
+        """What may be wrong with it, each with whether it is: a class needs a row, a column and every figure."""
         k, names = len(self.classes), set(self.classes)
         figures = [self.sensitivity, self.specificity, self.ppv, self.npv, self.f1]
         figures.append(self.auroc if k == 2 else self.auroc_positive)
@@ -121,7 +121,7 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 class ReliabilityBin(Struct, frozen=True):
-    """The `n` images of about one confidence, and the share of them that are answered right."""
+    """A bar of the reliability diagram: n images of about one confidence, and the share answered right."""
 
     confidence: Share
     accuracy: Interval
@@ -229,7 +229,7 @@ class TrainingImages(Struct, frozen=True):
 
 
 class SetThresholds(Struct, frozen=True):
-    """From which probability on each class is in the prediction set, and how that was found."""
+    """The probability from which on each class is in the prediction set, and how that was chosen."""
 
     method: str
     level: Annotated[float, Meta(gt=0, lt=1)]

@@ -26,7 +26,7 @@ def render_audit(report: AuditReport, dataset: Dataset) -> str:
 
 
 def _pictures(group: Sequence[str], dataset: Dataset, licences: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
-    """Of each image its path, its licence, its thumbnail, and what kept it from being read."""
+    """For each image its path, its licence, and its thumbnail or the reason why there is none."""
     thumbnails = index.load_thumbnails([dataset.root / path for path in group])
     return [
         (path, licences[path], *(("", str(one)) if isinstance(one, ImageError) else (embed(one, "jpeg"), "")))

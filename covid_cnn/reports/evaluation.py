@@ -128,14 +128,6 @@ def answer_rows(answers: BinaryPredictions, root: Path) -> Iterator[Sequence[obj
         yield path, item.label, bool(label), round(float(score), 6), bool(said), bool(flagged)
 
 
-def markdown(rows: Sequence[Sequence[object]]) -> str:
-    """A table, its head first, in Markdown that also reads well in a terminal."""
-    cells = [[str(cell) for cell in line] for line in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, ["-" * width for width in widths])
-    return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in cells)
-
-
 def csv(rows: Iterable[Sequence[object]]) -> bytes:
     """A table as the bytes of a CSV file."""
     file = io.StringIO()

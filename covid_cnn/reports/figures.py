@@ -1,4 +1,4 @@
-"""Figures of training and evaluation, and the heatmap laid over an X-ray.
+"""Figures of training and evaluation: loss curves, confusion matrices, ROC, calibration.
 
 Figures are bare `matplotlib.figure.Figure`s on a white ground, readable on light and dark pages; pyplot keeps global
 state and is not for a web process with many threads. matplotlib is imported where it is used, since it takes longer to

@@ -25,12 +25,12 @@ def render_page(template: str, title: str, **values: Any) -> str:
 
 
 def embed(content: bytes, kind: str) -> str:
-    """The bytes of a picture ("jpeg", "svg+xml") as an address that holds all of it."""
+    """A picture as a data: address, so that the page needs no other file; its bytes are of kind "jpeg" or "svg+xml"."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def embed_pixels(pixels: np.ndarray) -> str:
-    """A grey or colour picture, uint8, as the address of a JPEG that holds all of it."""
+    """A grey or colour picture, uint8, as a data: address of a JPEG."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=85)
     return embed(file.getvalue(), "jpeg")

@@ -121,7 +121,7 @@ class _Page(FPDF):
         most: int = 0,
         instead: str = "…",
     ) -> None:
-        """Write a text at the height reached, on as many lines as it takes, and go below it.
+        """Write a text below the last, on as many lines as it takes.
 
         Parameters
         ----------
@@ -139,13 +139,13 @@ class _Page(FPDF):
         self.multi_cell(width, size * LINE, text, align=align, new_x="LEFT", new_y="NEXT")
 
     def _shorten(self, line: str, width: float) -> str:
-        """A line that goes on, with an ellipsis in place of its end."""
+        """A line with its end cut off and an ellipsis in place of it, so that it fits."""
         while self.get_string_width(f"{line}…") > width:
             line = line[:-1]
         return f"{line}…"
 
     def measure(self, draw: Callable[[], None]) -> float:
-        """How high, in mm, is what a function draws; nothing is drawn."""
+        """How high, in mm, something would be if it were drawn now."""
         start = self.get_y()
         with self.offset_rendering():
             draw()
