@@ -85,8 +85,28 @@ def seeds() -> dict[str, list[bytes]]:
             encoded(gray, "TIFF", **more),
             encoded(gray, "TIFF", big_tiff=True),
         ],
+        "TIFF, samples Pillow does not know": _rare_tiffs(deep),
         **_dicom_seeds(deep),
     }
+
+
+def _rare_tiffs(deep: np.ndarray) -> list[bytes]:
+    import tifffile
+
+    colours, rgb = np.repeat(deep[..., None], 3, axis=2), {"photometric": "rgb"}
+    seeds = []
+    for values, options in (
+        (deep.astype(np.float64), {}),
+        (deep.astype(np.int32), {"compression": "zlib", "predictor": True, "byteorder": ">"}),
+        (deep, {"tile": (16, 16), "compression": "packbits"}),
+        (colours, rgb),
+        (np.moveaxis(colours, 2, 0), rgb | {"planarconfig": "separate"}),
+        (np.dstack([colours, deep]), rgb | {"extrasamples": ["unassalpha"]}),
+    ):
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, values, **options)
+        seeds.append(buffer.getvalue())
+    return seeds
 
 
 def _dicom_seeds(deep: np.ndarray) -> dict[str, list[bytes]]:
@@ -94,7 +114,13 @@ def _dicom_seeds(deep: np.ndarray) -> dict[str, list[bytes]]:
     import pydicom
     from pydicom.dataset import FileMetaDataset
     from pydicom.encaps import encapsulate
-    from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    from pydicom.uid import (
+        UID,
+        DeflatedExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+    )
 
     def plain(syntax: UID, frames: int = 1) -> bytes:
         dataset = pydicom.Dataset()
@@ -134,6 +160,7 @@ def _dicom_seeds(deep: np.ndarray) -> dict[str, list[bytes]]:
     syntaxes = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
     return {
         "DICOM, uncompressed": [*map(plain, syntaxes), plain(ExplicitVRLittleEndian, frames=3)],
+        "DICOM, deflated": [plain(DeflatedExplicitVRLittleEndian)],
         "DICOM, palette": [carried("OBXXXX1A_rle.dcm")],
         "DICOM, JPEG": [carried("SC_rgb_jpeg_dcmtk.dcm")],
         "DICOM, JPEG of 12 bits": [carried("JPGExtended.dcm")],

@@ -130,6 +130,9 @@ def _coloured_tiffs() -> Iterator[Case]:
     yield Case("tiff-rgb16-of-12-bits.tif", tiff(colours, photometric="rgb"))
     planes = tiff(np.moveaxis(colours, 2, 0), photometric="rgb", planarconfig="separate")
     yield Case("tiff-rgb16-planes.tif", planes)
+    for kind, top in (("u4", 2**32 - 1), ("f8", 7)):
+        own = (PICTURE[..., None] * [0.8, 0.9, 1] * top).astype(kind)  # a bluish film
+        yield Case(f"tiff-blue-{kind}.tif", tiff(own, photometric="rgb"))
     yield Case("tiff-rgb-f4.tif", tiff(colours.astype("f4"), photometric="rgb"))
     fade = np.broadcast_to(np.linspace(0.2, 1, COLUMNS), PICTURE.shape)
     faded = PICTURE * fade

@@ -81,7 +81,7 @@ def flatten(samples: np.ndarray, colours: int, has_alpha: bool = False) -> tuple
     if colours == 3 and any(not np.array_equal(values, samples[..., i]) for i in (1, 2)):
         values = np.empty(samples.shape[:2], np.float32)
         for row, out in zip(samples, values, strict=True):
-            np.dot(row[:, :3], _LUMA, out=out)
+            np.dot(row[:, :3].astype(np.float32), _LUMA, out=out)
         if _is_colourful(samples[:: -(-len(samples) // 96), :: -(-samples.shape[1] // 96), :3]):
             warnings.append(IN_COLOUR)
     if has_alpha:

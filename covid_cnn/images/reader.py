@@ -157,16 +157,24 @@ def _decode(data: bytes, name: str, frame: int, window: int | None) -> Radiograp
             raise ImageError(f"{name} {excess}.")
         if window is not None and headers.is_image(data):
             check_index(window, 0, name, "window")
-        if headers.is_tiff(data) and (radiograph := _decode_tiff(data, name, frame)):
-            return radiograph
+        pages = tiff.read_pages(data) if headers.is_tiff(data) else []
+        page = pages[frame] if 0 <= frame < len(pages) else None
+        if page and not page.is_plain:
+            return _decode_samples(data, page, name, frame, len(pages))
         try:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 return _decode_picture(picture, name, frame, data)
+        except (ImageError, MemoryError):
+            raise
         except Image.DecompressionBombError:
             raise ImageError(
                 f"{name} has more than {limits.MAX_PIXELS // 10**6} million pixels; scale it down first."
             ) from None
-        except Image.UnidentifiedImageError:
+        except Exception as error:
+            if page and page.problem:
+                raise ImageError(f"{name} {page.problem}; save it as 16-bit PNG.") from None
+            if not isinstance(error, Image.UnidentifiedImageError):
+                raise
             if Path(name).suffix.lower() not in DICOM_SUFFIXES and not headers.is_dicom(data):  # it may lack its mark
                 raise ImageError(_unreadable(data, name)) from None
     from covid_cnn.images import dicom
@@ -181,24 +189,19 @@ def _unreadable(data: bytes, name: str) -> str:
     return f"{name} is damaged or not an image; choose a {_READABLE} file."
 
 
-def _decode_tiff(data: bytes, name: str, index: int) -> Radiograph | None:
-    """A page whose samples Pillow has no mode for; None where it has."""
-    pages = tiff.read_pages(data)
-    if not 0 <= index < len(pages) or pages[index].is_plain:
-        return None
-    page = pages[index]
+def _decode_samples(data: bytes, page: tiff.Page, name: str, index: int, pages: int) -> Radiograph:
+    """A page of a TIFF whose samples Pillow has no mode for."""
     samples = _turn(tiff.read_samples(data, page, name), page.number(tiff.ORIENTATION))
-    warnings = [warn_of_others(index, len(pages), "page")] if len(pages) > 1 else []
-    synthetic = str(page.tags.get(tiff.SOFTWARE, "")).startswith(SYNTHETIC_PREFIX)
-    origin = f"TIFF{', synthetic' if synthetic else ''}"
     radiograph = _from_samples(samples, page.colours, page.depth, page.has_alpha, page.white_is_zero)
+    warnings = [warn_of_others(index, pages, "page")] if pages > 1 else []
+    synthetic = str(page.tags.get(tiff.SOFTWARE, "")).startswith(SYNTHETIC_PREFIX)
     return replace(
         radiograph,
         name=name,
-        origin=f"{origin}, {page.depth} bit",
+        origin=f"TIFF{', synthetic' if synthetic else ''}, {page.depth} bit",
         warnings=(*warnings, *radiograph.warnings),
         synthetic=synthetic,
-        frames=len(pages),
+        frames=pages,
     )
 
 

@@ -52,22 +52,44 @@ class Page(NamedTuple):
         return value if isinstance(value, tuple) else (value,)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether Pillow reads it as it is: unsigned samples of at most 8 bits, without transparency."""
-        bits, one = set(self.numbers(BITS)), self.number(SAMPLES) == 1
-        if not set(self.numbers(FORMAT)) <= {1, 4} or not (bits == {8} or (one and bits <= {1, 2, 4})):
-            return False
-        return (one or (EXTRA not in self.tags and self.number(PHOTOMETRIC) == _RGB)) or not self._is_known
-
-    @property
-    def _is_known(self) -> bool:
-        photometric = self.number(PHOTOMETRIC, _BLACK_IS_ZERO)
-        return photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) and self.number(COMPRESSION) in _COMPRESSIONS
+    def bits(self) -> set[int]:
+        """Bits a sample; of some files not all samples have as many."""
+        return set(self.numbers(BITS)[: self.number(SAMPLES)])
 
     @property
     def depth(self) -> int:
-        """Bits a sample."""
-        return min(self.numbers(BITS))
+        """Bits a sample, where all have as many."""
+        return min(self.bits)
+
+    @property
+    def kind(self) -> str:
+        """What the samples are, as NumPy's types begin: u, i or f; empty if none of these, or of several kinds."""
+        formats = set(self.numbers(FORMAT)[: self.number(SAMPLES)])
+        return _KINDS.get(min(formats), "") if len(formats) == 1 else ""
+
+    @property
+    def problem(self) -> str:
+        """Why its samples are not read by ``read_samples``, as the middle of a sentence; empty where they are."""
+        if not self.kind:
+            return f"has samples of {self.depth} bits, neither whole nor real numbers, which are not read"
+        if len(self.bits) > 1 or not 1 <= self.depth <= 64 or self.depth not in _DEPTHS.get(self.kind, range(65)):
+            return f"has samples of {' and '.join(map(str, sorted(self.bits)))} bits, which are not read"
+        photometric = self.number(PHOTOMETRIC, _BLACK_IS_ZERO)
+        if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) or self.number(COMPRESSION) not in _COMPRESSIONS:
+            return f"has samples of {self.depth} bits packed in a rare way"
+        return ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is Pillow's to read: unsigned samples of at most 8 bits, or ones that ``read_samples`` does not.
+
+        Of transparency Pillow knows too little.
+        """
+        if self.kind != "u" or self.problem:
+            return self.kind == "u"
+        if self.number(SAMPLES) == 1:
+            return self.depth in (1, 2, 4, 8)
+        return self.depth == 8 and self.number(PHOTOMETRIC) == _RGB and EXTRA not in self.tags
 
     @property
     def white_is_zero(self) -> bool:
@@ -111,30 +133,27 @@ def read_samples(data: bytes, page: Page, name: str) -> np.ndarray:
 
     Returns
     -------
-    number [height, width, samples], of the file's own type; of packed bits the next larger one.
+    number [height, width, samples], of the file's own type; of packed bits the next larger one. Of planes those alone
+    that are colours or transparency.
 
     Raises
     ------
     ImageError
         they are of a type or a compression that is not read, or too many.
     """
-    bits, formats, samples = set(page.numbers(BITS)), set(page.numbers(FORMAT)), page.number(SAMPLES)
-    depth, kind = page.depth, _KINDS.get(min(formats), "")
-    known = len(bits) == len(formats) == 1 and 1 <= depth <= 64 and depth in _DEPTHS.get(kind, range(65))
-    if not known or not kind:
-        what = f"{depth} bits, of different kinds" if len(bits) > 1 else f"{depth} bits, neither whole nor real numbers"
-        raise ImageError(f"{name} has samples of {what}, which are not read; save it as 16-bit PNG.")
-    if not page._is_known:
-        raise ImageError(f"{name} has samples of {depth} bits packed in a rare way; save it as 16-bit PNG.")
-    check_size(page.number(WIDTH), page.number(HEIGHT), name, samples * max(depth, 8) / 24)
-    planes = samples if page.number(PLANAR) == 2 else 1
-    arrays = [_read_plane(data, page, plane, planes, depth, kind) for plane in range(planes)]
-    return arrays[0] if planes == 1 else np.concatenate(arrays, axis=2)
+    if page.problem:
+        raise ImageError(f"{name} {page.problem}; save it as 16-bit PNG.")
+    samples, used = page.number(SAMPLES), page.colours + page.has_alpha
+    check_size(page.number(WIDTH), page.number(HEIGHT), name, samples * max(page.depth, 8) / 24)
+    if page.number(PLANAR) != 2:
+        return _read_plane(data, page, 0, 1)
+    return np.concatenate([_read_plane(data, page, plane, samples) for plane in range(used)], axis=2)
 
 
-def _read_plane(data: bytes, page: Page, plane: int, planes: int, depth: int, kind: str) -> np.ndarray:
+def _read_plane(data: bytes, page: Page, plane: int, planes: int) -> np.ndarray:
     """One plane of so many: [height, width, samples of it]."""
     width, height, count = page.number(WIDTH), page.number(HEIGHT), page.number(SAMPLES) // planes
+    depth = page.depth
     tiled = TILES in page.tags
     block = page.number(TILE_WIDTH) if tiled else width  # pixels of a row that are packed together
     across, block_bytes = -(-width // block), -(-block * count * depth // 8)
@@ -157,7 +176,7 @@ def _read_plane(data: bytes, page: Page, plane: int, planes: int, depth: int, ki
         values = _unpack_bits(blocks, depth, block * count)
     else:
         order = "<" if page.tags.prefix == b"II" else ">"
-        values = _to_numbers(blocks, count, f"{order}{kind}{depth // 8}", page.number(PREDICTOR))
+        values = _to_numbers(blocks, count, f"{order}{page.kind}{depth // 8}", page.number(PREDICTOR))
     return values.reshape(height, across * block, count)[:, :width]
 
 
