@@ -98,7 +98,7 @@ def _rare_tiffs(deep: np.ndarray) -> list[bytes]:
     for values, options in (
         (deep.astype(np.float64), {}),
         (deep.astype(np.int32), {"compression": "zlib", "predictor": True, "byteorder": ">"}),
-        (deep, {"tile": (16, 16), "compression": "packbits"}),
+        (deep, {"tile": (16, 16), "compression": "zlib"}),
         (colours, rgb),
         (np.moveaxis(colours, 2, 0), rgb | {"planarconfig": "separate"}),
         (np.dstack([colours, deep]), rgb | {"extrasamples": ["unassalpha"]}),
