@@ -2,12 +2,12 @@
 
 import hashlib
 import io
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct, msgpack
+from msgspec.structs import replace
 from PIL import Image
 
 from covid_cnn.common.errors import ImageError
@@ -28,8 +28,7 @@ COMPARED_AT_ONCE = 10_000  # pairs that are compared together
 SAME, SAME_DRAWN = 0.23, 0.125
 
 
-@dataclass(frozen=True, slots=True)
-class PerceptualHash:
+class PerceptualHash(Struct, frozen=True):
     """What an image is compared by: perceptual hashes, a digest of the pixels, a thumbnail.
 
     Attributes
@@ -146,14 +145,13 @@ def _near(hashes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     return first, np.concatenate([*after, np.empty(0, np.intp)]).astype(np.intp)
 
 
-KIND, THUMBNAIL_LONGEST = "record 1", "thumbnail 2"  # what is kept; another number once a version keeps something else
+KIND, THUMBNAIL_LONGEST = "record 2", "thumbnail 2"  # what is kept; another number once a version keeps something else
 GALLERY_SIDE = 160  # pixels, longest side of a thumbnail
 _NOTHING = np.empty((0, 0), np.uint8)
 AT_ONCE = 64  # images after which what was found is kept, so that a stop loses no more
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRecord:
+class ImageRecord(Struct, frozen=True):
     """What is kept of an image.
 
     Attributes
@@ -239,7 +237,7 @@ def _records_of(files: Sequence[Path], store: Cache) -> Iterator[ImageRecord | I
         for file in files:
             digest = digests.get(file, "")
             if digest in kept:
-                yield _decoded(digest, kept[digest])
+                yield _DECODER.decode(kept[digest])
                 continue
             result = next(fresh)
             if isinstance(result, ImageError):
@@ -251,7 +249,7 @@ def _records_of(files: Sequence[Path], store: Cache) -> Iterator[ImageRecord | I
     finally:
         fresh_records.pop("", None)  # vanished between hashing and reading
         store.put(THUMBNAIL_LONGEST, {digest: small for digest, (_, small) in fresh_records.items()})
-        store.put(KIND, {digest: _encoded(record) for digest, (record, _) in fresh_records.items()})
+        store.put(KIND, {digest: _ENCODER.encode(record) for digest, (record, _) in fresh_records.items()})
 
 
 def _without_thumbnail(record: ImageRecord) -> ImageRecord:
@@ -284,18 +282,10 @@ def _thumbnail_of(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _encoded(record: ImageRecord) -> bytes:
-    fields = asdict(replace(record, fingerprint=replace(record.fingerprint, thumbnail=None)))  # type: ignore[arg-type]
-    fields["fingerprint"]["fine"] = record.fingerprint.fine.hex()
-    return json.dumps(fields).encode() + b"\n" + record.fingerprint.thumbnail.tobytes()
+def _pixels(kind: type, content: bytes) -> np.ndarray:
+    """A thumbnail from what is kept of it."""
+    return np.frombuffer(content, np.uint8).reshape(COMPARED_SIDE, COMPARED_SIDE)
 
 
-def _decoded(digest: str, blob: bytes) -> ImageRecord:
-    words, _, small = blob.partition(b"\n")
-    fields = json.loads(words)
-    side = COMPARED_SIDE
-    facts = fields.pop("fingerprint") | {"thumbnail": np.frombuffer(small, np.uint8).reshape(side, side)}
-    facts |= {"size": tuple(facts["size"]), "fine": bytes.fromhex(facts["fine"])}
-    return ImageRecord(
-        **fields | {"file": digest, "fingerprint": PerceptualHash(**facts), "warnings": tuple(fields["warnings"])}
-    )
+_ENCODER = msgpack.Encoder(enc_hook=np.ndarray.tobytes)
+_DECODER = msgpack.Decoder(ImageRecord, dec_hook=_pixels)
