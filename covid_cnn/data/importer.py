@@ -157,7 +157,7 @@ def add_dataset(
         return Added(dataset.open_dataset(synthetic.write_dataset(place, progress=progress)), new)
     if text.startswith("kaggle:"):
         handle = text.removeprefix("kaggle:")
-        source, name = _download(handle, progress or _silent), name or handle.split("/")[1]
+        source, name = download_kaggle(handle, progress or _silent), name or handle.split("/")[1]
     with open_tree(Path(source)) as opened:
         return _install(opened, _name(name or opened.name), data_dir, progress or _silent, choose)
 
@@ -330,8 +330,14 @@ def _name(text: str) -> str:
     return name
 
 
-def _download(handle: str, progress: Progress) -> Path:
-    """Download a dataset from Kaggle into kagglehub's cache, and say where it is."""
+def download_kaggle(handle: str, progress: Progress) -> Path:
+    """Download a dataset, owner/name, from Kaggle into kagglehub's cache, and say where it is.
+
+    Raises
+    ------
+    DatasetError
+        it is no such name, or Kaggle cannot be reached.
+    """
     if not re.fullmatch(r"[\w-]+/[\w-]+", handle):
         raise DatasetError(f"kaggle:{handle} is no Kaggle dataset; give kaggle:owner/name, as in its address.")
     import kagglehub

@@ -99,16 +99,28 @@ def test_drawing_shows_the_new_dataset_with_its_badge(home, monkeypatch):
 def test_a_download_that_fails_is_told_in_a_sentence(home, monkeypatch):
     asked = []
 
-    def offline(source, progress):
-        asked.append(source)
+    def offline(handle, progress):
+        asked.append(handle)
         raise DatasetError("Kaggle could not be reached_.")
 
-    monkeypatch.setattr(importer, "add_dataset", offline)
+    monkeypatch.setattr(importer, "download_kaggle", offline)
     app = show()
     app.text_input[0].set_value("https://www.kaggle.com/datasets/some/thing")
     app = finished(press(app, "Download"))
-    assert asked == ["kaggle:some/thing"]
+    assert asked == ["some/thing"]
     assert [error.value for error in app.error] == [r"Kaggle could not be reached\_\."]
+
+
+def test_a_download_is_shown_before_it_is_added(home, tmp_path, monkeypatch):
+    chest = write_chest(tmp_path / "cache" / "x")
+    monkeypatch.setattr(importer, "download_kaggle", lambda handle, progress: tmp_path / "cache" / "x")
+    app = show()
+    app.text_input[0].set_value("me/xrays")
+    app = finished(press(app, "Download"))
+    assert any("**xrays** is understood as below" in text.value for text in app.markdown)
+    assert not (home / "data" / "xrays").exists()
+    app = finished(press(app, "Add these images"))
+    assert (home / "data" / "xrays").is_dir() and chest
 
 
 def test_a_zip_can_be_added(home, tmp_path):

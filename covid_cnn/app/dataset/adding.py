@@ -31,7 +31,7 @@ def draw_under_way() -> None:
     """What is being added, and what came of it; and the question whether it was understood as it is meant."""
     if CHOSEN in st.session_state:
         _ask(st.session_state[CHOSEN])
-    job: Job[Added] | None = st.session_state.get(JOB)
+    job: Job[Added | _Chosen] | None = st.session_state.get(JOB)
     if job is None:
         return
     if job.running:
@@ -40,6 +40,10 @@ def draw_under_way() -> None:
     del st.session_state[JOB]
     if job.result is None:
         st.error(escape_markdown(job.problem), icon=":material/error:")
+        return
+    if isinstance(job.result, _Chosen):  # downloaded, and now to be looked at
+        st.session_state[CHOSEN] = job.result
+        _ask(job.result)
         return
     dataset, new = job.result
     st.session_state["dataset_name"] = dataset.name
@@ -105,14 +109,23 @@ def _kaggle() -> None:
     with st.form("dataset_kaggle", border=False):
         handle = st.text_input("Owner/name", importer.KAGGLE_DEFAULT, help="As in the address of the dataset's page.")
         if st.form_submit_button("Download", width="stretch"):
-            source = f"kaggle:{handle.strip().removeprefix('https://www.kaggle.com/datasets/')}"
-            _begin(lambda progress: importer.add_dataset(source, progress=progress))
+            _begin(lambda progress: _download(handle, progress))
     st.caption(
         "The one that is filled in has 188 chest X-rays, collected by Jordan Micah Bennett. The licences are those of "
         "its sources: NORMAL is from Kermany et al. 2018, children of one to five years (CC BY 4.0); PNEUMONIA from "
         "[ieee8023/covid-chestxray-dataset](https://github.com/ieee8023/covid-chestxray-dataset), each image under a "
         "licence of its own. It stays on this computer."
     )
+
+
+def _download(handle: str, progress: Progress) -> _Chosen:
+    handle = handle.strip().removeprefix("https://www.kaggle.com/datasets/").strip("/")
+    return _look_through(importer.download_kaggle(handle, progress), handle.rpartition("/")[2])
+
+
+def _look_through(source: Path | BinaryIO, name: str) -> _Chosen:
+    offer = importer.examine_source(source, name)
+    return _Chosen(source, offer, importer.load_samples(source, offer))
 
 
 def _own() -> None:
@@ -140,12 +153,11 @@ def _offer(source: Path | BinaryIO, name: str) -> None:
     """Show what a source is understood as, before anything is copied."""
     try:
         with st.spinner("Looking through it"):
-            offer = importer.examine_source(source, name)
-            samples = importer.load_samples(source, offer)
+            chosen = _look_through(source, name)
     except CovidCnnError as error:
         st.error(escape_markdown(str(error)))
         return
-    st.session_state[CHOSEN] = _Chosen(source, offer, samples)
+    st.session_state[CHOSEN] = chosen
     st.rerun()
 
 
@@ -158,8 +170,8 @@ def _work(source: Path | BinaryIO, name: str, choose: Choose) -> Callable[[Progr
     return work
 
 
-def _begin(work: Callable[[Progress], Added]) -> None:
-    """Add a dataset in the background, whatever becomes of the page."""
+def _begin(work: Callable[[Progress], Added | _Chosen]) -> None:
+    """Add a dataset, or download one, in the background, whatever becomes of the page."""
     job = st.session_state[JOB] = Job(work)
     demo.own(job)
     job.wait(background.SOON)
