@@ -50,6 +50,11 @@ def blur(pixels: np.ndarray, sigma: float) -> np.ndarray:
     return ops.blur(pixels, sigma / 100 * pixels.shape[1])
 
 
+def enhance(pixels: np.ndarray, limit: float) -> np.ndarray:
+    """With its local contrast enhanced (`ops.enhance_contrast`), a grey stretched at most ``limit`` times."""
+    return ops.enhance_contrast(pixels, limit).astype(np.float32) / 255
+
+
 def hide_lungs(pixels: np.ndarray, lungs: np.ndarray) -> np.ndarray:
     """Black where the lungs are, bool ``[H, W]``."""
     return np.where(lungs, np.float32(0), pixels)
@@ -117,6 +122,12 @@ CHANGES: dict[str, Change] = {
         "Brighten or darken", "Another brightness", brighten, {"amount": Setting("Brighter", -2, 2, 0.5, 0.1)}
     ),
     "blur": Change("Blur", "Blurring", blur, {"sigma": Setting("Spread, hundredths of the width", 0, 5, 1, 0.1)}),
+    "enhance": Change(
+        "Enhance local contrast",
+        "Another local contrast",
+        enhance,
+        {"limit": Setting("Stretched at most", 1, 8, 2, 0.5)},
+    ),
     "hide_lungs": Change("Hide the lungs", "Hiding the lungs", hide_lungs, of_lungs=True),
     "keep_lungs": Change("Hide all but the lungs", "Hiding all but the lungs", keep_lungs, of_lungs=True),
     "cover": Change(
