@@ -25,6 +25,8 @@ def test_the_package_needs_what_requirements_pin():
     pinned = [line for line in (ROOT / "requirements.in").read_text().splitlines() if line[:1].isalpha()]
     assert all(re.match(r"\S+==\S+.*  # \w", line) for line in pinned), "each with its version and its reason"
     extras = PROJECT["optional-dependencies"]
+    dev = (ROOT / "requirements-dev.in").read_text().splitlines() + (ROOT / "constraints.txt").read_text().splitlines()
+    assert names(extras["cluster"]) <= names(dev), "what the tests of clusters run with"
     assert names(pinned) == names([*PROJECT["dependencies"], *extras["app"], *extras["train"]])
 
 
@@ -47,6 +49,24 @@ def installed(tmp_path_factory):
         return folder / "bin"
 
     return install
+
+
+PAGES = """
+import importlib.util
+import json
+from streamlit.testing.v1 import AppTest
+from covid_cnn.app.start import samples
+from covid_cnn.models.bundle import DEFAULT_MODEL
+assert importlib.util.find_spec("tensorflow") is None
+for page in ("start", "predict", "train", "evaluate", "dataset", "tour"):
+    app = AppTest.from_string(f"from covid_cnn.app.{page}.page import draw_page; draw_page()", default_timeout=120)
+    if page == "predict":
+        app.session_state[samples.SAMPLE] = "covid_severe"
+    app.run()
+    assert not app.exception and not app.error, (page, app.exception, app.error)
+    answers = [html.proto.body for html in app.get("html") if f"{DEFAULT_MODEL} says" in html.proto.body]
+    print(json.dumps([page, [box.value for box in app.info], len(answers)]))
+"""
 
 
 def run(command: Path, *arguments: object, home: Path) -> subprocess.CompletedProcess[str]:
@@ -77,3 +97,14 @@ def test_a_light_install_predicts_anywhere_with_the_shipped_models(installed, tm
     assert audited.returncode == 0, audited.stderr
     evaluated = run(covid_cnn, "evaluate", "--data", "drawn", "--model", "notebook_cnn", "--json", home=tmp_path)
     assert json.loads(evaluated.stdout)["n"] == 6, evaluated.stderr
+
+
+def test_the_app_without_training_says_how_to_get_it_and_does_all_else(installed, tmp_path):
+    python = installed("[app]") / "python"
+    synthetic.write_dataset(tmp_path / "data" / "drawn", counts={"train": 3, "val": 3, "test": 3}, size=64)
+    drawn = run(python, "-c", PAGES, home=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    pages = {page: (told, answers) for page, told, answers in map(json.loads, drawn.stdout.splitlines())}
+    assert pages.keys() == {"start", "predict", "train", "evaluate", "dataset", "tour"}
+    assert "pip install 'covid-cnn[app,train]'" in pages["train"][0][0]
+    assert pages["predict"] == ([], 1)

@@ -1,5 +1,6 @@
 """The train page: choose images and a network, start, and watch the network learn. Three steps on one screen."""
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ from covid_cnn.runs import config
 from covid_cnn.runs.config import TrainConfig
 from covid_cnn.runs.run import ACTIVE, discover_runs, open_run, runs_ahead, start_run
 
+WITHOUT_TENSORFLOW = (
+    "Training needs TensorFlow, which is not installed here: run `pip install 'covid-cnn[app,train]'`, "
+    "and start the app again. Everything else works without."
+)
 DRAWING = "train_drawing"  # key of the session: the dataset that is being drawn, and the run that is to learn from it
 
 
@@ -85,6 +90,9 @@ def _selected(names: Sequence[str]) -> str | None:
 
 
 def _new_run() -> None:
+    if importlib.util.find_spec("tensorflow") is None:
+        st.info(WITHOUT_TENSORFLOW, icon=":material/download:")
+        return
     adding.draw_under_way()
     found, problems = shared_datasets.all_datasets()
     for problem in problems:
