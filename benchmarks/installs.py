@@ -41,7 +41,7 @@ def install(folder: Path, extras: str) -> None:
     """Install into an environment; raises CovidCnnError where it fails."""
     uv = Path(sys.executable).with_name("uv")
     command = [uv, "pip", "install", "--quiet", "--no-cache", "--python", folder / "bin" / "python", f"{ROOT}{extras}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise CovidCnnError(f"The install of {extras or 'the base'} failed: {done.stderr.splitlines()[-1]}")
 
