@@ -317,9 +317,13 @@ def test_a_network_is_trained_stopped_resumed_compared_and_asked(page, app):
     expect(progress).to_be_visible()
     assert step(progress) >= int(seen.split()[1])
     expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
+    stop = page.get_by_role("button", name="Stop").bounding_box()
     press(page, "Stop")
     expect(page.get_by_text("The run was stopped. Its best epoch so far is a model.")).to_be_visible()
     stopped_at = step(progress)
+    resume = page.get_by_role("button", name="Resume").bounding_box()
+    assert resume["x"] + resume["width"] == pytest.approx(stop["x"] + stop["width"], abs=2)
+    assert resume["y"] == pytest.approx(stop["y"], abs=2), "where Stop was"
     press(page, "Resume")
     expect(page.get_by_text(re.compile("Finished$"))).to_be_visible(timeout=TRAINING)
     assert step(progress) > stopped_at

@@ -1,12 +1,16 @@
-"""What a visitor sees without scrolling and does without a mouse, in a real browser: Start, Predict, stage mode."""
+"""What a visitor sees without scrolling, with how few clicks, and does without a mouse, in a real browser."""
 
 import re
+import shutil
 
 import pytest
-from browsing import press, settled, visit
+from browsing import TRAINING, press, settled, visit
 from playwright.sync_api import Locator, Page, expect
 
+from covid_cnn.data import synthetic
 from covid_cnn.reports import wording
+from covid_cnn.runs.config import TrainConfig
+from covid_cnn.runs.run import create_run
 
 pytestmark = pytest.mark.browser
 
@@ -129,3 +133,53 @@ def test_the_verdict_stays_visible_in_full_screen(page, app):
     expect(page.locator(".viewer .headline")).to_be_visible()
     expect(page.locator(".viewer .headline")).to_contain_text(page.locator(".answer h2").inner_text())
     expect(page.locator(".viewer .headline")).to_contain_text(wording.NOTICE)
+
+
+def test_train_has_images_network_and_start_on_one_screen(page, app):
+    page.set_viewport_size(PROJECTOR)
+    visit(page, app, "train")
+    cards = [page.locator(".st-key-train_drawn"), page.locator(".st-key-train_yours")]
+    network, start = page.get_by_role("radiogroup").first, page.get_by_role("button", name="Start training")
+    expect_on_first_screen(page, *cards, network, start)
+    expect(page.get_by_text("Augmentation", exact=True)).to_be_hidden()
+    assert len(page.evaluate(WORDS)) <= MOST_WORDS
+    page.set_viewport_size(PHONE)
+    expect_on_first_screen(page, cards[0])
+
+
+def test_a_result_is_on_top_in_people_and_its_table_behind_a_click(page, app, monkeypatch):
+    monkeypatch.setenv("COVID_CNN_HOME", str(app.home))
+    run = create_run(TrainConfig.of("gone", "efficientnet_lite0", epochs=2), "with_a_result")
+    run.append("exported", model="efficientnet_lite0", epoch=1)
+    run.append("stopped", message="Stopped.")
+    for size in (PROJECTOR, PHONE):
+        page.set_viewport_size(size)
+        page.goto(f"{app.address}/train?run={run.name}")
+        settled(page, "train")
+        sentence = page.get_by_role("heading", name=re.compile("^Missed none of 20 ill, no false alarm"))
+        expect_on_first_screen(page, sentence, page.get_by_role("button", name="Try it"))
+        expect_on_first_screen(page, page.get_by_role("button", name="Ask it about another hospital's images"))
+        expect(page.get_by_test_id("stDataFrame").first).to_be_hidden()
+        expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    shutil.rmtree(run.folder)
+
+
+@pytest.mark.timeout(600)
+def test_three_clicks_lead_to_a_model_of_ones_own_and_its_answer_about_another_hospital(page, app):
+    synthetic.write_dataset(app.home / "data" / "mine", counts={"train": 6, "val": 3, "test": 4}, size=128)
+    page.add_init_script(
+        "addEventListener('click', (event) => event.isTrusted && (window.clicks = (window.clicks ?? 0) + 1), true)"
+    )
+    visit(page, app, "")
+    page.get_by_role("link", name="Train").click()
+    settled(page, "train")
+    press(page, "Start training")
+    expect(page.get_by_text(re.compile("Finished$"))).to_be_visible(timeout=TRAINING)
+    assert page.evaluate("clicks") == 2, "a model of one's own"
+    press(page, "Ask it about another hospital's images")
+    settled(page, "evaluate")
+    expect(page.get_by_role("heading", name=re.compile("at home .* right .*, away .* right"))).to_be_visible(
+        timeout=TRAINING
+    )
+    assert page.evaluate("clicks") == 3, "its answer about another hospital"
+    shutil.rmtree(app.home / "data" / "mine")

@@ -47,11 +47,10 @@ def draw_run(run: Run) -> None:
     active = state in ACTIVE
     if run.note:
         st.caption(escape_markdown(run.note))
-    exported = None if active else run.journal.latest(Exported)
-    if exported and exported.model:
-        result.draw_result(exported.model, datasets.all_datasets()[0])
-    st.fragment(_progress, run_every=1.0 if active else None)(run, config, active)
-    if not active:
+    if active:
+        st.fragment(_progress, run_every=1.0)(run, config, active)
+    else:
+        _progress(run, config, active)
         _end(run, config)
         actions.draw_actions([run], is_open=True)
         st.fragment(_watch, run_every=2.0)(run, state)
@@ -97,13 +96,17 @@ def _progress(run: Run, config: TrainConfig, active: bool) -> None:
     the browser has is never addressed by a place that it had elsewhere a moment before.
     """
     head = st.container(horizontal=True, vertical_alignment="center")
-    bar, figures_row, notes = st.empty(), st.container(horizontal=True), st.container()
+    outcome, bar = st.container(), st.empty()
+    figures_row, notes = st.container(horizontal=True), st.container()
     curves, looks = st.container(), st.container()
     journal, state = run.journal, run.state()
     if active and state not in ACTIVE:
         st.rerun()
     with head:
         _draw_head(run, config, state)
+    if not active and (exported := run.journal.latest(Exported)) and exported.model:
+        with outcome:
+            result.draw_result(exported.model, datasets.all_datasets()[0])
     done, total = journal.done, journal.total
     if active and (told := journal.progress):
         bar.progress(told.done / told.total, text=f"{told.what}: {told.done} of {told.total}")
