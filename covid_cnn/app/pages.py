@@ -8,7 +8,7 @@ from typing import NoReturn
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from covid_cnn.app.shared import stage
+from covid_cnn.app.shared import elements
 
 ICON = Path(__file__).with_name("icon.png")  # a file, for Streamlit fetches a named icon from the internet
 START, PREDICT, TRAIN, DATASET, EVALUATE, TOUR = "start", "predict", "train", "dataset", "evaluate", "tour"
@@ -30,7 +30,7 @@ def _drawn_by(module: str) -> Callable[[], None]:
     """What draws a page; it is imported when the page is opened, so that no page waits for the libraries of others."""
 
     def draw() -> None:
-        stage.offer_stage_mode()
+        elements.offer_stage_mode()
         import_module(f"covid_cnn.app.{module}.page").draw_page()
 
     return draw

@@ -448,20 +448,20 @@ def with_chosen(*names: str) -> AppTest:
 def dialog_to_edit() -> None:
     import streamlit as st
 
-    from covid_cnn.app.train import actions
+    from covid_cnn.app.train import table
     from covid_cnn.runs import run as runs_run
 
     st.session_state.setdefault("train_run", "one")
     if "train_next" not in st.session_state and "one" in [run.name for run in runs_run.discover_runs()]:
-        actions.edit(runs_run.open_run("one"))
+        table.edit(runs_run.open_run("one"))
 
 
 def dialog_to_delete() -> None:
-    from covid_cnn.app.train import actions
+    from covid_cnn.app.train import table
     from covid_cnn.runs import run as runs_run
 
     if found := runs_run.discover_runs():
-        actions.delete(found)
+        table.delete(found)
 
 
 def test_what_is_chosen_stays_chosen_when_another_run_appears(dataset):

@@ -4,23 +4,28 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
 from PIL import Image, ImageOps
 
 from covid_cnn.app import pages
-from covid_cnn.app.dataset import answers
-from covid_cnn.app.dataset.answers import AnswerOf
-from covid_cnn.app.shared import background
+from covid_cnn.app.evaluate import asking
+from covid_cnn.app.evaluate.asking import EvaluationSet
+from covid_cnn.app.shared import background, elements
 from covid_cnn.app.shared.elements import SYNTHETIC, escape_markdown
-from covid_cnn.common.errors import ImageError
+from covid_cnn.common.errors import CovidCnnError, ImageError
 from covid_cnn.common.jobs import Progress
-from covid_cnn.data import index
+from covid_cnn.data import index, overview
 from covid_cnn.data.dataset import Dataset, Item
 from covid_cnn.data.index import ImageRecord
+from covid_cnn.evaluation import predictions
 from covid_cnn.images import ops, reader
+from covid_cnn.models import bundle
 
+NEIGHBOURS = 6
+NO_MODEL = "None"
 PAGE_SIZES = (12, 24, 48)
 CARD = 168  # pixels; two cards fit beside each other on a phone
 SHOWN = 12  # other images of a patient
@@ -28,6 +33,23 @@ SPLIT_NAMES = {"train": "Train", "val": "Validation", "test": "Test", "": "No sp
 FACT_NAMES = {"license": "Licence", "url": "Address"}
 # Keys of the session: the image to open, and those that were framed on the map.
 OPENED, FRAMED = "dataset_opened", "dataset_framed"
+
+
+class AnswerOf(NamedTuple):
+    """A model's answer to an image, the class and its probability; `right` is None where it knows no such class."""
+
+    label: str
+    probability: float
+    right: bool | None
+
+
+# Which answers to show; none for an image that could not be read.
+KINDS: dict[str, Callable[[AnswerOf | None], bool]] = {
+    "Any": lambda told: True,
+    "Wrong": lambda told: told is not None and told.right is False,
+    "Right": lambda told: told is not None and told.right is True,
+}
+
 # What to sort by; the images that cannot be read come last. None is the order of the files.
 ORDERS: dict[str, Callable[[ImageRecord | None], float] | None] = {
     "Name": None,
@@ -57,13 +79,13 @@ def draw_gallery(dataset: Dataset) -> None:
             icon=":material/search:",
             width=CARD,
         )
-        model, kind = answers.choose_answers(dataset, CARD)
-        orders = [*ORDERS, *(SURE if model != answers.NO_MODEL else ())]
+        model, kind = choose_answers(dataset, CARD)
+        orders = [*ORDERS, *(SURE if model != NO_MODEL else ())]
         order = st.selectbox("Sort by", orders, key=f"dataset_order_{dataset.name}", width=CARD)
         size = st.selectbox("Images a page", PAGE_SIZES, index=1, key="dataset_size", width=CARD)
     told: dict[Path, AnswerOf] = {}
-    if model != answers.NO_MODEL:
-        answered = answers.answers_of(dataset, model)
+    if model != NO_MODEL:
+        answered = answers_of(dataset, model)
         if answered is None:
             return
         told = answered
@@ -77,7 +99,7 @@ def draw_gallery(dataset: Dataset) -> None:
         and (not sources or item.source in sources)
         and (not views or item.facts.get("view") in views)
         and words.strip().lower() in f"{item.path.name} {item.patient}".lower()
-        and answers.KINDS[kind](told.get(item.path))
+        and KINDS[kind](told.get(item.path))
     ]
     if not items:
         st.info("No image fits these filters.", icon=":material/filter_alt_off:")
@@ -231,8 +253,67 @@ def _view(item: Item, dataset: Dataset) -> None:
     if others:
         st.markdown(f"**Of the same patient**, {len(others)}")
         draw_cards(others[:SHOWN], [f"dataset_same_{n}" for n in range(min(SHOWN, len(others)))])
-    alike = answers.alike_images(dataset, item) if radiograph else ()
+    alike = alike_images(dataset, item) if radiograph else ()
     if alike is None:
         st.session_state[OPENED] = item  # the page runs anew once the model has answered, and opens it again
     elif alike:
         draw_cards(alike, [f"dataset_alike_{n}" for n in range(len(alike))])
+
+
+# ---- what a model answers to the images: where it errs, how sure it is, what it finds alike
+
+
+def choose_answers(dataset: Dataset, width: int) -> tuple[str, str]:
+    """Ask for a model and a kind of its answers; both are the first of their lists where there is no model."""
+    models = list(bundle.discover_bundles()[0])
+    if not models:
+        return NO_MODEL, "Any"
+    name = st.selectbox("Answers of model", [NO_MODEL, *models], key=f"dataset_model_{dataset.name}", width=width)
+    if name == NO_MODEL:
+        return name, "Any"
+    kind = st.selectbox("Its answer", list(KINDS), key=f"dataset_answer_{dataset.name}", width=width)
+    return name, kind
+
+
+def answers_of(dataset: Dataset, name: str) -> dict[Path, AnswerOf] | None:
+    """A model's answer to each image that can be read; None until they are there, and the way to them is drawn."""
+    try:
+        model = elements.load_bundle(name)
+        answers = asking.cached_predictions(model, _whole(dataset))
+    except CovidCnnError as error:
+        st.error(escape_markdown(str(error)), icon=":material/error:")
+        return None
+    if answers is None:
+        return None
+    rows = zip(answers.items, answers.labels, answers.predicted, answers.probabilities, strict=True)
+    return {
+        item.path: AnswerOf(
+            model.classes[said], float(shares[said]), None if true == predictions.UNKNOWN_CLASS else bool(true == said)
+        )
+        for item, true, said, shares in rows
+    }
+
+
+def alike_images(dataset: Dataset, item: Item) -> Sequence[Item] | None:
+    """The images that a model finds most like one; None until it has answered, and the way to that is drawn."""
+    models = list(bundle.discover_bundles()[0])
+    if not models:
+        return ()
+    name = st.selectbox("The images most like it, as a model sees them", models, key="dataset_alike_model", width=320)
+    try:
+        answers = asking.cached_predictions(elements.load_bundle(name), _whole(dataset), embeddings=True)
+    except CovidCnnError as error:
+        st.error(escape_markdown(str(error)), icon=":material/error:")
+        return ()
+    if answers is None:
+        return None
+    paths = [other.path for other in answers.items]
+    if item.path not in paths:  # it cannot be read
+        return ()
+    return [
+        answers.items[n] for n in overview.nearest_neighbours(answers.embeddings, paths.index(item.path), NEIGHBOURS)
+    ]
+
+
+def _whole(dataset: Dataset) -> EvaluationSet:
+    return EvaluationSet(dataset.name, dataset, "all", dataset.items)

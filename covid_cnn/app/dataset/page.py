@@ -5,7 +5,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from covid_cnn.app.dataset import adding, audit, images, map, overview
 from covid_cnn.app.dataset.images import SPLIT_NAMES
-from covid_cnn.app.shared import datasets, elements
+from covid_cnn.app.shared import elements, library
 from covid_cnn.app.shared.elements import SYNTHETIC, escape_markdown
 from covid_cnn.data.dataset import Dataset
 
@@ -16,7 +16,7 @@ def draw_page() -> None:
     """Show the page."""
     elements.draw_heading("Dataset")
     adding.draw_under_way()
-    found, problems = datasets.all_datasets()
+    found, problems = library.all_datasets()
     for problem in problems:
         st.warning(escape_markdown(problem), icon=":material/folder_off:")
     if not found:
@@ -48,7 +48,7 @@ def _place_of(name: str) -> DeltaGenerator:
 def _draw_dataset(dataset: Dataset) -> None:
     with st.container(key="dataset_named"):
         st.markdown(_summary(dataset))
-    audit.draw_badge(dataset, datasets.folder_stamp(dataset.root))
+    audit.draw_badge(dataset, library.folder_stamp(dataset.root))
     gallery, whole, plane, checks = st.tabs(
         [
             ":material/photo_library: Images",
@@ -64,7 +64,7 @@ def _draw_dataset(dataset: Dataset) -> None:
     with plane:
         map.draw_map(dataset)
     with checks:
-        audit.draw_audit(dataset, datasets.folder_stamp(dataset.root))
+        audit.draw_audit(dataset, library.folder_stamp(dataset.root))
 
 
 def _summary(dataset: Dataset) -> str:

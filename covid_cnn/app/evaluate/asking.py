@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from covid_cnn.app.shared import background, datasets
+from covid_cnn.app.shared import background, library
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common import paths
 from covid_cnn.common.jobs import Work
@@ -131,9 +131,9 @@ def fingerprint_of(model: Bundle) -> EvaluationSet | None:
 
 def own_dataset(info: ModelInfo) -> Dataset | None:
     """The dataset that the model with this model.json learned from, whatever it is called here."""
-    found, learned = datasets.all_datasets()[0], info.training_data
+    found, learned = library.all_datasets()[0], info.training_data
     key = learned.name, learned.fingerprint, tuple(info.classes)
-    root = _own_root(info, found, (*key, datasets.folder_stamp(paths.data_dir())))
+    root = _own_root(info, found, (*key, library.folder_stamp(paths.data_dir())))
     return next((one for one in found if one.root == root), None)
 
 
@@ -154,7 +154,7 @@ def home_or_away(model: Bundle, place: EvaluationSet) -> str:
 def leaked_images(model: Bundle, place: EvaluationSet) -> frozenset[Path] | None:
     """Which of the images show a patient whom a model has learned from; None where that cannot be told."""
     own = own_dataset(model.info)
-    return _known(model, place, own, (*_key(model, place), own and datasets.folder_stamp(own.root)))
+    return _known(model, place, own, (*_key(model, place), own and library.folder_stamp(own.root)))
 
 
 @st.cache_data(max_entries=64, show_spinner="Looking which images the model has learned from")

@@ -5,7 +5,7 @@ import streamlit as st
 from covid_cnn.app import pages
 from covid_cnn.app.dataset import adding
 from covid_cnn.app.evaluate import external, single
-from covid_cnn.app.shared import datasets, elements
+from covid_cnn.app.shared import elements, library
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.models import bundle
 
@@ -16,7 +16,7 @@ def draw_page() -> None:
     elements.draw_notice()
     adding.draw_under_way()
     models, problems = bundle.discover_bundles()
-    found, more_problems = datasets.all_datasets()
+    found, more_problems = library.all_datasets()
     for problem in [*problems, *more_problems]:
         st.warning(escape_markdown(problem), icon=":material/warning:")
     if not models or not found:

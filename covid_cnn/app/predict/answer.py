@@ -1,7 +1,9 @@
 """What a model says of one image: the card with the verdict, and behind a door the numbers and what each means."""
 
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -11,6 +13,8 @@ from covid_cnn.models.bundle import Bundle, Prediction
 from covid_cnn.reports import card, wording
 
 ANYWAY = "What the model would answer anyway"
+T = TypeVar("T")
+MEMORY = "predict_memory"
 _STYLE = Path(__file__).with_name("answer.css")
 
 
@@ -93,3 +97,23 @@ def draw_seen(prediction: Prediction) -> None:
             alt="The X-ray, small, grey and stretched to a square",
         )
         st.caption(f"{width} x {height} px, grey, stretched to a square: all that the answer rests on.")
+
+
+# ---- what is kept of an image while it is chosen, so that nothing is read or predicted twice
+
+
+def remember(image: str, what: str, make: Callable[[], T]) -> T:
+    """``make()``, made once for an image and session."""
+    memory: dict[str, dict[str, Any]] = st.session_state.setdefault(MEMORY, {})
+    kept = memory.setdefault(image, {})
+    if what not in kept:
+        with st.spinner("Reading and asking the model"):
+            kept[what] = make()
+    return kept[what]
+
+
+def forget(chosen: set[str]) -> None:
+    """Drop what belongs to images that are no longer chosen."""
+    memory = st.session_state.get(MEMORY, {})
+    for image in set(memory) - chosen:
+        del memory[image]

@@ -3,18 +3,21 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
 import streamlit as st
 
 from covid_cnn import __version__
-from covid_cnn.app.predict import answer, compare, memory, viewer, what_if
-from covid_cnn.app.shared import elements, models
+from covid_cnn.app.predict import answer, viewer, what_if
+from covid_cnn.app.shared import elements, library
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.common.storage import Cache
 from covid_cnn.data.samples import Provenance
 from covid_cnn.evaluation import leakage
+from covid_cnn.images import ops
 from covid_cnn.images.radiograph import Radiograph
+from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle, Prediction
 from covid_cnn.reports import wording
 from covid_cnn.reports.prediction import summarize_prediction
@@ -22,6 +25,8 @@ from covid_cnn.reports.prediction import summarize_prediction
 WINDOW_HELP = "How the file's values become greys for the model. The viewer starts with it, and looks at all values."
 WHAT_IF = "predict_what_if"  # in the session: whether the image is being changed
 SHARES = (6, 4)  # of the width: the viewer and the card
+NOTEBOOK = "notebook_cnn"  # where this project began
+ASKED = "predict_compare"  # in the session: whether the other models are asked as well
 
 
 def draw_explained(
@@ -41,7 +46,7 @@ def draw_explained(
     film : where the image comes from, if it is one of the real films among the samples.
     """
     left, right = st.columns(SHARES, gap="medium")
-    others = compare.ask_others(key, radiograph, model)
+    others = ask_others(key, radiograph, model)
     answers = {model.name: prediction} | {name: told for name, (_, told) in others.items()}
     with left:
         shown = _viewer(key, radiograph, answers)
@@ -55,9 +60,9 @@ def draw_explained(
         with st.container(horizontal=True, gap="small"):
             st.button("What if?", key="what if", icon=":material/science:", type=_kind(asking), on_click=_turn_what_if)
             with st.popover("Another model", icon=":material/compare:"):
-                models.choose_model(model_key)
-                compare.offer_comparison(model)
-                models.draw_trust(model)
+                library.choose_model(model_key)
+                offer_comparison(model)
+                library.draw_trust(model)
             _offer_report(key, radiograph, prediction, model, shown.name)
         if asking:
             what_if.draw_panel(key, radiograph, prediction, model, shown.name, shown.opacity, shown.colour_map)
@@ -67,7 +72,7 @@ def draw_explained(
             elements.term_help("grad_cam")
             answer.draw_seen(prediction)
     if others:
-        compare.draw_others(radiograph, {model.name: (model, prediction)} | others, shown)
+        draw_others(radiograph, {model.name: (model, prediction)} | others, shown)
 
 
 def _draw_remarks(radiograph: Radiograph) -> None:
@@ -93,7 +98,7 @@ def _is_learned(key: str, radiograph: Radiograph, model: Bundle) -> bool:
         learned = _fingerprint(model.name, model.info.sha256)
         return learned is not None and leakage.is_training_image(radiograph, learned)
 
-    return memory.remember(key, f"learned {model.name}", look)
+    return answer.remember(key, f"learned {model.name}", look)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -143,9 +148,9 @@ def _viewer(key: str, radiograph: Radiograph, answers: dict[str, Prediction]) ->
     places = [(each.model, each.name) for each in maps]
     predicted = [places.index((name, prediction.label)) for name, prediction in answers.items()]
     model, prediction = next(iter(answers.items()))
-    image = memory.remember(key, "viewer", lambda: viewer.packed(radiograph))
+    image = answer.remember(key, "viewer", lambda: viewer.packed(radiograph))
     if viewer.is_enhanced(f"viewer {key}"):
-        image = image | {"enhanced": memory.remember(key, "enhanced", lambda: viewer.enhanced(radiograph))}
+        image = image | {"enhanced": answer.remember(key, "enhanced", lambda: viewer.enhanced(radiograph))}
     shown = viewer.show_viewer(
         f"viewer {key}",
         image,
@@ -180,3 +185,62 @@ def _offer_report(key: str, radiograph: Radiograph, prediction: Prediction, mode
         for label, data, name, kind in forms:
             st.download_button(label, data, name, kind, key=f"{name} {key}", on_click="ignore", width="stretch")
         st.caption("The report holds no file name and nothing of the patient. The viewer's own button saves its image.")
+
+
+# ---- several models asked about the same image, side by side
+
+
+def offer_comparison(model: Bundle) -> None:
+    """The choice to ask other models as well; once asked, they answer to each image that is chosen."""
+    if others := _others(model):
+        st.toggle(elements.escape_markdown(f"Ask {' and '.join(others)} as well"), key=ASKED)
+
+
+def _others(model: Bundle) -> list[str]:
+    """Of the default and the notebook's, those that are here and not chosen."""
+    found, _ = bundle.discover_bundles()
+    return [name for name in (bundle.DEFAULT_MODEL, NOTEBOOK) if name in found and name != model.name]
+
+
+def ask_others(key: str, radiograph: Radiograph, model: Bundle) -> dict[str, tuple[Bundle, Prediction]]:
+    """What the other models say, by name, where a person wants to know."""
+    if not st.session_state.get(ASKED):
+        return {}
+    answers = {}
+    for name in _others(model):
+        try:
+            other = elements.load_bundle(name)
+        except CovidCnnError as error:
+            st.error(elements.escape_markdown(str(error)))
+            continue
+        answers[name] = other, answer.remember(key, name, partial(other.predict, radiograph.pixels))
+    return answers
+
+
+def draw_others(radiograph: Radiograph, answers: dict[str, tuple[Bundle, Prediction]], shown: viewer.Shown) -> None:
+    """One column a model: its answer, its probabilities, and where it looked, with heat drawn as in the viewer."""
+    st.markdown("###### The same image, asked of each model")
+    for column, (model, prediction) in zip(st.columns(len(answers)), answers.values(), strict=True):
+        with column.container(border=True):
+            answer.draw_card(model, prediction)
+            if prediction.in_distribution:
+                _heatmap(radiograph, prediction, shown)
+            else:
+                st.caption(wording.likeness_sentence(prediction))
+                with st.expander(answer.ANYWAY):
+                    st.html(answer.render_bars(prediction))
+                    _heatmap(radiograph, prediction, shown)
+
+
+def _heatmap(radiograph: Radiograph, prediction: Prediction, shown: viewer.Shown) -> None:
+    heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
+    pixels = ops.fit_within(radiograph.pixels, 512)
+    overlay = ops.overlay(pixels, heatmap, shown.opacity, shown.colour_map)
+    told = "what speaks for" if heatmap.any() else "nothing here speaks for"
+    caption = f"Grad-CAM: {told} {prediction.label}"
+    st.image(
+        elements.data_address(overlay),
+        caption=elements.escape_markdown(caption),
+        width="stretch",
+        alt=f"The X-ray with its heatmap. {caption}",
+    )

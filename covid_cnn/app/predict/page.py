@@ -12,9 +12,9 @@ from typing import NamedTuple
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from covid_cnn.app.predict import explained, folder, memory
+from covid_cnn.app.predict import answer, explained, folder
 from covid_cnn.app.predict.folder import Source
-from covid_cnn.app.shared import elements, models
+from covid_cnn.app.shared import elements, library
 from covid_cnn.app.start import samples
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.data.samples import SAMPLES, Sample
@@ -32,7 +32,7 @@ def draw_page() -> None:
     """The whole page."""
     elements.draw_heading("Predict")
     elements.draw_notice()
-    model = models.current_model(MODEL)
+    model = library.current_model(MODEL)
     if model is None:
         return
     if not any(st.session_state.get(key) for key in (_UPLOADS, samples.SAMPLE, PATH)):
@@ -57,7 +57,7 @@ def draw_page() -> None:
     if key is None:
         return
     asked = _ask(key, sources[key], model)
-    memory.forget({key, asked.view})
+    answer.forget({key, asked.view})
     with toolbar:
         _draw_toolbar(key, asked, neighbours)
     with opened:
@@ -77,7 +77,7 @@ def _offer_images(model: Bundle) -> None:
     with left:
         _upload()
         st.caption(f"{elements.escape_markdown(model.name)} answers.")
-        models.choose_model(MODEL)
+        library.choose_model(MODEL)
     with right:
         st.markdown("Or try one of these.")
         samples.choose_small_film()
@@ -202,13 +202,13 @@ def _ask(key: str, source: Source, model: Bundle) -> _Asked:
     windows: tuple[str, ...] = ()
     try:
         # The file's first frame tells how many there are, and goes on telling when another cannot be read.
-        frames, windows = memory.remember(
-            key, "offered", lambda: _offered(memory.remember(view, "image", lambda: read(0, None)))
+        frames, windows = answer.remember(
+            key, "offered", lambda: _offered(answer.remember(view, "image", lambda: read(0, None)))
         )
         frame, window = explained.chosen_frame_and_window(key, windows)
         view = f"{key} {frame} {window}"
-        radiograph = memory.remember(view, "image", lambda: read(frame, window))
-        prediction = memory.remember(view, model.name, lambda: model.predict(radiograph.pixels))
+        radiograph = answer.remember(view, "image", lambda: read(frame, window))
+        prediction = answer.remember(view, model.name, lambda: model.predict(radiograph.pixels))
         return _Asked(view, frames, windows, (radiograph, prediction))
     except CovidCnnError as error:
         return _Asked(view, frames, windows, error)

@@ -1,4 +1,4 @@
-"""What several pages share: the notice, the loaded models, the way to another page."""
+"""What several pages share: the notice, pictures, the loaded models, terms, stage mode."""
 
 import base64
 import re
@@ -15,6 +15,10 @@ from covid_cnn.reports import wording
 
 WORD_JOINER = "\u2060"  # has no width; browsers make a link of an address in plain text, but not of one with it
 SYNTHETIC = ":violet-badge[:material/draw: Synthetic: drawn, not taken of a person]"
+_HTML, _CSS, _JS = (
+    Path(__file__).with_name(f"stage.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
+)
+_stage = st.components.v2.component("covid_cnn_stage", html=_HTML, css=_CSS, js=_JS, isolate_styles=False)
 
 
 def draw_notice() -> None:
@@ -74,3 +78,13 @@ def term_help(key: str) -> None:
         st.markdown(f"**{told.name}.** {told.definition}")
         st.latex(told.formula)
         st.caption(told.paper)
+
+
+def offer_stage_mode() -> None:
+    """The button of stage mode: full screen, no navigation, large type. Key P does the same.
+
+    It works in the browser alone (``stage.js``), and stays from page to page; other pages find the class
+    ``stage`` on the root element.
+    """
+    with st.container(key="stage"):
+        _stage(key="stage_mode")

@@ -16,9 +16,9 @@ import msgspec
 import pandas as pd
 import streamlit as st
 
-from covid_cnn.app.shared import datasets, demo
+from covid_cnn.app.shared import demo, library
 from covid_cnn.app.shared.elements import escape_markdown
-from covid_cnn.app.train import actions, charts, pictures, result
+from covid_cnn.app.train import charts, result, table
 from covid_cnn.app.train.settings import describe_settings, fill_settings
 from covid_cnn.common import paths, statistics
 from covid_cnn.common.errors import CovidCnnError
@@ -52,7 +52,7 @@ def draw_run(run: Run) -> None:
     else:
         _progress(run, config, active)
         _end(run, config)
-        actions.draw_actions([run], is_open=True)
+        table.draw_actions([run], is_open=True)
         st.fragment(_watch, run_every=2.0)(run, state)
     with st.expander("Settings and downloads", icon=":material/tune:"):
         if run.journal.epochs or active:
@@ -106,7 +106,7 @@ def _progress(run: Run, config: TrainConfig, active: bool) -> None:
         _draw_head(run, config, state)
     if not active and (exported := run.journal.latest(Exported)) and exported.model:
         with outcome:
-            result.draw_result(exported.model, datasets.all_datasets()[0])
+            result.draw_result(exported.model, library.all_datasets()[0])
     done, total = journal.done, journal.total
     if active and (told := journal.progress):
         bar.progress(told.done / told.total, text=f"{told.what}: {told.done} of {told.total}")
@@ -120,7 +120,7 @@ def _progress(run: Run, config: TrainConfig, active: bool) -> None:
     with curves:
         charts.draw_charts(journal, config.epochs)
     with looks:
-        pictures.draw_pictures(run, live=active)
+        charts.draw_pictures(run, live=active)
 
 
 def _draw_head(run: Run, config: TrainConfig, state: str) -> None:

@@ -1,14 +1,45 @@
-"""The choice of a model, with what speaks against trusting it."""
+"""The datasets and models that are here: found once for all pages and sessions, chosen, and how far to trust them."""
+
+import os
+from pathlib import Path
 
 import streamlit as st
 
 from covid_cnn.app import pages
 from covid_cnn.app.shared import elements
+from covid_cnn.common import paths
 from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.data import dataset
+from covid_cnn.data.dataset import Dataset
+from covid_cnn.data.tables import TABLE_SUFFIXES
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import Evidence
 from covid_cnn.reports import card, wording
+
+Stamp = tuple[tuple[str, int], ...]
+
+
+def all_datasets() -> tuple[list[Dataset], list[str]]:
+    """All datasets, and a sentence for each folder that is none."""
+    return _discover(paths.data_dir(), folder_stamp(paths.data_dir()))
+
+
+def folder_stamp(folder: Path) -> Stamp:
+    """Differs once images came or went or a metadata.csv was rewritten; a hundredth of the work of an index."""
+    found = []
+    for root in [folder, *(path for path in folder.glob("*") if path.is_symlink())]:  # a dataset may lie elsewhere
+        for where, folders, files in os.walk(root):
+            folders[:] = [name for name in folders if not name.startswith(".")]  # those are still being added
+            tables = [name for name in files if name.lower().endswith(tuple(TABLE_SUFFIXES))]
+            for path in (Path(where), *(Path(where, name) for name in tables)):
+                found.append((str(path), path.stat().st_mtime_ns))
+    return tuple(sorted(found))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Looking through the datasets")
+def _discover(data_dir: Path, stamp: Stamp) -> tuple[list[Dataset], list[str]]:
+    return dataset.discover_datasets(data_dir)
 
 
 def current_model(key: str) -> Bundle | None:
