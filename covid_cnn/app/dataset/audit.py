@@ -36,9 +36,9 @@ def draw_badge(dataset: Dataset, state: Hashable) -> None:
     else:
         worst = min(job.result.findings, key=lambda one: list(SEVERITY_BOXES).index(one.severity))
         count = len(job.result.findings)
-        told = "1 finding" if count == 1 else f"{count} findings"
+        findings = "1 finding" if count == 1 else f"{count} findings"
         colour: Literal["red", "orange", "blue"] = {"serious": "red", "warning": "orange"}.get(worst.severity, "blue")  # type: ignore[assignment]
-        st.badge(f"Audit: {told}", icon=SEVERITY_ICONS[worst.severity], color=colour)
+        st.badge(f"Audit: {findings}", icon=SEVERITY_ICONS[worst.severity], color=colour)
         st.caption(f"The worst: {escape_markdown(worst.sentence)} More under Audit.")
 
 
@@ -58,8 +58,8 @@ def draw_audit(dataset: Dataset, state: Hashable) -> None:
     if not report.findings:
         st.success(f"The audit of {report.images} images found nothing amiss.", icon=":material/check:")
     else:
-        found = "1 finding" if len(report.findings) == 1 else f"{len(report.findings)} findings"
-        st.caption(f"{found} in {report.images} images: reasons to look, not verdicts.")
+        findings = "1 finding" if len(report.findings) == 1 else f"{len(report.findings)} findings"
+        st.caption(f"{findings} in {report.images} images: reasons to look, not verdicts.")
     _downloads(dataset, report)
     items = {item.path.relative_to(dataset.root).as_posix(): item for item in dataset.items}
     for n, finding in enumerate(report.findings):

@@ -83,12 +83,12 @@ def draw_gallery(dataset: Dataset) -> None:
         orders = [*ORDERS, *(SURE if model != NO_MODEL else ())]
         order = st.selectbox("Sort by", orders, key=f"dataset_order_{dataset.name}", width=CARD)
         size = st.selectbox("Images a page", PAGE_SIZES, index=1, key="dataset_size", width=CARD)
-    told: dict[Path, AnswerOf] = {}
+    by_path: dict[Path, AnswerOf] = {}
     if model != NO_MODEL:
         answered = answers_of(dataset, model)
         if answered is None:
             return
-        told = answered
+        by_path = answered
     framed = _framed(dataset)
     items = [
         item
@@ -99,20 +99,20 @@ def draw_gallery(dataset: Dataset) -> None:
         and (not sources or item.source in sources)
         and (not views or item.facts.get("view") in views)
         and words.strip().lower() in f"{item.path.name} {item.patient}".lower()
-        and KINDS[kind](told.get(item.path))
+        and KINDS[kind](by_path.get(item.path))
     ]
     if not items:
         st.info("No image fits these filters.", icon=":material/filter_alt_off:")
         return
     if order in SURE:
-        items.sort(key=lambda item: SURE[order](told.get(item.path)))
+        items.sort(key=lambda item: SURE[order](by_path.get(item.path)))
     elif (value := ORDERS[order]) is not None:
-        seen = background.await_result(
+        records = background.await_result(
             ("looks", dataset.root, len(items)), lambda tell: _looks(items, tell), "Read the images"
         )
-        if seen is None:
+        if records is None:
             return
-        items.sort(key=lambda item: value(seen.get(item.path)))
+        items.sort(key=lambda item: value(records.get(item.path)))
     count = math.ceil(len(items) / size)
     chosen = dataset.name, framed, *splits, *labels, *sources, *views, words, model, kind, order, size
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -121,7 +121,7 @@ def draw_gallery(dataset: Dataset) -> None:
     first = size * (number - 1)
     last = min(first + size, len(items))
     place.caption(f"Page {number} of {count}: images {first + 1} to {last} of {len(items)}", width="content")
-    draw_cards(items[first:last], [f"dataset_view_{n}" for n in range(first, last)], told)
+    draw_cards(items[first:last], [f"dataset_view_{n}" for n in range(first, last)], by_path)
 
 
 def choose_on_map(dataset: Dataset, paths: frozenset[Path]) -> bool:
@@ -165,19 +165,19 @@ def _filter(dataset: Dataset, label: str, options: Sequence[str], shown: Callabl
 
 
 def _looks(items: Sequence[Item], tell: Progress) -> dict[Path, ImageRecord]:
-    seen = index.index_images([item.path for item in items], tell, thumbnails=False)
-    return {item.path: look for item, look in zip(items, seen, strict=True) if isinstance(look, ImageRecord)}
+    records = index.index_images([item.path for item in items], tell, thumbnails=False)
+    return {item.path: look for item, look in zip(items, records, strict=True) if isinstance(look, ImageRecord)}
 
 
-def draw_cards(items: Sequence[Item], keys: Sequence[str], told: Mapping[Path, AnswerOf] | None = None) -> None:
+def draw_cards(items: Sequence[Item], keys: Sequence[str], by_path: Mapping[Path, AnswerOf] | None = None) -> None:
     """Small images beside each other, each with a button that opens it, and with what a model answers to it."""
     small = index.load_thumbnails([item.path for item in items])
     with st.container(horizontal=True):
         for item, jpeg, key in zip(items, small, keys, strict=True):
-            draw_card(item, jpeg, key, (told or {}).get(item.path))
+            draw_card(item, jpeg, key, (by_path or {}).get(item.path))
 
 
-def draw_card(item: Item, jpeg: bytes | ImageError, key: str, told: AnswerOf | None = None) -> None:
+def draw_card(item: Item, jpeg: bytes | ImageError, key: str, answer: AnswerOf | None = None) -> None:
     """A small image, or the reason why there is none, with its class and split and a button that opens it."""
     with st.container(border=True, width=CARD, gap="xsmall"):
         if isinstance(jpeg, ImageError):
@@ -189,9 +189,9 @@ def draw_card(item: Item, jpeg: bytes | ImageError, key: str, told: AnswerOf | N
                 st.badge("Synthetic", icon=":material/draw:", color="violet")
         st.text(item.label)
         st.caption(SPLIT_NAMES[item.split] if item.split else escape_markdown(item.source))
-        if told:
-            icon = {None: "question_mark", True: "check", False: "close"}[told.right]
-            st.caption(f":material/{icon}: called {escape_markdown(told.label)}, {told.probability:.2f}")
+        if answer:
+            icon = {None: "question_mark", True: "check", False: "close"}[answer.right]
+            st.caption(f":material/{icon}: called {escape_markdown(answer.label)}, {answer.probability:.2f}")
         if not item.synthetic:
             st.caption(f":material/copyright: {escape_markdown(item.licence)}")
         if st.button("View", key=key, icon=":material/zoom_in:", width="stretch"):
@@ -225,7 +225,7 @@ def _view(item: Item, dataset: Dataset) -> None:
     except ImageError as error:
         picture.error(escape_markdown(str(error)))
         radiograph = None
-    told = {
+    details = {
         "Name": item.path.name,
         "Class": item.label,
         "Split": SPLIT_NAMES[item.split],
@@ -235,8 +235,8 @@ def _view(item: Item, dataset: Dataset) -> None:
     }
     if radiograph:
         picture.image(ops.to_png(radiograph.pixels), width="stretch", alt=f"{item.label}, {item.path.name}")
-        told["Format"] = radiograph.origin
-    told |= {FACT_NAMES.get(name, name.capitalize()): value for name, value in item.facts.items()}
+        details["Format"] = radiograph.origin
+    details |= {FACT_NAMES.get(name, name.capitalize()): value for name, value in item.facts.items()}
     with facts:
         if radiograph and st.button("Send to Predict", icon=":material/radiology:", type="primary", width="stretch"):
             st.session_state["predict_path"] = str(item.path)
@@ -245,7 +245,7 @@ def _view(item: Item, dataset: Dataset) -> None:
             st.markdown(SYNTHETIC)
         for warning in radiograph.warnings if radiograph else ():
             st.warning(escape_markdown(warning), icon=":material/warning:")
-        for name, value in told.items():
+        for name, value in details.items():
             with st.container(horizontal=True, gap="small"):
                 st.caption(name, width=72)
                 st.text(value, width="stretch")

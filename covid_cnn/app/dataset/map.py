@@ -37,10 +37,10 @@ def draw_map(dataset: Dataset) -> None:
         colour = st.selectbox("Colour", ("Class", "Source", "Split"), key="dataset_map_colour", width=160)
         method = st.selectbox("Map", overview.METHODS, key="dataset_map_method", width=160)
     key = "map", dataset.root, tuple(item.path for item in dataset.items), models[name].sha256, method
-    found = background.await_result(key, lambda tell: _projected(dataset, name, method, tell), "Draw the map")
-    if found is None:
+    projected = background.await_result(key, lambda tell: _projected(dataset, name, method, tell), "Draw the map")
+    if projected is None:
         return
-    answers, points = found
+    answers, points = projected
     st.caption("Click a point to see its image. Drag over points to have the gallery show these images alone.")
     clicked, framed = _chart(dataset, answers, points, colour)
     paths = frozenset(answers.items[n].path for n in framed)

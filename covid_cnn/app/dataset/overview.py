@@ -57,10 +57,10 @@ def _mapping(dataset: Dataset) -> None:
 def _pixels(dataset: Dataset) -> None:
     st.markdown("##### What the images of a class have in common")
     key = "overview", dataset.root, tuple(item.path for item in dataset.items)
-    found = background.await_result(key, lambda tell: _looked(dataset, tell), "Look at all images")
-    if found is None:
+    looked = background.await_result(key, lambda tell: _looked(dataset, tell), "Look at all images")
+    if looked is None:
         return
-    means, facts, distributions = found
+    means, facts, distributions = looked
     st.caption(
         "The mean of all images of a class, each stretched to a square. What stays sharp is at one place in most of "
         "them: letters, frames, the crop. Anatomy blurs."
@@ -82,12 +82,12 @@ def _pixels(dataset: Dataset) -> None:
     st.caption("Medians and, in brackets, the middle half of the images. Brightness and contrast run from 0 to 1.")
 
 
-def _distributions(told: dict[str, list[tuple[str, float, float]]]) -> None:
+def _distributions(histograms: dict[str, list[tuple[str, float, float]]]) -> None:
     """A small chart of each measure: where the lines lie apart, the measure alone tells the classes."""
     import altair as alt  # here, as it takes a while, and every page would wait for it
 
     with st.container(horizontal=True):
-        for measure, rows in told.items():
+        for measure, rows in histograms.items():
             frame = pd.DataFrame(rows, columns=["Class", "Value", "Share"])
             scale = alt.Scale(domain=list(dict.fromkeys(frame["Class"])), range=LINES)
             chart = (
@@ -126,7 +126,7 @@ def _looked(
     dataset: Dataset, tell: Progress
 ) -> tuple[dict[str, Mean], pd.DataFrame, dict[str, list[tuple[str, float, float]]]]:
     """The mean images, the table of medians, and the distribution of each measure."""
-    seen = index.index_images(
+    records = index.index_images(
         [item.path for item in dataset.items], lambda part, line: tell(0.8 * part, line), thumbnails=False
     )
     means = overview.mean_images(dataset, lambda part, line: tell(0.8 + 0.2 * part, line))
@@ -135,18 +135,18 @@ def _looked(
     for label in means:
         own = [
             look
-            for i, look in zip(dataset.items, seen, strict=True)
+            for i, look in zip(dataset.items, records, strict=True)
             if i.label == label and isinstance(look, ImageRecord)
         ]
         width, height = np.array([look.size for look in own], float).T
         brightness, contrast = np.array([(look.brightness, look.contrast) for look in own]).T
         values = (width, height, width / height, brightness, contrast)
-        for (measure, _), found in zip(MEASURES, values, strict=True):
-            measured[measure][label] = found
+        for (measure, _), numbers in zip(MEASURES, values, strict=True):
+            measured[measure][label] = numbers
         formats = Counter(look.format for look in own).most_common()
         rows.append(
             {"Class": label}
-            | {measure: _middle(found, digits) for (measure, digits), found in zip(MEASURES, values, strict=True)}
+            | {measure: _middle(numbers, digits) for (measure, digits), numbers in zip(MEASURES, values, strict=True)}
             | {"Formats": ", ".join(f"{n} {name}" for name, n in formats)}
         )
     drawn = sorted(means, key=lambda label: -means[label].images)[:DRAWN]

@@ -16,14 +16,14 @@ def draw_page() -> None:
     """Show the page."""
     elements.draw_heading("Dataset")
     adding.draw_under_way()
-    found, problems = library.all_datasets()
+    datasets, problems = library.all_datasets()
     for problem in problems:
         st.warning(escape_markdown(problem), icon=":material/folder_off:")
-    if not found:
+    if not datasets:
         st.write("There is no dataset here yet: draw one, bring your own, or fetch one from Kaggle.")
         adding.offer_adding(primary=True)
         return
-    by_name = {dataset.name: dataset for dataset in found}
+    by_name = {dataset.name: dataset for dataset in datasets}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Dataset", list(by_name), key="dataset_name", persist_state="session", width=420)
         adding.offer_adding()

@@ -56,7 +56,7 @@ class EvaluationSet:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Evaluated:
     """A model, the images, and its answers to them."""
 
     model: Bundle
@@ -69,9 +69,9 @@ class Asked:
         return _key(self.model, self.place)
 
 
-def choose_sets(found: Iterable[Dataset]) -> dict[str, EvaluationSet]:
+def choose_sets(datasets: Iterable[Dataset]) -> dict[str, EvaluationSet]:
     """What can be evaluated on, by name: the test splits first, since the others flatter a model."""
-    every = [place for dataset in found for place in _places(dataset)]
+    every = [place for dataset in datasets for place in _places(dataset)]
     return {place.name: place for place in sorted(every, key=lambda place: place.split not in ("test", ""))}
 
 
@@ -131,10 +131,10 @@ def fingerprint_of(model: Bundle) -> EvaluationSet | None:
 
 def own_dataset(info: ModelInfo) -> Dataset | None:
     """The dataset that the model with this model.json learned from, whatever it is called here."""
-    found, learned = library.all_datasets()[0], info.training_data
+    datasets, learned = library.all_datasets()[0], info.training_data
     key = learned.name, learned.fingerprint, tuple(info.classes)
-    root = _own_root(info, found, (*key, library.folder_stamp(paths.data_dir())))
-    return next((one for one in found if one.root == root), None)
+    root = _own_root(info, datasets, (*key, library.folder_stamp(paths.data_dir())))
+    return next((one for one in datasets if one.root == root), None)
 
 
 @st.cache_data(max_entries=64, show_spinner="Looking for what the model has learned from")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from covid_cnn.app.evaluate.asking import Asked, cached_predictions, fingerprint_of
+from covid_cnn.app.evaluate.asking import Evaluated, cached_predictions, fingerprint_of
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError, ImageError
@@ -19,7 +19,7 @@ A_PAGE = 6
 NEIGHBOURS = 3
 
 
-def draw_errors(asked: Asked, verdicts: BinaryPredictions) -> None:
+def draw_errors(evaluated: Evaluated, verdicts: BinaryPredictions) -> None:
     """Choose which errors to see, and see them."""
     wrong = verdicts.worst()
     if not len(wrong):
@@ -37,12 +37,14 @@ def draw_errors(asked: Asked, verdicts: BinaryPredictions) -> None:
         )
         shown = kinds[kind]
         count = max(1, -(-len(shown) // A_PAGE))
-        number = st.pagination(count, key=f"evaluate_error_page_{asked.model.name}_{asked.place.name}_{kind}_{count}")
-    trained = _training_answers(asked.model)
+        number = st.pagination(
+            count, key=f"evaluate_error_page_{evaluated.model.name}_{evaluated.place.name}_{kind}_{count}"
+        )
+    trained = _training_answers(evaluated.model)
     for start in range((number - 1) * A_PAGE, min(number * A_PAGE, len(shown)), 2):
         for column, i in zip(st.columns(2, border=True), shown[start : start + 2], strict=False):
             with column:
-                _error(asked.model, verdicts, int(i), trained)
+                _error(evaluated.model, verdicts, int(i), trained)
 
 
 def _error(model: Bundle, verdicts: BinaryPredictions, i: int, trained: DatasetPredictions | None) -> None:
@@ -75,10 +77,10 @@ def _changed(path: Path) -> int:
 def _explained(name: str, digest: str, path: Path, changed: int) -> tuple[bytes, bytes, str, np.ndarray]:
     """An image and its heatmap as PNG, the class that it is of, and the embedding; raises CovidCnnError."""
     pixels = reader.read(path).pixels
-    told = elements.load_bundle(name).predict(pixels)
+    prediction = elements.load_bundle(name).predict(pixels)
     small = ops.fit_within(pixels, 480)
-    overlay = ops.overlay(small, told.heatmaps[..., told.classes.index(told.label)])
-    return ops.to_png(small), ops.to_png(overlay), told.label, told.embedding
+    overlay = ops.overlay(small, prediction.heatmaps[..., prediction.classes.index(prediction.label)])
+    return ops.to_png(small), ops.to_png(overlay), prediction.label, prediction.embedding
 
 
 def _training_answers(model: Bundle) -> DatasetPredictions | None:
@@ -89,13 +91,13 @@ def _training_answers(model: Bundle) -> DatasetPredictions | None:
         st.caption(f"With {name}, which this model learned from, under data/, the nearest training images stood here.")
         return None
     with st.expander("Nearest training images", icon=":material/image_search:", expanded=True):
-        told = cached_predictions(model, own, embeddings=True)
-        if told is not None:
+        answers = cached_predictions(model, own, embeddings=True)
+        if answers is not None:
             st.caption(
                 f"Below each error: the {NEIGHBOURS} training images that the network takes for most like it, by the "
                 "angle between their embeddings."
             )
-    return told
+    return answers
 
 
 def _neighbours(embedding: np.ndarray, trained: DatasetPredictions) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from covid_cnn import __version__
-from covid_cnn.app.evaluate.asking import Asked
+from covid_cnn.app.evaluate.asking import Evaluated
 from covid_cnn.evaluation.binary import BinaryPredictions
 from covid_cnn.models.info import Report
 from covid_cnn.reports import evaluation, figures
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 KINDS = {"png": "image/png", "svg": "image/svg+xml"}  # of figures
 
 
-def draw_downloads(asked: Asked, verdicts: BinaryPredictions, report: Report, question: str) -> None:
+def draw_downloads(evaluated: Evaluated, verdicts: BinaryPredictions, report: Report, question: str) -> None:
     """A button for each file; it is made when it is pressed."""
-    split = asked.place.split or "all"
-    name, place = f"{asked.model.name}_{asked.place.dataset.name}_{split}", asked.place.name
+    split = evaluated.place.split or "all"
+    name, place = f"{evaluated.model.name}_{evaluated.place.dataset.name}_{split}", evaluated.place.name
 
-    all_classes = evaluation.count_confusion(asked.model, asked.answers)
+    all_classes = evaluation.count_confusion(evaluated.model, evaluated.answers)
     with st.container(horizontal=True):
-        make = partial(evaluation.render_evaluation, asked.model, place, verdicts, report, __version__, all_classes)
+        make = partial(evaluation.render_evaluation, evaluated.model, place, verdicts, report, __version__, all_classes)
         save("The report (HTML)", make, f"{name}.html", "text/html")
         for label, table, file in (
             ("Metrics (CSV)", partial(evaluation.metric_values, report), "metrics"),
             ("Subgroups (CSV)", partial(evaluation.group_rows, verdicts), "subgroups"),
-            ("Every answer (CSV)", partial(evaluation.answer_rows, verdicts, asked.place.dataset.root), "answers"),
+            ("Every answer (CSV)", partial(evaluation.answer_rows, verdicts, evaluated.place.dataset.root), "answers"),
         ):
             save(label, partial(_csv, table), f"{name}_{file}.csv", "text/csv")
     st.caption(
@@ -44,10 +44,11 @@ def draw_downloads(asked: Asked, verdicts: BinaryPredictions, report: Report, qu
                 draw = partial(evaluation.draw_figure, figure, verdicts, report, all_classes)
                 save_figure(evaluation.TITLES[figure], draw, f"{name}_{figure}", kind)
     st.caption("The same figures on the command line:")
-    unseen = " --unseen" if asked.place.unseen else ""
-    command = f"python -m covid_cnn evaluate --data {asked.place.dataset.name} --split {split}{unseen}"
+    unseen = " --unseen" if evaluated.place.unseen else ""
+    command = f"python -m covid_cnn evaluate --data {evaluated.place.dataset.name} --split {split}{unseen}"
     st.code(
-        f"{command} --model {asked.model.name} --question {question} --threshold {verdicts.threshold}", language="bash"
+        f"{command} --model {evaluated.model.name} --question {question} --threshold {verdicts.threshold}",
+        language="bash",
     )
 
 

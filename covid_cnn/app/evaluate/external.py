@@ -10,7 +10,7 @@ import streamlit as st
 from covid_cnn import __version__
 from covid_cnn.app.evaluate import asking, export
 from covid_cnn.app.evaluate import figures as evaluate_figures
-from covid_cnn.app.evaluate.asking import Asked, EvaluationSet, choose_sets
+from covid_cnn.app.evaluate.asking import Evaluated, EvaluationSet, choose_sets
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
@@ -33,21 +33,21 @@ CAUTION = (
 )
 
 
-def draw_external(models: Mapping[str, ModelInfo], found: list[Dataset]) -> None:
+def draw_external(models: Mapping[str, ModelInfo], datasets: list[Dataset]) -> None:
     """Choose, ask, and compare."""
     st.write(
         "A model at home, on images from where it learned, and away, at other hospitals; or several models on the same "
         "images. The question is one that all can be asked: ill or healthy. What a model has learned from is left out "
         "for it."
     )
-    choices = choose_sets(found)
+    choices = choose_sets(datasets)
     if (wanted := st.session_state.pop(DATASETS, None)) is not None:  # the test images of each, which stand first
         first = {one.dataset.name: name for name, one in reversed(choices.items())}
         st.session_state["evaluate_places"] = [first[name] for name in wanted if name in first]
     left, right = st.columns(2)
     names = left.multiselect("Models", list(models), default=list(models)[:MODELS], key="evaluate_models")
     wheres = right.multiselect("Images", list(choices), default=_usual(models, choices), key="evaluate_places")
-    told: dict[tuple[str, str], Asked] = {}
+    evaluated: dict[tuple[str, str], Evaluated] = {}
     try:
         pairs = {
             (name, where): _unseen(elements.load_bundle(name), choices[where]) for name in names for where in wheres
@@ -57,11 +57,11 @@ def draw_external(models: Mapping[str, ModelInfo], found: list[Dataset]) -> None
             asking.offer_prediction(missing)
         _ask_missing(list(pairs.values()))
         for (name, where), (model, place) in pairs.items():
-            asked = _asked(model, place)
-            if asked is not None:
-                told[name, where] = asked
-        if told:
-            _compared(told)
+            one = _evaluated(model, place)
+            if one is not None:
+                evaluated[name, where] = one
+        if evaluated:
+            _compared(evaluated)
     except CovidCnnError as error:
         st.error(escape_markdown(str(error)), icon=":material/error:")
 
@@ -99,21 +99,21 @@ def _ask_missing(pairs: Sequence[tuple[Bundle, EvaluationSet]]) -> None:
         st.rerun()
 
 
-def _asked(model: Bundle, place: EvaluationSet) -> Asked | None:
+def _evaluated(model: Bundle, place: EvaluationSet) -> Evaluated | None:
     """The answers that are there, or their progress."""
     if asking.missing([(model, place)]):
         return None
     answers = asking.cached_predictions(model, place)
-    return Asked(model, place, answers) if answers else None
+    return Evaluated(model, place, answers) if answers else None
 
 
-def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
+def _compared(evaluated: Mapping[tuple[str, str], Evaluated]) -> None:
     """The chart, the tables, and their download."""
-    asked = {key: binary.binarize(one.model, one.answers, DISEASED) for key, one in told.items()}
-    notes = _warn(told)
-    for sentence in _sentences(told, asked):
+    verdicts = {key: binary.binarize(one.model, one.answers, DISEASED) for key, one in evaluated.items()}
+    notes = _warn(evaluated)
+    for sentence in _sentences(evaluated, verdicts):
         st.markdown(f"#### {escape_markdown(sentence)}")
-    rows = [_row(*key, asked[key], one, one.key) for key, one in told.items()]
+    rows = [_row(*key, verdicts[key], one, one.key) for key, one in evaluated.items()]
     lines = [row.shares for row in rows]
     evaluate_figures.draw_dots(lines)
     cautions = [caution for row in rows for caution in row.shares.cautions]
@@ -123,11 +123,11 @@ def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
     tables: dict[str, list[Sequence[object]]] = {
         "Models and images": [external.COLUMNS, *(row.cells() for row in rows)]
     }
-    differences = [line.cells() for line in (*external.compare_models(asked), *external.compare_hospitals(asked))]
+    differences = [line.cells() for line in (*external.compare_models(verdicts), *external.compare_hospitals(verdicts))]
     if differences:
         tables["Differences"] = [external.DIFFERENCES, *differences]
         notes.append(CAUTION)
-    _downloads({one.model.name: one.model.info.sha256 for one in told.values()}, lines, tables, notes)
+    _downloads({one.model.name: one.model.info.sha256 for one in evaluated.values()}, lines, tables, notes)
     for title, (head, *cells) in tables.items():
         st.markdown(f"##### {title}")
         st.dataframe(pd.DataFrame(cells, columns=list(head)), hide_index=True, height="content", alt=title)
@@ -135,15 +135,17 @@ def _compared(told: Mapping[tuple[str, str], Asked]) -> None:
         st.caption(CAUTION)
 
 
-def _sentences(told: Mapping[tuple[str, str], Asked], asked: Mapping[tuple[str, str], BinaryPredictions]) -> list[str]:
+def _sentences(
+    evaluated: Mapping[tuple[str, str], Evaluated], by_pair: Mapping[tuple[str, str], BinaryPredictions]
+) -> list[str]:
     """What was found, a sentence a model: how many were right at home and away, in people."""
     sentences = []
-    for name in dict.fromkeys(name for name, _ in told):
+    for name in dict.fromkeys(name for name, _ in evaluated):
         parts = []
-        for (model, place), one in told.items():
+        for (model, place), one in evaluated.items():
             if model == name:
                 where = asking.home_or_away(one.model, one.place).lower() or "on images"
-                verdicts = asked[model, place]
+                verdicts = by_pair[model, place]
                 right = wilson(int(verdicts.right.sum()), len(verdicts.items))
                 parts.append(
                     f"{where} ({one.place.dataset.name}) {int(verdicts.right.sum())} of {right.n} right "
@@ -170,10 +172,10 @@ def _downloads(
             export.save_figure("Figure", partial(figures.draw_shares, lines), "home_and_away", kind)
 
 
-def _warn(told: Mapping[tuple[str, str], Asked]) -> list[str]:
+def _warn(evaluated: Mapping[tuple[str, str], Evaluated]) -> list[str]:
     """Of models that have learned from what they are asked about, or may have; return what was said."""
     said, puzzling = [], {}
-    for (name, where), one in told.items():
+    for (name, where), one in evaluated.items():
         known = asking.leaked_images(one.model, one.place)
         if known is None:
             puzzling[name] = one.model
@@ -183,14 +185,14 @@ def _warn(told: Mapping[tuple[str, str], Asked]) -> list[str]:
     for model in puzzling.values():
         said.append(leakage.leakage_unknown(model))
         st.warning(escape_markdown(said[-1]), icon=":material/warning:")
-    if any(one.place.unseen for one in told.values()):
+    if any(one.place.unseen for one in evaluated.values()):
         said.append(asking.LEFT_OUT)
         st.caption(said[-1])
     return said
 
 
 @st.cache_data(max_entries=64, show_spinner="Resampling patients")
-def _row(name: str, where: str, _verdicts: BinaryPredictions, _one: Asked, key: tuple) -> SummaryRow:
+def _row(name: str, where: str, _verdicts: BinaryPredictions, _one: Evaluated, key: tuple) -> SummaryRow:
     known = asking.leaked_images(_one.model, _one.place)
     row = external.summary_row(name, where, _verdicts, known, left_out=_one.place.unseen)
     if side := asking.home_or_away(_one.model, _one.place):

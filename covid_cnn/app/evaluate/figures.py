@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from covid_cnn.app.evaluate.asking import Asked
+from covid_cnn.app.evaluate.asking import Evaluated
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.evaluation import binary, calibration, cohorts, curves, metrics
@@ -36,9 +36,9 @@ def report(_verdicts: BinaryPredictions, key: tuple) -> Report:
     return binary.report_binary(_verdicts)
 
 
-def draw_threshold(asked: Asked, verdicts: BinaryPredictions, question: str) -> float | None:
+def draw_threshold(evaluated: Evaluated, verdicts: BinaryPredictions, question: str) -> float | None:
     """Show both; the threshold where it was let go, None at the model's own."""
-    key = (*asked.key, question)
+    key = (*evaluated.key, question)
     roc, precision_recall = _curves(verdicts, key)
     result = _component(
         key=f"evaluate_drag_{hash(key)}",
@@ -69,13 +69,13 @@ def _curves(_verdicts: BinaryPredictions, key: tuple) -> tuple[dict[str, list[fl
     return told(curves.roc_curve(*arguments)), told(curves.precision_recall_curve(*arguments))
 
 
-def draw_figures(asked: Asked, report: Report, verdicts: BinaryPredictions) -> None:
+def draw_figures(evaluated: Evaluated, report: Report, verdicts: BinaryPredictions) -> None:
     """The confusion of all classes and the calibration, and below them the table of all figures."""
     st.caption(f"{escape_markdown(metrics.count_patients(report))} {evaluation.PROPORTIONS}")
     for caution in metrics.cautions(report):
         st.warning(escape_markdown(caution), icon=":material/groups:")
     left, right = st.columns(2, gap="large")
-    if all_classes := evaluation.count_confusion(asked.model, asked.answers):
+    if all_classes := evaluation.count_confusion(evaluated.model, evaluated.answers):
         left.caption("All classes, by the model's own decision; a class that it does not know is a row alone")
         left.pyplot(figures.draw_confusion_matrix(*all_classes), width="content", alt="Confusion matrix")
     scores = np.stack([1 - verdicts.scores, verdicts.scores], axis=1)
@@ -110,13 +110,13 @@ def draw_dots(rows: Sequence[Shares]) -> None:
     """Sensitivity and specificity as dots with their intervals, one line a row under its name."""
     import altair as alt  # here, as it takes a while
 
-    told = [
+    dots = [
         {"Of": row.name, "Metric": metric} | msgspec.to_builtins(interval)
         for row in rows
         for metric, interval in zip(METRICS, (row.sensitivity, row.specificity), strict=True)
         if interval
     ]
-    if not told:
+    if not dots:
         return
     share = alt.Scale(domain=[0, 1])
     legend = alt.Legend(orient="top", title=None)
@@ -124,7 +124,7 @@ def draw_dots(rows: Sequence[Shares]) -> None:
     axis = alt.Axis(
         domain=False, ticks=False, grid=False, labelAlign="left", labelPadding=0, labelLimit=700, labelOffset=-STEP / 3
     )
-    base = alt.Chart(pd.DataFrame(told)).encode(
+    base = alt.Chart(pd.DataFrame(dots)).encode(
         y=alt.Y("Of:N", sort=[row.name for row in rows], title=None, axis=axis, scale=alt.Scale(padding=0)),
         yOffset=alt.YOffset("Metric:N", scale=alt.Scale(domain=["", *METRICS], padding=0)),
         color=alt.Color("Metric:N", legend=legend, scale=alt.Scale(domain=METRICS, range=COLOURS)),

@@ -16,19 +16,19 @@ def draw_page() -> None:
     elements.draw_notice()
     adding.draw_under_way()
     models, problems = bundle.discover_bundles()
-    found, more_problems = library.all_datasets()
+    datasets, more_problems = library.all_datasets()
     for problem in [*problems, *more_problems]:
         st.warning(escape_markdown(problem), icon=":material/warning:")
-    if not models or not found:
+    if not models or not datasets:
         _nothing_yet(bool(models))
         return
     one, many = st.tabs(["One model, one dataset", "Home and away"], key="evaluate_tab", on_change="rerun")
     if one.open:
         with one:
-            single.draw_single(list(models), found)
+            single.draw_single(list(models), datasets)
     if many.open:
         with many:
-            external.draw_external(models, found)
+            external.draw_external(models, datasets)
 
 
 def _nothing_yet(models: bool) -> None:

@@ -5,7 +5,7 @@ import streamlit as st
 from covid_cnn.app.evaluate import asking, figures
 from covid_cnn.app.evaluate.asking import (
     LEFT_OUT,
-    Asked,
+    Evaluated,
     EvaluationSet,
     cached_predictions,
     choose_sets,
@@ -26,27 +26,27 @@ from covid_cnn.reports import outcome
 CHOSEN = "evaluate_threshold_of"  # the thresholds that were let go, by model and question
 
 
-def draw_single(models: list[str], found: list[Dataset]) -> None:
+def draw_single(models: list[str], datasets: list[Dataset]) -> None:
     """Choose, ask, and tell."""
-    choices = choose_sets(found)
+    choices = choose_sets(datasets)
     left, right = st.columns(2)
     name = left.selectbox("Model", models, key="evaluate_model", persist_state="session")
     where = right.selectbox("Images", list(choices), key="evaluate_place", persist_state="session")
     try:
         model = elements.load_bundle(name)
         place = _unseen(model, choices[where])
-        told = cached_predictions(model, place)
-        if told is None:
+        answers = cached_predictions(model, place)
+        if answers is None:
             return
-        asked = Asked(model, place, told)
-        question = _question(asked)
-        verdicts = binary.binarize(model, told, question)
+        evaluated = Evaluated(model, place, answers)
+        question = _question(evaluated)
+        verdicts = binary.binarize(model, answers, question)
     except CovidCnnError as error:
         st.error(escape_markdown(str(error)), icon=":material/error:")
         return
     for note in verdicts.notes:
         st.caption(f":material/info: {escape_markdown(note)}")
-    _sections(asked, verdicts, question)
+    _sections(evaluated, verdicts, question)
 
 
 def _unseen(model: Bundle, place: EvaluationSet) -> EvaluationSet:
@@ -67,29 +67,29 @@ def _unseen(model: Bundle, place: EvaluationSet) -> EvaluationSet:
     return place
 
 
-def _question(asked: Asked) -> str:
+def _question(evaluated: Evaluated) -> str:
     """What is asked; to begin with, the first question to which these images hold both answers."""
-    model = asked.model
+    model = evaluated.model
     choices = binary.binary_tasks(model)
     if not choices:
         raise CovidCnnError(f"Model {model.name} looks for no class and knows no healthy one: use the command line.")
-    telling = (one for one in choices if binary.has_both_answers(model, asked.answers, one))
+    telling = (one for one in choices if binary.has_both_answers(model, evaluated.answers, one))
     return st.segmented_control(
         "Question",
         list(choices),
         default=next(telling, next(iter(choices))),
         format_func=choices.__getitem__,
         required=True,
-        key=f"evaluate_question_{model.name}_{asked.place.name}",
+        key=f"evaluate_question_{model.name}_{evaluated.place.name}",
         help="The same answers, read as one question or the other. Images of classes that the model does not know "
         "count as ill in the second, and are left out of the first.",
     )
 
 
-def _tell(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
+def _tell(evaluated: Evaluated, verdicts: BinaryPredictions, question: str) -> None:
     """What was found, in people and in a sentence, and at whose hospital."""
     of = binary.count_outcomes(verdicts)
-    where = asking.home_or_away(asked.model, asked.place)
+    where = asking.home_or_away(evaluated.model, evaluated.place)
     errors = outcome.describe_errors(
         of["misses"],
         of["hits"] + of["misses"],
@@ -101,19 +101,19 @@ def _tell(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
     sentence = f"{where} it {errors}." if where else f"It {errors}."
     st.markdown(f"### {escape_markdown(sentence)}")
     st.caption(
-        f"{escape_markdown(asked.place.name)}. {int(verdicts.right.sum())} of {right.n} images right: "
+        f"{escape_markdown(evaluated.place.name)}. {int(verdicts.right.sum())} of {right.n} images right: "
         f"{right.value:.0%} (95 % interval {right.low:.0%} to {right.high:.0%})."
     )
 
 
 @st.fragment
-def _sections(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
+def _sections(evaluated: Evaluated, verdicts: BinaryPredictions, question: str) -> None:
     """What is told of the answers; a fragment, so that a threshold let go draws this anew and no more."""
     head = st.container()
     thresholds = st.session_state.setdefault(CHOSEN, {})
-    chosen = thresholds.get((asked.model.name, question))
+    chosen = thresholds.get((evaluated.model.name, question))
     if verdicts.labels.any() and not verdicts.labels.all():
-        chosen = thresholds[asked.model.name, question] = figures.draw_threshold(asked, verdicts, question)
+        chosen = thresholds[evaluated.model.name, question] = figures.draw_threshold(evaluated, verdicts, question)
     else:
         st.info(
             f"All images here are {escape_markdown(verdicts.yes if verdicts.labels.any() else verdicts.no)}: "
@@ -122,11 +122,11 @@ def _sections(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
             icon=":material/info:",
         )
     if chosen is not None:
-        verdicts = binary.binarize(asked.model, asked.answers, question, chosen)
+        verdicts = binary.binarize(evaluated.model, evaluated.answers, question, chosen)
         st.caption(f"What follows is told at the threshold {chosen:.3f}, in place of the model's own.")
-    report = figures.report(verdicts, (*asked.key, question, chosen))
+    report = figures.report(verdicts, (*evaluated.key, question, chosen))
     with head:
-        _tell(asked, verdicts, question)
+        _tell(evaluated, verdicts, question)
     numbers, groups, errors, export = st.tabs(
         [
             ":material/table_chart: All figures",
@@ -139,13 +139,13 @@ def _sections(asked: Asked, verdicts: BinaryPredictions, question: str) -> None:
     )
     if numbers.open:
         with numbers:
-            figures.draw_figures(asked, report, verdicts)
+            figures.draw_figures(evaluated, report, verdicts)
     if groups.open:
         with groups:
             figures.draw_cohorts(verdicts)
     if errors.open:
         with errors:
-            draw_errors(asked, verdicts)
+            draw_errors(evaluated, verdicts)
     if export.open:
         with export:
-            draw_downloads(asked, verdicts, report, question)
+            draw_downloads(evaluated, verdicts, report, question)

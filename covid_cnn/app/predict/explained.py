@@ -47,7 +47,7 @@ def draw_explained(
     """
     left, right = st.columns(SHARES, gap="medium")
     others = ask_others(key, radiograph, model)
-    answers = {model.name: prediction} | {name: told for name, (_, told) in others.items()}
+    answers = {model.name: prediction} | {name: other for name, (_, other) in others.items()}
     with left:
         shown = _viewer(key, radiograph, answers)
     with right:
@@ -174,8 +174,8 @@ def _offer_report(key: str, radiograph: Radiograph, prediction: Prediction, mode
         return pdf.render_report(radiograph, prediction, model.info, shown, __version__, datetime.now(UTC))
 
     def facts() -> str:
-        told = summarize_prediction(radiograph, prediction, model.info, __version__, datetime.now(UTC))
-        return json.dumps(told, indent=2) + "\n"
+        summary = summarize_prediction(radiograph, prediction, model.info, __version__, datetime.now(UTC))
+        return json.dumps(summary, indent=2) + "\n"
 
     forms: tuple[tuple[str, Callable[[], bytes | str], str, str], ...] = (
         ("Report (PDF)", page, "report.pdf", "application/pdf"),
@@ -198,8 +198,8 @@ def offer_comparison(model: Bundle) -> None:
 
 def _others(model: Bundle) -> list[str]:
     """Of the default and the notebook's, those that are here and not chosen."""
-    found, _ = bundle.discover_bundles()
-    return [name for name in (bundle.DEFAULT_MODEL, NOTEBOOK) if name in found and name != model.name]
+    models, _ = bundle.discover_bundles()
+    return [name for name in (bundle.DEFAULT_MODEL, NOTEBOOK) if name in models and name != model.name]
 
 
 def ask_others(key: str, radiograph: Radiograph, model: Bundle) -> dict[str, tuple[Bundle, Prediction]]:
@@ -236,8 +236,8 @@ def _heatmap(radiograph: Radiograph, prediction: Prediction, shown: viewer.Shown
     heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
     pixels = ops.fit_within(radiograph.pixels, 512)
     overlay = ops.overlay(pixels, heatmap, shown.opacity, shown.colour_map)
-    told = "what speaks for" if heatmap.any() else "nothing here speaks for"
-    caption = f"Grad-CAM: {told} {prediction.label}"
+    what = "what speaks for" if heatmap.any() else "nothing here speaks for"
+    caption = f"Grad-CAM: {what} {prediction.label}"
     st.image(
         elements.data_address(overlay),
         caption=elements.escape_markdown(caption),

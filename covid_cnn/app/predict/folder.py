@@ -216,9 +216,9 @@ def _ask(sources: Mapping[str, Source], model: Bundle, answers: dict[str, "_Answ
         bar = st.progress(0.0)
         st.button("Stop", icon=":material/stop:", on_click=partial(_set_stopped, True))
     shown = 0.0
-    asked = batch.predict_images(model, missing.items(), _keep, lambda item: item[1].read(), crowd=len(missing) > 1)
-    with contextlib.closing(asked):
-        for (key, _), answer in asked:
+    answering = batch.predict_images(model, missing.items(), _keep, lambda item: item[1].read(), crowd=len(missing) > 1)
+    with contextlib.closing(answering):
+        for (key, _), answer in answering:
             answers[key] = answer
             if time.monotonic() - shown > BLINK:
                 shown = time.monotonic()
@@ -263,9 +263,9 @@ def _table(answers: dict[str, tuple[str, "_Answer | CovidCnnError"]]) -> int | N
         # Of an image that the model does not know, nothing is told that could be taken for an answer.
         shares = prediction.by_class() if classes else dict.fromkeys(prediction.classes)
         notes = [prediction.warning, *radiograph.warnings]
-        told = {"Note": " ".join(note for note in notes if note), "Name": name}
+        texts = {"Note": " ".join(note for note in notes if note), "Name": name}
         rows.append(
-            {"X-ray": thumbnail, "Image": short, "Answer": " or ".join(classes) or "no answer", **shares, **told}
+            {"X-ray": thumbnail, "Image": short, "Answer": " or ".join(classes) or "no answer", **shares, **texts}
         )
         for label in prediction.classes:
             columns[label] = st.column_config.ProgressColumn(label, min_value=0.0, max_value=1.0, format="%.3f")
@@ -290,8 +290,8 @@ def _table(answers: dict[str, tuple[str, "_Answer | CovidCnnError"]]) -> int | N
 
 def _csv(model: Bundle, answers: list[tuple[str, "_Answer | CovidCnnError"]]) -> bytes:
     def row(name: str, answer: "_Answer | CovidCnnError") -> batch.Row:
-        told = answer if isinstance(answer, CovidCnnError) else (answer.radiograph, answer.prediction)
-        return batch.to_row(model, name.replace(JOINT, "/"), told)
+        result = answer if isinstance(answer, CovidCnnError) else (answer.radiograph, answer.prediction)
+        return batch.to_row(model, name.replace(JOINT, "/"), result)
 
     file = io.StringIO(newline="")
     batch.write_csv(file, model, (row(*named) for named in answers))

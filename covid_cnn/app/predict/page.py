@@ -56,16 +56,16 @@ def draw_page() -> None:
         neighbours = folder.Neighbours([f"{_SAMPLE}{name}" for name in SAMPLES], _open_sample)
     if key is None:
         return
-    asked = _ask(key, sources[key], model)
-    answer.forget({key, asked.view})
+    opened_image = _ask(key, sources[key], model)
+    answer.forget({key, opened_image.view})
     with toolbar:
-        _draw_toolbar(key, asked, neighbours)
+        _draw_toolbar(key, opened_image, neighbours)
     with opened:
-        if isinstance(asked.result, CovidCnnError):
-            st.error(elements.escape_markdown(str(asked.result)), icon=":material/broken_image:")
+        if isinstance(opened_image.result, CovidCnnError):
+            st.error(elements.escape_markdown(str(opened_image.result)), icon=":material/broken_image:")
             return
         film = SAMPLES[key.removeprefix(_SAMPLE)].provenance if key.startswith(_SAMPLE) else None
-        explained.draw_explained(asked.view, *asked.result, model, MODEL, film)
+        explained.draw_explained(opened_image.view, *opened_image.result, model, MODEL, film)
 
 
 # ---- what to look at
@@ -144,12 +144,12 @@ def _open_sample(key: str) -> None:
 # ---- the line above the image
 
 
-def _draw_toolbar(key: str, asked: "_Asked", neighbours: "folder.Neighbours") -> None:
+def _draw_toolbar(key: str, image: "_Opened", neighbours: "folder.Neighbours") -> None:
     """What is shown, what it is, and the way to the next."""
     if key in neighbours.keys:
         _draw_neighbours(key, neighbours)
-    if not isinstance(asked.result, CovidCnnError):
-        radiograph, _ = asked.result
+    if not isinstance(image.result, CovidCnnError):
+        radiograph, _ = image.result
         height, width = radiograph.pixels.shape
         facts = f"{radiograph.modality + ', ' if radiograph.modality else ''}{width} x {height} px"
         short = elements.elide_left(radiograph.name)
@@ -159,7 +159,7 @@ def _draw_toolbar(key: str, asked: "_Asked", neighbours: "folder.Neighbours") ->
             st.caption(facts)
             if key.startswith(_SAMPLE):
                 st.caption(SAMPLES[key.removeprefix(_SAMPLE)].story)
-    explained.choose_frame_and_window(key, asked.frames, asked.windows)
+    explained.choose_frame_and_window(key, image.frames, image.windows)
 
 
 def _draw_neighbours(key: str, neighbours: "folder.Neighbours") -> None:
@@ -185,7 +185,7 @@ def _draw_neighbours(key: str, neighbours: "folder.Neighbours") -> None:
 # ---- what is said of it
 
 
-class _Asked(NamedTuple):
+class _Opened(NamedTuple):
     """What became of a chosen image: the key of the frame and window that were read, all that there are, the answer."""
 
     view: str
@@ -194,7 +194,7 @@ class _Asked(NamedTuple):
     result: tuple[Radiograph, Prediction] | CovidCnnError
 
 
-def _ask(key: str, source: Source, model: Bundle) -> _Asked:
+def _ask(key: str, source: Source, model: Bundle) -> _Opened:
     def read(frame: int, window: int | None) -> Radiograph:
         return source.read(frame=frame, window=window)
 
@@ -209,9 +209,9 @@ def _ask(key: str, source: Source, model: Bundle) -> _Asked:
         view = f"{key} {frame} {window}"
         radiograph = answer.remember(view, "image", lambda: read(frame, window))
         prediction = answer.remember(view, model.name, lambda: model.predict(radiograph.pixels))
-        return _Asked(view, frames, windows, (radiograph, prediction))
+        return _Opened(view, frames, windows, (radiograph, prediction))
     except CovidCnnError as error:
-        return _Asked(view, frames, windows, error)
+        return _Opened(view, frames, windows, error)
 
 
 def _offered(radiograph: Radiograph) -> tuple[int, tuple[str, ...]]:

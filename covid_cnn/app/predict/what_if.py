@@ -81,7 +81,7 @@ class _View(NamedTuple):
 
 def _ask_what_if(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, view: _View) -> None:
     steps = _choose_steps(f"what if {key}")
-    told, controls = st.container(), st.container()
+    strip, controls = st.container(), st.container()
     with controls:
         _set_last_step(f"what if {key}", steps)
     answers = [_Answer(ops.fit_within(radiograph.pixels, SHOWN), prediction)]
@@ -91,7 +91,7 @@ def _ask_what_if(key: str, radiograph: Radiograph, prediction: Prediction, model
         st.error(elements.escape_markdown(str(error)), icon=":material/error:")
         return
     if steps:
-        with told:
+        with strip:
             _draw_strip(steps, answers, view)
 
 
@@ -185,9 +185,9 @@ def _draw_strip(steps: list[Step], answers: list[_Answer], view: _View) -> None:
         for title, (pixels, prediction) in zip(titles, answers, strict=True):
             with st.container(width=128):
                 overlay = view.overlay(pixels, view.heatmap(prediction))
-                told = f"{view.name} {prediction.by_class()[view.name]:.3f}"
+                share = f"{view.name} {prediction.by_class()[view.name]:.3f}"
                 st.image(elements.data_address(overlay), width="stretch", alt=f"{title}: the X-ray with its heatmap")
-                st.markdown(f"**{title}**  \n{elements.escape_markdown(told)}")
+                st.markdown(f"**{title}**  \n{elements.escape_markdown(share)}")
                 st.caption(elements.escape_markdown(_short_verdict(prediction)))
     with st.expander("The last image, larger"):
         pixels, prediction = answers[-1]
@@ -218,9 +218,9 @@ def _ask_opinion(key: str, radiograph: Radiograph, prediction: Prediction, model
 
 def _hide_parts(pixels: np.ndarray, prediction: Prediction, model: Bundle, view: _View) -> np.ndarray:
     """How much the probability of the class falls when each place is hidden, ``[h, w]``."""
-    told = "Hiding one place after the other"
-    bar = st.progress(0.0, told)
-    drops = faithfulness.occlusion(model, pixels, lambda done: bar.progress(done, told))
+    line = "Hiding one place after the other"
+    bar = st.progress(0.0, line)
+    drops = faithfulness.occlusion(model, pixels, lambda done: bar.progress(done, line))
     return drops[..., prediction.classes.index(view.name)]
 
 

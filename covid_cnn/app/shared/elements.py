@@ -72,12 +72,12 @@ def _load_bundle(folder: Path, changed: int) -> Bundle:
 
 def term_help(key: str) -> None:
     """What a number means in plain words, and one click deeper how it is defined and where it comes from."""
-    told = wording.TERMS[key]
-    st.caption(told.plain)
-    with st.popover(told.name, type="tertiary", icon=":material/menu_book:"):
-        st.markdown(f"**{told.name}.** {told.definition}")
-        st.latex(told.formula)
-        st.caption(told.paper)
+    term = wording.TERMS[key]
+    st.caption(term.plain)
+    with st.popover(term.name, type="tertiary", icon=":material/menu_book:"):
+        st.markdown(f"**{term.name}.** {term.definition}")
+        st.latex(term.formula)
+        st.caption(term.paper)
 
 
 def offer_stage_mode() -> None:

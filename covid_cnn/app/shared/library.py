@@ -27,14 +27,14 @@ def all_datasets() -> tuple[list[Dataset], list[str]]:
 
 def folder_stamp(folder: Path) -> Stamp:
     """Differs once images came or went or a metadata.csv was rewritten; a hundredth of the work of an index."""
-    found = []
+    times = []
     for root in [folder, *(path for path in folder.glob("*") if path.is_symlink())]:  # a dataset may lie elsewhere
         for where, folders, files in os.walk(root):
             folders[:] = [name for name in folders if not name.startswith(".")]  # those are still being added
             tables = [name for name in files if name.lower().endswith(tuple(TABLE_SUFFIXES))]
             for path in (Path(where), *(Path(where, name) for name in tables)):
-                found.append((str(path), path.stat().st_mtime_ns))
-    return tuple(sorted(found))
+                times.append((str(path), path.stat().st_mtime_ns))
+    return tuple(sorted(times))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Looking through the datasets")
@@ -44,16 +44,16 @@ def _discover(data_dir: Path, stamp: Stamp) -> tuple[list[Dataset], list[str]]:
 
 def current_model(key: str) -> Bundle | None:
     """The model whose name is kept under ``key`` of the session, the first at first; None where none can be loaded."""
-    found, problems = bundle.discover_bundles()
+    models, problems = bundle.discover_bundles()
     for problem in problems:
         st.error(elements.escape_markdown(problem))
-    if not found:
+    if not models:
         st.info("There is no model yet. Train one: it takes a minute.", icon=":material/model_training:")
         if st.button("Train a model", type="primary"):
             pages.switch_to(pages.TRAIN)
         return None
-    if st.session_state.get(key) not in found:
-        st.session_state[key] = next(iter(found))
+    if st.session_state.get(key) not in models:
+        st.session_state[key] = next(iter(models))
     st.session_state[key] = st.session_state[key]  # or Streamlit forgets it with the first page that offers no choice
     try:
         return elements.load_bundle(st.session_state[key])
@@ -65,8 +65,8 @@ def current_model(key: str) -> Bundle | None:
 
 def choose_model(key: str) -> None:
     """The choice of a model, its name kept under ``key`` of the session."""
-    found, _ = bundle.discover_bundles()
-    st.selectbox("Model", list(found), key=key, help="Each was trained on other images or in another way.")
+    models, _ = bundle.discover_bundles()
+    st.selectbox("Model", list(models), key=key, help="Each was trained on other images or in another way.")
 
 
 def draw_trust(model: Bundle) -> None:

@@ -31,9 +31,9 @@ def _draw_gap() -> None:
     """Specificity at home and away, for every model that was measured on both."""
     import altair as alt  # here, for it takes a while, in which one can look at the films
 
-    found, _ = bundle.discover_bundles()
+    models, _ = bundle.discover_bundles()
     rows = []
-    for name, info in found.items():
+    for name, info in models.items():
         tests = {"Its own test images": info.metrics.test} | info.metrics.other
         for where, report in tests.items():
             if report and len(tests) > 1 and (interval := report.specificity):
@@ -41,7 +41,7 @@ def _draw_gap() -> None:
     if not rows:
         return
     st.subheader("The gap")
-    if default := found.get(bundle.DEFAULT_MODEL):
+    if default := models.get(bundle.DEFAULT_MODEL):
         st.markdown(
             f"The default model, {bundle.DEFAULT_MODEL}, was made to narrow it. "
             + elements.escape_markdown(" ".join(default.headlines))

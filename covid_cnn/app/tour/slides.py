@@ -69,15 +69,15 @@ def _scores(models: dict[str, ModelInfo]) -> Iterator[Slide]:
 
 
 def _trick() -> Iterator[Slide]:
-    told = _figures()
+    figures = _figures()
     yield {
         "title": "The same, drawn",
-        "message": f"{told['learned']} X-rays to learn from. Can you tell the rows apart without any medicine?",
+        "message": f"{figures['learned']} X-rays to learn from. Can you tell the rows apart without any medicine?",
         "pictures": [_picture("healthy_row", "Healthy"), _picture("ill_row", "Ill")],
         "note": DRAWN,
         "stacked": True,
     }
-    right = wilson(told["home"]["right"], told["home"]["n"])
+    right = wilson(figures["home"]["right"], figures["home"]["n"])
     yield {
         "title": "16 x 16 pixels are enough",
         "message": f"A classifier that sees no lung at all answers {_of(right)} right.",
@@ -92,21 +92,21 @@ def _trick() -> Iterator[Slide]:
             _picture("ill_mean", "Ill"),
             _picture("difference", "Difference"),
         ],
-        "note": f"{told['learned'] // 2} images of each class. {DRAWN}",
+        "note": f"{figures['learned'] // 2} images of each class. {DRAWN}",
         "link": {"page": "dataset", "words": "The mean images of your dataset"},
     }
     yield {
         "title": "The audit finds it",
         "message": "What should not tell the classes apart, and does: 0.5 is chance, 1 is perfect.",
-        "bars": [{"name": one["what"], **_bar(one, f"{one['value']:.2f}")} for one in told["shortcuts"]],
+        "bars": [{"name": one["what"], **_bar(one, f"{one['value']:.2f}")} for one in figures["shortcuts"]],
         "note": f"AUROC with its 95 % interval. {DRAWN}",
         "link": {"page": "dataset", "words": "The audit of your dataset"},
     }
 
 
 def _hospitals(models: dict[str, ModelInfo]) -> Iterator[Slide]:
-    told = _figures()
-    shares = {name: wilson(told[name]["right"], told[name]["n"]) for name in ("home", "away")}
+    figures = _figures()
+    shares = {name: wilson(figures[name]["right"], figures[name]["n"]) for name in ("home", "away")}
     yield {
         "title": "Another hospital",
         "message": "Here the letter is put on the healthy. The same classifier, the same disease:",
@@ -134,13 +134,13 @@ def _hospitals(models: dict[str, ModelInfo]) -> Iterator[Slide]:
 
 
 def _letter() -> Iterator[Slide]:
-    told = _figures()["stamp"]
+    figures = _figures()["stamp"]
     yield {
         "title": "One letter turns the answer",
-        "message": f"The same patient, and an {told['letter']} stamped on: from {_percent(told['before'])} ill to "
-        f"{_percent(told['after'])}.",
-        "pictures": [_picture("before", "As it is"), _picture("after", f"With an {told['letter']}")],
-        "note": f"Some letter turns the answer of {told['turned']} of {told['n']} healthy. {DRAWN}",
+        "message": f"The same patient, and an {figures['letter']} stamped on: from {_percent(figures['before'])} ill "
+        f"to {_percent(figures['after'])}.",
+        "pictures": [_picture("before", "As it is"), _picture("after", f"With an {figures['letter']}")],
+        "note": f"Some letter turns the answer of {figures['turned']} of {figures['n']} healthy. {DRAWN}",
         "link": {"page": "predict", "words": "What if? on your X-ray"},
     }
 

@@ -210,8 +210,8 @@ def _attention(run: Run, live: bool) -> None:
     if not looked:
         return
     with st.container(horizontal=True):
-        for picture, told in looked:
-            elements.draw_captioned(st, picture, told, WIDTH)
+        for picture, words in looked:
+            elements.draw_captioned(st, picture, words, WIDTH)
     st.caption(
         f"The same {len(looked)} validation images after epoch {epoch}{', the best' if epoch == best else ''}. "
         "Grad-CAM marks what speaks for the true class, which the caption names first; then come the probabilities, "
@@ -237,9 +237,9 @@ def _looked(run: Path, epoch: int, changed: int, classes: tuple[str, ...]) -> li
         return []
     images, labels = watched
     names = list(classes) or sorted(set(labels))
-    found = []
+    captioned = []
     for image, label, probabilities, heatmaps in zip(images, labels, look.probabilities, look.heatmaps, strict=True):
-        told = ", ".join(f"{name} {p:.0%}" for name, p in zip(names, probabilities, strict=False))
+        shares = ", ".join(f"{name} {p:.0%}" for name, p in zip(names, probabilities, strict=False))
         picture = elements.data_address(ops.overlay(image, heatmaps[..., names.index(label)]))
-        found.append((picture, f"{label}. It says: {told}"))
-    return found
+        captioned.append((picture, f"{label}. It says: {shares}"))
+    return captioned

@@ -14,7 +14,7 @@ from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.app.train import run_view, settings, table
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.common.jobs import Job
-from covid_cnn.data import importer, synthetic
+from covid_cnn.data import elsewhere, importer, synthetic
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.splits import Splits, training_splits
 from covid_cnn.images import ops, reader
@@ -36,8 +36,8 @@ THUMBNAIL, SHOWN = 96, 3  # pixels, pictures
 def draw_page() -> None:
     """Draw the page."""
     elements.draw_heading("Train")
-    found = discover_runs()
-    names = [run.name for run in found]
+    runs = discover_runs()
+    names = [run.name for run in runs]
     _select_at_first(names)
     name = _selected(names) if names else None
     if name:
@@ -47,8 +47,8 @@ def draw_page() -> None:
     try:
         if name is None:
             _new_run()
-            if found:
-                table.draw_table(found)
+            if runs:
+                table.draw_table(runs)
         else:
             run_view.draw_run(open_run(name))
     except CovidCnnError as error:
@@ -96,18 +96,18 @@ def _new_run() -> None:
         st.info(WITHOUT_TENSORFLOW, icon=":material/download:")
         return
     adding.draw_under_way()
-    found, problems = library.all_datasets()
+    datasets, problems = library.all_datasets()
     for problem in problems:
         st.warning(escape_markdown(problem))
-    _draw_steps({dataset.name: dataset for dataset in found})
+    _draw_steps({dataset.name: dataset for dataset in datasets})
 
 
-def _draw_steps(found: Mapping[str, Dataset]) -> None:
+def _draw_steps(datasets: Mapping[str, Dataset]) -> None:
     """Images, network and Start beside each other, and everything else below, closed."""
     images, networks, start = st.columns([4, 4, 3], gap="medium")
     with images:
         st.markdown("##### 1 &nbsp; Images")
-        data = _choose_dataset(found)
+        data = _choose_dataset(datasets)
     with networks:
         st.markdown("##### 2 &nbsp; Network")
         network = settings.choose_network()
@@ -118,9 +118,9 @@ def _draw_steps(found: Mapping[str, Dataset]) -> None:
             chosen, name = settings.draw_settings(network)
     with start:
         splits = None
-        if data in found:
+        if data in datasets:
             try:
-                splits = training_splits(found[data], chosen["seed"])
+                splits = training_splits(datasets[data], chosen["seed"])
             except CovidCnnError as error:
                 st.error(escape_markdown(str(error)))
                 return
@@ -219,11 +219,11 @@ def _variants(path: Path, changed: int, size: tuple[int, int], augmentation: str
 # The images: two cards, drawn by the program, or a person's own
 
 
-def _choose_dataset(found: Mapping[str, Dataset]) -> str:
+def _choose_dataset(datasets: Mapping[str, Dataset]) -> str:
     """The name of the dataset to learn from; ``DRAWN`` also where it has yet to be drawn."""
-    yours = [name for name in found if name != DRAWN]
-    chosen = _chosen(found, yours)
-    if (wanted := st.session_state.get(WANTED)) and wanted not in found:
+    yours = [name for name in datasets if name != DRAWN]
+    chosen = _chosen(datasets, yours)
+    if (wanted := st.session_state.get(WANTED)) and wanted not in datasets:
         st.warning(
             f"The run learned from {escape_markdown(wanted)}, which is not under data/: add it, or take others.",
             icon=":material/photo_library:",
@@ -240,7 +240,7 @@ def _choose_dataset(found: Mapping[str, Dataset]) -> str:
                 "Dataset",
                 yours,
                 index=yours.index(chosen) if chosen in yours else 0,
-                format_func=lambda name: f"{name} ({len(found[name].items)} images)",
+                format_func=lambda name: f"{name} ({len(datasets[name].items)} images)",
                 key="train_yours_name",
                 on_change=_take_yours,
             )
@@ -253,11 +253,11 @@ def _choose_dataset(found: Mapping[str, Dataset]) -> str:
     return chosen
 
 
-def _chosen(found: Mapping[str, Dataset], yours: list[str]) -> str:
+def _chosen(datasets: Mapping[str, Dataset], yours: list[str]) -> str:
     """What was chosen before; to begin with, a person's own images."""
     name = st.session_state.get(DATA)
-    if name not in found and name != DRAWN:  # of a run whose dataset is gone, or was never under data/
-        name = yours[0] if yours else DRAWN
+    if name not in datasets and name != DRAWN:  # of a run whose dataset is gone, or was never under data/
+        name = next((name for name in yours if name != elsewhere.NAME), DRAWN)  # that one is there to be asked about
     st.session_state[DATA] = name
     if name in yours:
         st.session_state["train_yours_name"] = name

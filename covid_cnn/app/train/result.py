@@ -24,7 +24,7 @@ VALIDATED = (
 )
 
 
-def draw_result(name: str, found: list[Dataset]) -> None:
+def draw_result(name: str, datasets: list[Dataset]) -> None:
     """The result of the model ``name``, the two ways on, and its table behind a click."""
     try:
         info = bundle.read_info(paths.models_dir() / name)
@@ -40,7 +40,7 @@ def draw_result(name: str, found: list[Dataset]) -> None:
     else:
         st.markdown("### The model is ready.")
         st.caption("It carries no figures from a test.")
-    _ways_on(name, info, found)
+    _ways_on(name, info, datasets)
     if report:
         with st.expander("All figures", icon=":material/table_chart:"):
             head, *rows = metrics.cells(report)
@@ -50,33 +50,33 @@ def draw_result(name: str, found: list[Dataset]) -> None:
             confusion.pyplot(matrix, width="content", alt="Confusion matrix")
 
 
-def _ways_on(name: str, info: ModelInfo, found: list[Dataset]) -> None:
+def _ways_on(name: str, info: ModelInfo, datasets: list[Dataset]) -> None:
     with st.container(horizontal=True):
         if st.button("Try it", type="primary", icon=":material/radiology:"):
             st.session_state["predict_model"] = name
             pages.switch_to(pages.PREDICT)
-        asked = st.button("Ask it about another hospital's images", icon=":material/local_hospital:")
+        wanted = st.button("Ask it about another hospital's images", icon=":material/local_hospital:")
     job: Job[Dataset] | None = st.session_state.get(DRAWING)
     if job and job.running:
         background.watch_job(job, DRAWING)
     elif job:
         del st.session_state[DRAWING]
         if job.result:
-            _ask(name, info, found, job.result)
+            _ask(name, info, datasets, job.result)
         st.error(escape_markdown(job.problem))
-    elif asked:
-        home = next((one for one in found if one.name == info.training_data.name), None)
-        away = external.is_external(home, found) if home else None
+    elif wanted:
+        home = next((one for one in datasets if one.name == info.training_data.name), None)
+        away = external.is_external(home, datasets) if home else None
         if away is None:
             job = st.session_state[DRAWING] = Job(elsewhere.draw_elsewhere)
             demo.own(job)
             st.rerun()
-        _ask(name, info, found, away)
+        _ask(name, info, datasets, away)
 
 
-def _ask(name: str, info: ModelInfo, found: list[Dataset], away: Dataset) -> None:
+def _ask(name: str, info: ModelInfo, datasets: list[Dataset], away: Dataset) -> None:
     """Go to Evaluate, where the model is asked at once, at home and away."""
-    homes = [one for one in found if one.name == info.training_data.name]
+    homes = [one for one in datasets if one.name == info.training_data.name]
     st.session_state["evaluate_tab"] = "Home and away"
     st.session_state["evaluate_models"] = [name]
     st.session_state["evaluate_datasets"] = [*(one.name for one in homes), away.name]

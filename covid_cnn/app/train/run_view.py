@@ -108,8 +108,8 @@ def _progress(run: Run, config: TrainConfig, active: bool) -> None:
         with outcome:
             result.draw_result(exported.model, library.all_datasets()[0])
     done, total = journal.done, journal.total
-    if active and (told := journal.progress):
-        bar.progress(told.done / told.total, text=f"{told.what}: {told.done} of {told.total}")
+    if active and (progress := journal.progress):
+        bar.progress(progress.done / progress.total, text=f"{progress.what}: {progress.done} of {progress.total}")
     else:
         step = f"Step {done} of {total}" if total else "No step yet"
         bar.progress(min(1.0, done / total) if total else 0.0, text=step)
@@ -228,9 +228,9 @@ def _end(run: Run, config: TrainConfig) -> None:
         and find_recipe(config.network).fetched
         and config.learns != "scratch"
     ):
-        told = f"Opens a new run with {INSTEAD.title}, whose weights are installed with the program."
+        what = f"Opens a new run with {INSTEAD.title}, whose weights are installed with the program."
         other = f"Take {INSTEAD.title} instead"
-        st.button(other, icon=":material/swap_horiz:", on_click=_take_instead, args=(config,), help=told)
+        st.button(other, icon=":material/swap_horiz:", on_click=_take_instead, args=(config,), help=what)
     with st.expander("The end of its log", icon=":material/description:", expanded=state in ("failed", "died")):
         st.code(run.log_tail(), language=None, wrap_lines=True)
 

@@ -217,14 +217,14 @@ def _learns(network: str) -> str:
 
 
 def _number(field: str, recipe: Recipe, network: str, learns: str) -> Any:
-    label, least, most, step, form, told = NUMBERS[field]
+    label, least, most, step, form, help_text = NUMBERS[field]
     value = getattr(recipe, field, 0)
     key = _key(field, network, learns)
-    return st.number_input(label, least, most, value, step, form, key=key, help=told)
+    return st.number_input(label, least, most, value, step, form, key=key, help=help_text)
 
 
 def _choice(field: str, recipe: Recipe, network: str, learns: str) -> str:
-    label, titles, told = CHOICES[field]
+    label, titles, help_text = CHOICES[field]
     choices = list(titles)
     return st.radio(
         label,
@@ -233,5 +233,5 @@ def _choice(field: str, recipe: Recipe, network: str, learns: str) -> str:
         format_func=lambda key: titles[key],
         key=_key(field, network, learns),
         horizontal=True,
-        help=told,
+        help=help_text,
     )

@@ -16,12 +16,12 @@ from covid_cnn.common.errors import CovidCnnError, RunError
 from covid_cnn.runs.run import Run, delete_run, rename_run
 
 
-def draw_table(found: Sequence[Run]) -> None:
+def draw_table(runs: Sequence[Run]) -> None:
     """The table of runs, what can be done with those chosen in it, and their comparison."""
     st.subheader("Runs")
     st.caption("Click a column's title to sort. Choose one run to open, rename or delete it, or several to compare.")
     readable, rows = [], []
-    for run in found:
+    for run in runs:
         try:
             rows.append(_row(run))
             readable.append(run)
@@ -32,8 +32,8 @@ def draw_table(found: Sequence[Run]) -> None:
         draw_actions(chosen)
     if len(chosen) > 1:
         comparison.draw_comparison(chosen)
-    states = {run.name: run.state() for run in found}
-    st.fragment(_watch, run_every=2.0)(found, states)
+    states = {run.name: run.state() for run in runs}
+    st.fragment(_watch, run_every=2.0)(runs, states)
 
 
 def _choose(listed: list[Run], rows: pd.DataFrame) -> list[Run]:
@@ -62,9 +62,9 @@ def _choose(listed: list[Run], rows: pd.DataFrame) -> list[Run]:
     return chosen
 
 
-def _watch(found: Sequence[Run], drawn: dict[str, str]) -> None:
+def _watch(runs: Sequence[Run], drawn: dict[str, str]) -> None:
     """Draw the page anew when a run is in another state than the table shows."""
-    if any(run.folder.exists() and run.state() != drawn[run.name] for run in found):
+    if any(run.folder.exists() and run.state() != drawn[run.name] for run in runs):
         st.rerun()
 
 
