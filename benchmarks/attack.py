@@ -55,7 +55,7 @@ def main(at_once: int = 50, uploads: int = 200, kills: int = 5) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         os.environ["COVID_CNN_HOME"] = folder
-        shutil.copytree(web.FRONT_DOOR.parent / "models", home / "models")
+        shutil.copytree(web.ROOT / "models", home / "models")
         (home / "sitecustomize.py").write_text("import tempfile\ntempfile.tempdir = '/nowhere/at/all'\n")
         rows: list[Row] = []
         with web.app(home, PYTHONPATH=folder) as app:

@@ -6,6 +6,8 @@ new browser window. A heatmap counts as visible when the viewer has drawn it.
 
 import shutil
 import time
+from collections import defaultdict
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
@@ -31,25 +33,32 @@ class Sight(NamedTuple):
     memory_mb: float
 
 
-def main(rounds: int = 3) -> None:
-    """Measure with Chromium, a new server each round."""
+def main(rounds: int = 3, against: Path | None = None) -> None:
+    """Measure with Chromium, a new server each round; ``--against`` another checkout, in turn, as ratios to it."""
     chromium = shutil.which("chromium")
     if chromium is None:
         raise CovidCnnError("There is no chromium: install it first.")
-    sights: dict[str, list[Sight]] = {"cold": [], "warm": []}
+    roots = {"this": web.ROOT} | ({"other": against.resolve()} if against else {})
+    sights: dict[tuple[str, str], list[Sight]] = defaultdict(list)
     with sync_playwright() as playwright:
         for _ in range(rounds):
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            with web.app() as app:
-                for seen in sights.values():
-                    seen.append(look(browser, app))
-            browser.close()
+            for name, root in roots.items():
+                browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+                with web.app(root=root) as app:
+                    for state in ("cold", "warm"):
+                        sights[state, name].append(look(browser, app))
+                browser.close()
     print(f"First sight, median of {rounds} rounds")
-    for name, values in sights.items():
-        page, heatmap, memory = (median(column) for column in zip(*values, strict=True))
+    for state in ("cold", "warm"):
+        mine = sights[state, "this"]
+        page, heatmap, memory = (median(column) for column in zip(*mine, strict=True))
         print(
-            f"  {name}: first page {page:.2f} s, sample click to heatmap {heatmap:.2f} s, web process {memory:.0f} MB"
+            f"  {state}: first page {page:.2f} s, sample click to heatmap {heatmap:.2f} s, web process {memory:.0f} MB"
         )
+        if against:
+            pairs = zip(zip(*mine, strict=True), zip(*sights[state, "other"], strict=True), strict=True)
+            ratios = [median(one / other for one, other in zip(*columns, strict=True)) for columns in pairs]
+            print("    times the other's, median of the rounds: " + ", ".join(f"{ratio:.2f}" for ratio in ratios))
 
 
 def look(browser: Browser, app: web.App) -> Sight:

@@ -21,7 +21,7 @@ from websockets.typing import Origin, Subprotocol
 
 from covid_cnn.common.errors import CovidCnnError
 
-FRONT_DOOR = Path(__file__).parents[1] / "streamlit_app.py"
+ROOT = Path(__file__).parents[1]
 PATIENCE = 300  # seconds
 
 
@@ -42,14 +42,22 @@ class App(NamedTuple):
 
 
 @contextlib.contextmanager
-def app(home: Path | None = None, **environment: str) -> Iterator[App]:
-    """Start the app on a free port of this computer, and stop it at the end; ``home`` is its COVID_CNN_HOME."""
+def app(home: Path | None = None, root: Path = ROOT, **environment: str) -> Iterator[App]:
+    """Start the app on a free port of this computer, and stop it at the end.
+
+    Parameters
+    ----------
+    home : its COVID_CNN_HOME
+    root : the checkout whose app it is
+    environment : variables of it
+    """
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     options = ["--server.headless=true", "--server.address=localhost", f"--server.port={port}"]
     server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", str(FRONT_DOOR), *options],
+        [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", *options],
+        cwd=root,
         env=os.environ | ({"COVID_CNN_HOME": str(home)} if home else {}) | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
