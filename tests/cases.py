@@ -289,6 +289,9 @@ def _packed() -> Iterator[Case]:
         yield Case(f"{word.lower()}.dcm", _without(dicom(None, **numbers), floats))
     deflated = dicom(syntax=pydicom.uid.DeflatedExplicitVRLittleEndian)
     yield Case("deflated.dcm", deflated)
+    start = 128 + 4 + 12 + pydicom.dcmread(io.BytesIO(deflated)).file_meta.FileMetaInformationGroupLength
+    dataset = zlib.decompress(deflated[start:], wbits=-zlib.MAX_WBITS)
+    yield Case("deflated-with-zlib-header.dcm", deflated[:start] + zlib.compress(dataset))
     yield Case(
         "deflated-damaged.dcm",
         deflated[:340] + b"\xff" * 400 + deflated[740:],
@@ -309,6 +312,9 @@ def _packed() -> Iterator[Case]:
     said = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "PhotometricInterpretation": "YBR_FULL_422"}
     yield Case("grey-jpeg-said-colour.dcm", _encapsulated(grey, JPEGBaseline8Bit, **eight, **said), close=0.03)
     yield Case("jpeg-of-8-bits-said-16.dcm", _encapsulated(grey, JPEGBaseline8Bit), close=0.03)
+    picture = _saved(Image.fromarray(EIGHT).convert("RGB"), "JPEG2000", irreversible=False)
+    data = _encapsulated(picture, "1.2.840.10008.1.2.4.90", **eight)
+    yield Case("colour-jpeg2000-said-grey.dcm", data, words="holds one in colour", close=3e-3)
     large = _saved(Image.fromarray(EIGHT).resize((2600, 2600), Image.Resampling.NEAREST).convert("RGB"), "JPEG")
     whole = {"Rows": 2600, "Columns": 2600} | eight | said
     enlarged = np.asarray(Image.fromarray(EIGHT).resize((2600, 2600), Image.Resampling.NEAREST)) / 255

@@ -210,8 +210,11 @@ def _without_deflation(data: bytes) -> bytes:
     meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
     if str(meta.get("TransferSyntaxUID")) != DeflatedExplicitVRLittleEndian:
         return data
-    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-    unpacked = unpacker.decompress(memoryview(data)[file.tell() :], limits.MAX_INFLATED_BYTES)
+    packed = memoryview(data)[file.tell() :]
+    # Without zlib's header (PS3.5, A.5), or with it, as some write it.
+    has_header = len(packed) > 1 and packed[0] & 15 == zlib.DEFLATED and int.from_bytes(packed[:2]) % 31 == 0
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+    unpacked = unpacker.decompress(packed, limits.MAX_INFLATED_BYTES)
     if unpacker.unconsumed_tail:
         raise OverflowError
     syntax = b"\2\0\x10\0UI\x14\0" + ExplicitVRLittleEndian.encode() + b"\0"

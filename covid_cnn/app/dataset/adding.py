@@ -218,7 +218,7 @@ def _draw_samples(samples: dict[str, list[bytes]], choice: ClassMapping) -> None
         st.markdown(f"**{escape_markdown(label)}**")
         with st.container(horizontal=True):
             for thumbnail in thumbnails[: importer.SHOWN]:
-                st.image(thumbnail, width=120, alt=f"An image that becomes {label}")
+                st.image(thumbnail, width=88, alt=f"An image that becomes {label}")
 
 
 def _drop() -> None:
