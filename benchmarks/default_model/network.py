@@ -9,7 +9,8 @@ from benchmarks.default_model.hospitals import CLASSES
 from covid_cnn.training import lung_network, networks
 
 GRID = SIZE // 32  # cells a side of the feature map
-APPEARANCE = "lite0_blocks.14._add"  # the end of the last stage but one, which tells best what is no chest X-ray
+LOOKS = "lite0_blocks.14._add"  # the end of the last stage but one, which tells best what is no chest X-ray
+SHAPE = 15.0  # how much a cell of the lungs' shape, 0..1, counts beside a channel of those
 FINER = 4  # pixels of the mask, each way, that a cell's share of lung is the mean of
 
 
@@ -59,13 +60,25 @@ def on_images(trained: keras.Model, least: float) -> keras.Model:
     image = keras.Input((*INPUT, 1), name="image")
     mask = lung_network.trained_segmenter()(layers.AveragePooling2D(INPUT[0] // lung_network.SEGMENTER_SIDE)(image))
     box = lung_network.Box(MARGIN, name="box")(mask)
-    crop = lung_network.Tone()(lung_network.Crop(SIZE, SIZE)(image, box))
+    crop = lung_network.Tone(name="tone")(lung_network.Crop(SIZE, SIZE)(image, box))
     lung = layers.AveragePooling2D(FINER, name="lung")(lung_network.Crop(FINER * GRID, FINER * GRID)(mask, box))
     model = keras.Model(image, _head(crop, lung, least, 0.0), name="on_images")
     for layer in trained.layers:
         if layer.weights:
             model.get_layer(layer.name).set_weights(layer.get_weights())
     return model
+
+
+def appearance(model: keras.Model) -> keras.KerasTensor:
+    """What an image looks like to a network of ``on_images``, ``[N, D]``: it tells what is no frontal chest X-ray.
+
+    The mean of each channel of ``LOOKS``; and, cell by cell of a coarse grid over the crop, how much lung there is and
+    how light it is. A lateral view has no two lungs, and on a negative they are lighter than what surrounds them.
+    """
+    tone = layers.AveragePooling2D(SIZE // GRID)(model.get_layer("tone").output)
+    grids = layers.Concatenate()([layers.Flatten()(grid) for grid in (model.get_layer("lung").output, tone)])
+    channels = layers.GlobalAveragePooling2D()(model.get_layer(LOOKS).output)
+    return layers.Concatenate()([channels, layers.Rescaling(SHAPE)(grids)])
 
 
 def _head(crop, lung, least: float, dropout: float):

@@ -73,7 +73,7 @@ def external(images: Images, said: Said, calibration: Calibration) -> dict[str, 
 
 
 def left_out(images: Images, said: Said, calibration: Calibration) -> list[dict[str, Any]]:
-    """COVID-19 against other pneumonia on a source that was left out, and the healthy of a collection without them."""
+    """The healthy of a collection without them, and COVID-19 against other pneumonia on a source that was left out."""
     rows = []
     for source, trial in SOURCES.items():
         chosen = (images.sources == source) & (images.labels != NORMAL_AT) & (images.splits != ASIDE)
@@ -88,13 +88,18 @@ def left_out(images: Images, said: Said, calibration: Calibration) -> list[dict[
         ["Left out", "COVID-19", "Other", "AUROC", "95 % interval"],
         rows,
     )
-    rows = []
+    rows, sentences = [], []
     for name, trial in HEALTHY.items():
         chosen = images.healthy(name)
         answer = calibration.decided(calibration.probabilities(said[trial.name]))
         alarms = clustered_proportion((answer == COVID_AT)[chosen], images.patients[chosen].tolist())
         sick = clustered_proportion((answer != NORMAL_AT)[chosen], images.patients[chosen].tolist())
         rows.append([_WHO[name], str(int(chosen.sum())), *tables.percent(alarms), *tables.percent(sick)])
+        sentences.append(
+            f"Of {chosen.sum()} {_WHO[name][0].lower()}{_WHO[name][1:]}, whom a training never saw while it saw the "
+            f"ill of the same collection, it calls {(answer != NORMAL_AT)[chosen].sum()} sick, "
+            f"{(answer == COVID_AT)[chosen].sum()} of them with COVID-19."
+        )
     second = tables.finding(
         f"{AT_ANOTHER}: the healthy of a collection left out",
         "A training without these healthy people, but with the ill of the same collection where it has any: whoever "
@@ -102,7 +107,7 @@ def left_out(images: Images, said: Said, calibration: Calibration) -> list[dict[
         ["Left out", "n", "called COVID-19", "95 % interval", "called sick", "95 % interval"],
         rows,
     )
-    return [first, second]
+    return [second | {"headline": sentences[0]}, first]
 
 
 _WHO = {NIH: "Healthy adults (NIH)", NOTEBOOK: "Healthy children (Guangzhou)"}

@@ -47,7 +47,9 @@ def calibrated_probabilities(logits: tf.Tensor, temperature: float) -> tf.Tensor
     return tf.nn.softmax(logits / temperature)
 
 
-def convert_graph(model: keras.Model, temperature: float, heatmaps: bool = True, appearance: str = "") -> bytes:
+def convert_graph(
+    model: keras.Model, temperature: float, heatmaps: bool = True, appearance: keras.KerasTensor | None = None
+) -> bytes:
     """The LiteRT graph of a network.
 
     Parameters
@@ -55,21 +57,20 @@ def convert_graph(model: keras.Model, temperature: float, heatmaps: bool = True,
     model : a network of ``networks``
     temperature : divides the logits, above 0
     heatmaps : False leaves the heatmaps out, only to measure what they cost
-    appearance : name of a layer ``[N, h, w, C]`` whose mean over the places is exported as the embedding. The last
-        layers of a network know classes alone; what an image looks like is better told by an earlier one.
+    appearance : ``[N, D]``, made of layers of ``model``, is exported as the embedding. The last layers of a network
+        know classes alone; what an image looks like is better told by earlier ones.
     """
     names = ["feature_map", "embedding", "logits"] + (["box"] if gradcam.looks_into_a_box(model) else [])
-    tapped = [model.get_layer(appearance or "embedding").output]
-    network = keras.Model(model.inputs, [model.get_layer(name).output for name in names] + tapped)
+    outputs = [model.get_layer(name).output for name in names]
+    network = keras.Model(model.inputs, [*outputs, outputs[1] if appearance is None else appearance])
     weights = [(variable, variable.numpy()) for variable in network.variables]
 
     @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")])
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         # The weights as constants: with variables the conversion takes several times as long.
         with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in weights]):
-            feature_map, embedding, logits, *box, appearance_map = network([image], training=False)
-            appearance_map = tf.reduce_mean(appearance_map, axis=(1, 2)) if appearance else appearance_map
-            outputs = {"probabilities": calibrated_probabilities(logits, temperature), "embedding": appearance_map}
+            feature_map, embedding, logits, *box, looks = network([image], training=False)
+            outputs = {"probabilities": calibrated_probabilities(logits, temperature), "embedding": looks}
             if heatmaps:
                 outputs["heatmaps"] = gradcam.explain(model, feature_map, embedding, *box)
             return outputs

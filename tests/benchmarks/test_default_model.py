@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from benchmarks import held_out
+from benchmarks import held_out, not_chest_xrays
 from benchmarks.default_model import hospitals, network, protocol
 from covid_cnn.data import classes, synthetic
 from covid_cnn.data.samples import SAMPLES
+from covid_cnn.images import reader
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import Table
@@ -86,7 +87,7 @@ def test_its_closed_form_grad_cam_is_the_gradient_put_back_into_the_image(untrai
 
 
 def test_its_graph_is_the_network(untrained, drawn):
-    graph = export.convert_graph(untrained, temperature=1.5, appearance=network.APPEARANCE)
+    graph = export.convert_graph(untrained, temperature=1.5, appearance=network.appearance(untrained))
     runner = Interpreter(model_content=graph).get_signature_runner()
     heatmaps = gradcam.reference(untrained, drawn)
     probabilities = export.calibrated_probabilities(untrained(drawn), 1.5).numpy()
@@ -94,6 +95,25 @@ def test_its_graph_is_the_network(untrained, drawn):
         outputs = runner(image=image[None])
         np.testing.assert_allclose(outputs["heatmaps"][0], heatmaps[i], rtol=0, atol=2e-3)
         np.testing.assert_allclose(outputs["probabilities"][0], probabilities[i], rtol=0, atol=1e-3)
+        lung, tone = outputs["embedding"][0, -98:].reshape(2, 7, 7) / network.SHAPE
+        assert 0 <= lung.min() < 0.1 and 0.9 < lung.max() <= 1.001, "two lungs and what lies between them"
+        assert tone[lung > 0.8].mean() < tone[lung < 0.2].mean(), "lungs are dark"
+
+
+@pytest.mark.real_data
+def test_views_from_the_side_and_negatives_are_flagged_and_frontal_views_elsewhere_are_not(
+    model, real_data, default_images, monkeypatch
+):
+    monkeypatch.setenv("COVID_CNN_REAL_DATA", str(real_data))
+    lateral = [picture.pixels for picture in not_chest_xrays.collection() if picture.kind.startswith("Lateral")]
+    frontal = [reader.read(item.path).pixels for item in default_images.of_split("external")]
+    flagged = {
+        name: np.mean([not model.predict(pixels).in_distribution for pixels in shown])
+        for name, shown in {"lateral": lateral, "frontal": frontal, "negative": [1 - one for one in frontal]}.items()
+    }
+    assert len(lateral) == 44 and flagged["lateral"] >= 0.99
+    assert len(frontal) == 60 and flagged["frontal"] <= 0.05
+    assert flagged["negative"] >= 0.99
 
 
 @pytest.mark.real_data
