@@ -280,4 +280,5 @@ def _box_of(small: bytes | ImageError) -> np.ndarray:
     with Image.open(io.BytesIO(small)) as picture:
         pixels = np.asarray(picture, np.float32) / 255
     # Where hardly any lung shows it is the middle of the image, as in Maguolo and Nanni (2021).
-    return np.float32(lungs.lung_boxes(lungs.lung_probability(pixels)[None], LUNG_MARGIN, lungs.MIDDLE)[0])
+    (box,) = lungs.lung_boxes(lungs.lung_probability(pixels)[None], LUNG_MARGIN, lungs.MIDDLE)
+    return box.astype(np.float32)
