@@ -102,11 +102,11 @@ def test_its_graph_is_the_network(untrained, drawn):
 
 @pytest.mark.real_data
 def test_views_from_the_side_and_negatives_are_flagged_and_frontal_views_elsewhere_are_not(
-    model, real_data, default_images, monkeypatch
+    model, real_data, monkeypatch
 ):
     monkeypatch.setenv("COVID_CNN_REAL_DATA", str(real_data))
     lateral = [picture.pixels for picture in not_chest_xrays.collection() if picture.kind.startswith("Lateral")]
-    frontal = [reader.read(item.path).pixels for item in default_images.of_split("external")]
+    frontal = [reader.read(path).pixels for path in (real_data / hospitals.MONTGOMERY).glob("*/MCUCXR_*.jpg")]
     flagged = {
         name: np.mean([not model.predict(pixels).in_distribution for pixels in shown])
         for name, shown in {"lateral": lateral, "frontal": frontal, "negative": [1 - one for one in frontal]}.items()
