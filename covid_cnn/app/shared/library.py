@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from functools import lru_cache
+
 import streamlit as st
 
 from covid_cnn.app import pages
@@ -14,7 +16,6 @@ from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.tables import TABLE_SUFFIXES
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
-from covid_cnn.models.info import Evidence
 from covid_cnn.reports import card, wording
 
 Stamp = tuple[tuple[str, int], ...]
@@ -73,23 +74,26 @@ def draw_trust(model: Bundle) -> None:
     """All that was measured of the model, the most sobering sentence first."""
     for sentence in card.headlines(model.info):
         st.caption(elements.escape_markdown(sentence))
-    _evidence(model.info.evidence or [])
+    if evidence := _evidence(model):
+        titles, texts = zip(*evidence, strict=True)
+        for tab, text in zip(st.tabs(titles), texts, strict=True):
+            tab.markdown(text)
     if st.button("Model card", icon=":material/id_card:", type="tertiary"):
         _card(model.name)
 
 
-def _evidence(sections: list[Evidence]) -> None:
-    """What was measured of the model besides its own test."""
-    if not sections:
-        return
-    titles = [elements.escape_markdown(section.title) for section in sections]
-    for tab, section in zip(st.tabs(titles), sections, strict=True):
-        with tab:
-            st.markdown(wording.strip_links(section.text))
-            if section.table:
-                rows = [[elements.escape_markdown(str(cell)) for cell in row] for row in section.table.rows]
-                columns = [elements.escape_markdown(str(name)) for name in section.table.columns]
-                st.markdown(card.markdown_table(columns, rows))
+@lru_cache(maxsize=8)
+def _evidence(model: Bundle) -> list[tuple[str, str]]:
+    """What was measured of the model besides its own test: titles, each with its Markdown."""
+    texts = []
+    for section in model.info.evidence or []:
+        parts = [wording.strip_links(section.text)]
+        if section.table:
+            rows = [[elements.escape_markdown(str(cell)) for cell in row] for row in section.table.rows]
+            columns = [elements.escape_markdown(str(name)) for name in section.table.columns]
+            parts.append(card.markdown_table(columns, rows))
+        texts.append((elements.escape_markdown(section.title), "\n\n".join(filter(None, parts))))
+    return texts
 
 
 @st.dialog("Model card", width="large")
