@@ -1,9 +1,8 @@
 """The datasets and models that are here: found once for all pages and sessions, chosen, and how far to trust them."""
 
 import os
-from pathlib import Path
-
 from functools import lru_cache
+from pathlib import Path
 
 import streamlit as st
 
