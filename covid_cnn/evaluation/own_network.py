@@ -104,12 +104,16 @@ class OwnNetwork:
     Attributes
     ----------
     facts : what its file tells: ``kind``, ``size``, ``channels``, ``outputs``, ``output``, ``units``, ``last``, …
+    origin : where it came from, for who wants to read it again
+    asked : the examples and trials of whoever looks at it, by dataset and classes
     """
 
     def __init__(self, source: str, folder: "tempfile.TemporaryDirectory[str]") -> None:
         self.source, self._held, self.folder = source, folder, Path(folder.name)
         self.facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
         self._lock = threading.Lock()
+        self.origin: tuple[Any, ...] = ()
+        self.asked: dict[tuple[str, tuple[str, ...]], tuple[list[Example], list[Trial]]] = {}
 
     @property
     def classes(self) -> int:
@@ -319,8 +323,18 @@ def try_scales(
             right = wilson(int((told[known].argmax(axis=1) == labels).sum()), len(known))
             loss = float(-np.log(np.maximum(told[known, labels], 1e-7)).mean())
         trials.append(Trial(scale, told, right, loss))
-    guess = network.guess_scale()
-    return sorted(trials, key=lambda one: (-one.right.value if one.right else 0, one.loss, one.scale != guess))
+    guess, alike = network.guess_scale(), _alike(trials)
+    return sorted(
+        trials,
+        key=lambda one: (one not in alike, one.scale != guess, -one.right.value if one.right else 0, one.loss),
+    )
+
+
+def _alike(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that fit no worse than the best, as far as so many images can tell."""
+    shares = [one.right for one in trials if one.right]
+    best = max(shares, key=lambda right: right.value, default=None)
+    return [one for one in trials if best is None or one.right is None or one.right.value > best.low]
 
 
 def probabilities(answers: np.ndarray, last: str) -> np.ndarray:
@@ -336,7 +350,7 @@ def probabilities(answers: np.ndarray, last: str) -> np.ndarray:
 
 
 def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
-    """Which scale fits, and what the most usual other one would cost, in sentences."""
+    """Which scale fits, and what each other one would cost, in sentences."""
     best = trials[0]
     if best.right is None:
         return (
@@ -348,14 +362,16 @@ def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
             f"No scale fits: at best {best.right.value:.0%} of {best.right.n} images are right, no better than chance. "
             "Is the order of the classes the right one?"
         )
-    told = f"Pixels {SCALES[best.scale].words} fit best: {best.right.value:.0%} of {best.right.n} images are right."
-    usual = next((one for one in trials if one.scale == ("255" if best.scale != "255" else "none")), None)
-    if usual is None or usual.right is None:
-        return told
-    return (
-        f"{told} {SCALES[usual.scale].words.capitalize()}, {usual.right.value:.0%} would be: "
-        f"{round((best.right.value - usual.right.value) * best.right.n)} images fewer."
-    )
+    told = f"With pixels {SCALES[best.scale].words}, {best.right.value:.0%} of {best.right.n} images are right."
+    others = [one for one in _alike(trials) if one is not best]
+    if others:
+        told += f" {', '.join(one.scale for one in others)} fit no worse, as far as so few images tell."
+    costs = [
+        f"{round((best.right.value - one.right.value) * best.right.n)} by {one.scale}"
+        for one in trials
+        if one.right and one.right.value < best.right.value
+    ]
+    return f"{told} Given in another scale it loses right answers: {', '.join(costs)}." if costs else told
 
 
 def _work(step: str, folder: Path, request: dict[str, Any], seconds: int, progress: Progress | None) -> None:

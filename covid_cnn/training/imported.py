@@ -9,9 +9,10 @@ import json
 import math
 import re
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from covid_cnn.common.errors import BundleError, CovidCnnError
@@ -78,6 +79,11 @@ def _open_keras_zip(path: Path) -> OpenedNetwork:
         if sum(member.file_size for member in archive.infolist()) > MAX_FILE_BYTES:
             raise BundleError(f"{path.name} unpacks to more than {MAX_FILE_BYTES // 2**30} GiB.")
         names = archive.namelist()
+        if described := next((name for name in names if PurePosixPath(name).name == "saved_model.pb"), ""):
+            unpacked = tempfile.TemporaryDirectory(prefix="covid-cnn-")
+            archive.extractall(unpacked.name)  # which leaves nothing outside of it
+            opened = _open_saved_model(Path(unpacked.name, described).parent)
+            return opened._replace(call=lambda image, held=unpacked: opened.call(image))
         if "config.json" not in names:
             raise BundleError(f"{path.name} is a .zip, but no .keras file: it has no config.json.")
         config = json.loads(archive.read("config.json"))

@@ -13,7 +13,7 @@ from covid_cnn.app.evaluate.asking import (
 )
 from covid_cnn.app.evaluate.errors import draw_errors
 from covid_cnn.app.evaluate.export import draw_downloads
-from covid_cnn.app.shared import elements
+from covid_cnn.app.shared import elements, own_network
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.common.statistics import wilson
@@ -29,8 +29,11 @@ CHOSEN = "evaluate_threshold_of"  # the thresholds that were let go, by model an
 def draw_single(models: list[str], datasets: list[Dataset]) -> None:
     """Choose, ask, and tell."""
     choices = choose_sets(datasets)
+    own_network.take_added("evaluate_model")
     left, right = st.columns(2)
     name = left.selectbox("Model", models, key="evaluate_model", persist_state="session")
+    with left:
+        own_network.offer_own_network("evaluate_model", datasets)
     where = right.selectbox("Images", list(choices), key="evaluate_place", persist_state="session")
     try:
         model = elements.load_bundle(name)

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from covid_cnn.app import pages
-from covid_cnn.app.shared import elements
+from covid_cnn.app.shared import elements, own_network
 from covid_cnn.common import paths
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.data import dataset
@@ -52,6 +52,7 @@ def current_model(key: str) -> Bundle | None:
         if st.button("Train a model", type="primary"):
             pages.switch_to(pages.TRAIN)
         return None
+    own_network.take_added(key)
     if st.session_state.get(key) not in models:
         st.session_state[key] = next(iter(models))
     st.session_state[key] = st.session_state[key]  # or Streamlit forgets it with the first page that offers no choice
