@@ -68,6 +68,7 @@ def choose_model(key: str) -> None:
     """The choice of a model, its name kept under ``key`` of the session."""
     models, _ = bundle.discover_bundles()
     st.selectbox("Model", list(models), key=key, help="Each was trained on other images or in another way.")
+    own_network.offer_own_network(key, all_datasets()[0])
 
 
 def draw_trust(model: Bundle) -> None:
