@@ -36,7 +36,7 @@ def rotate(pixels: np.ndarray, degrees: float) -> np.ndarray:
 def crop(pixels: np.ndarray, share: float) -> np.ndarray:
     """Without the outermost ``share`` (0..0.45) of height and width on each side: a smaller image."""
     height, width = pixels.shape
-    rows, columns = round(share * height), round(share * width)
+    rows, columns = (min(round(share * side), (side - 1) // 2) for side in (height, width))
     return pixels[rows : height - rows, columns : width - columns].copy()
 
 
@@ -145,6 +145,8 @@ CHANGES: dict[str, Change] = {
     "stamp": Change("Stamp an R", "An R", stamp, {"left": _LEFT, "top": _TOP, "size": Setting("Size", 0.02, 0.4, 0.1)}),
 }
 
+LONGEST = 2048  # px a side, of an image that is changed
+
 
 class Step(NamedTuple):
     """One change of a series: a key of ``CHANGES`` and its settings."""
@@ -157,14 +159,14 @@ def apply_steps(pixels: np.ndarray, steps: Sequence[Step]) -> Iterator[np.ndarra
     """The image after each step, each on top of those before.
 
     Lungs are looked for in the image as it is at first, and move along with it: a changed one would show other lungs,
-    or none.
+    or none. A larger image than ``LONGEST`` pixels a side is made smaller first, which no network notices.
 
     Raises
     ------
     ImageError
         when a step of the lungs is reached and no two lungs were found.
     """
-    changes = [CHANGES[step.change] for step in steps]
+    changes, pixels = [CHANGES[step.change] for step in steps], ops.fit_within(pixels, LONGEST)
     lungs = segment_both_lungs(pixels) if any(change.of_lungs for change in changes) else None
     for step, change in zip(steps, changes, strict=True):
         if not change.of_lungs:

@@ -504,11 +504,11 @@ class Xray {
   // The original pixel that is shown at a place, and a function that tells the heat of a map there.
   at(x, y) {
     const [across, down] = [Math.floor(x * this.width), Math.floor(y * this.height)];
-    const { every } = this.data;
-    const original = (place) => place * every + Math.floor(every / 2);
+    const { every, full_width: fullWidth, full_height: fullHeight } = this.data;
+    const original = (place, size) => Math.min(place * every + Math.floor(every / 2), size - 1);
     const place = down * this.width + across;
     const heats = (index) => this.heat(index)[place] / 255;
-    return { column: original(across), row: original(down), value: this.measured[this.pixels[place]], heats };
+    return { column: original(across, fullWidth), row: original(down, fullHeight), value: this.measured[this.pixels[place]], heats };
   }
 
   // The grey of each step, 0..255. A window's formulas are DICOM's (PS3.3, C.11.2.1.2 and C.11.2.1.3).

@@ -52,7 +52,7 @@ def packed(radiograph: Radiograph) -> dict[str, Any]:
     values = radiograph.values or _eight_bits(radiograph.pixels)
     full_height, full_width = values.stored.shape
     every = math.ceil(max(full_height, full_width) / LONGEST)
-    steps, stored = _steps(values.stored[every // 2 :: every, every // 2 :: every], radiograph.values is None)
+    steps, stored = _steps(_every_nth(values.stored, every), radiograph.values is None)
     with np.errstate(all="ignore"):
         measured = np.nan_to_num(values.measured(stored).astype(np.float64))
     there = np.bincount(steps.ravel(), minlength=stored.size) > 0
@@ -84,7 +84,13 @@ def packed(radiograph: Radiograph) -> dict[str, Any]:
 def enhanced(radiograph: Radiograph) -> str:
     """The X-ray with its local contrast enhanced (CLAHE), as many pixels of it as `packed` has, for the viewer."""
     every = math.ceil(max(radiograph.pixels.shape) / LONGEST)
-    return _deflated(ops.enhance_contrast(radiograph.pixels[every // 2 :: every, every // 2 :: every]))
+    return _deflated(ops.enhance_contrast(_every_nth(radiograph.pixels, every)))
+
+
+def _every_nth(pixels: np.ndarray, every: int) -> np.ndarray:
+    """Every second pixel, or third, of an array ``[H, W]``, and of a side shorter than that the last."""
+    height, width = pixels.shape
+    return pixels[min(every // 2, height - 1) :: every, min(every // 2, width - 1) :: every]
 
 
 def map_facts(radiograph: Radiograph) -> str:
