@@ -4,6 +4,7 @@ The app runs as its own process, without a folder for temporary files; sessions 
 `benchmarks.sessions`). Everything is made here, in a folder of its own, and all traffic stays on this computer.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -19,9 +20,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
-from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -30,24 +31,18 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from benchmarks import measure, sessions, web
+from benchmarks.attack_runs import Row, attack_runs
+from covid_cnn.app.predict import viewer
 from covid_cnn.common import paths
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.common.storage import load_arrays
 from covid_cnn.data import synthetic
 from covid_cnn.images import limits, ops, reader
-from covid_cnn.models import bundle
+from covid_cnn.models import bundle, perturb
+from covid_cnn.reports.pdf import render_report
 
 SETTLED = 60  # seconds after the last session's end
-SHAPES = ((33_000, 8), (8, 33_000), (8, 8), (4000, 4000), (1, 9), (9, 1), (19_000, 1000), (257, 8192))
-
-
-class Row(NamedTuple):
-    """One promise, how often it was tried, and what failed of it."""
-
-    promise: str
-    tried: int
-    failed: list[str]
-    told: str = ""
+SHAPES = ((33_000, 8), (8, 33_000), (2_000_000, 9), (8, 8), (4000, 4000), (1, 9), (9, 1), (19_000, 1000), (257, 8192))
 
 
 def main(at_once: int = 50, uploads: int = 200, kills: int = 5) -> None:
@@ -64,6 +59,8 @@ def main(at_once: int = 50, uploads: int = 200, kills: int = 5) -> None:
         rows += show(attack_bundles(home))
         rows += show(attack_reader())
         rows += show(attack_sources(home))
+        rows += show(attack_names(home))
+        rows += show(attack_runs(work, home))
         rows += show(attack_work(home, kills))
     failed = sum(len(row.failed) for row in rows)
     print(f"\n{len(rows)} promises, tried {sum(row.tried for row in rows)} times; {failed} failed.")
@@ -204,6 +201,31 @@ def attack_bundles(home: Path) -> Iterator[Row]:
     failed.append(refused(lambda: load_arrays(bomb.getvalue(), 2**20), ValueError))
     shutil.rmtree(folder)
     yield Row("A foreign bundle is refused in a sentence", len(failed), [told for told in failed if told])
+    yield attack_nan(home)
+
+
+def attack_nan(home: Path) -> Row:
+    """A graph whose weights are no numbers, asked for JSON, a table and heatmaps."""
+    folder = shutil.copytree(home / "models" / bundle.DEFAULT_MODEL, home / "models" / "strange")
+    graph = bytearray((folder / bundle.GRAPH_FILE).read_bytes())
+    half = len(graph) // 2
+    graph[half : half + 2**16] = b"\xff\x7f" * 2**15  # NaN, as float16 and as float32
+    (folder / bundle.GRAPH_FILE).write_bytes(graph)
+    facts = json.loads((folder / bundle.INFO_FILE).read_text()) | {"sha256": hashlib.sha256(graph).hexdigest()}
+    (folder / bundle.INFO_FILE).write_text(json.dumps(facts))
+    (home / "one.png").write_bytes(ops.to_png(synthetic.draw_radiograph(1, opacities=True, size=256)))
+    failed = []
+    for options in (("--json",), ("--csv", str(home / "table.csv")), ("--heatmaps", str(home / "heat"))):
+        ended = work(home, ("predict", str(home / "one.png"), "--model", "strange", *options))
+        if ended.returncode != 1 or "Traceback" in ended.stderr or "number" not in ended.stdout + ended.stderr:
+            failed.append(f"{options[0]}: {ended.returncode}, {(ended.stdout + ended.stderr)[-300:]}")
+        if options == ("--json",):
+            with contextlib.suppress(ValueError):
+                if not ended.stdout or ("NaN" not in ended.stdout and json.loads(ended.stdout)):
+                    continue
+            failed.append(f"no JSON: {ended.stdout[-300:]}")
+    shutil.rmtree(folder)
+    return Row("A graph that answers NaN is a sentence, and JSON stays JSON", 3, failed)
 
 
 def attack_reader() -> Iterator[Row]:
@@ -212,12 +234,18 @@ def attack_reader() -> Iterator[Row]:
     for height, width in SHAPES:
         png = ops.to_png(np.linspace(0, 1, height * width, dtype=np.float32).reshape(height, width))
         try:
-            model.predict(reader.read(png).pixels)
+            radiograph = reader.read(png)
+            prediction = model.predict(radiograph.pixels)
+            viewer.packed(radiograph)
+            list(perturb.apply_steps(radiograph.pixels, [perturb.Step("rotate", {"degrees": 10})]))
+            render_report(radiograph, prediction, model.info, prediction.label, "", datetime.now(UTC))
         except CovidCnnError:
             pass
         except BaseException as error:
             failed.append(f"{height} x {width}: {error!r}")
-    yield Row("An image of any shape is predicted or refused in a sentence", len(SHAPES), failed)
+    yield Row(
+        "An image of any shape is predicted, shown, changed and reported, or refused in a sentence", len(SHAPES), failed
+    )
 
 
 def attack_sources(home: Path) -> Iterator[Row]:
@@ -240,6 +268,24 @@ def attack_sources(home: Path) -> Iterator[Row]:
     for arguments in (("data", "add", ""), ("data", "add", str(folder), "--name", "x" * 250)):
         failed += command(home, " ".join(arguments)[:20], *arguments)
     yield Row("Pipes, sockets, devices, links, names: done without them, or a sentence", 2 * len(strange) + 2, failed)
+
+
+def attack_names(home: Path, rounds: int = 3) -> Iterator[Row]:
+    """Two imports of one name at once, of other images each."""
+    sources = [
+        synthetic.write_dataset(home / f"twin_{n}", n, counts={"train": 30, "val": 10, "test": 10}, size=128)
+        for n in (0, 1)
+    ]
+    failed = []
+    for number in range(rounds):
+        with ThreadPoolExecutor(2) as threads:
+            add = [("data", "add", str(source), "--name", f"twins_{number}") for source in sources]
+            ended = list(threads.map(lambda arguments: work(home, arguments), add))
+        told = "".join(one.stderr for one in ended)
+        images = len(list((home / "data" / f"twins_{number}").rglob("*.png")))
+        if sorted(one.returncode for one in ended) != [0, 1] or "Traceback" in told or images != 100:
+            failed.append(f"{[one.returncode for one in ended]}, {images} images: {told[-300:]}")
+    yield Row("Of two imports of one name at once one is whole, and the other says why not", rounds, failed)
 
 
 def command(home: Path, what: str, *arguments: str) -> list[str]:

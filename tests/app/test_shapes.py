@@ -19,7 +19,7 @@ from covid_cnn.images import limits, ops, reader
 from covid_cnn.models.bundle import load_bundle
 from covid_cnn.reports.pdf import render_report
 
-EXTREMES = [(33_000, 8), (8, 33_000), (8, 70_000), (70_000, 8), (2_000_000, 9), (9, 2_000_000), (8, 8), (9, 4000)]
+EXTREMES = [(33_000, 8), (8, 70_000), (2_000_000, 9), (8, 8)]
 
 
 @st.composite
@@ -40,8 +40,7 @@ def home(tmp_path_factory, shipped_models):
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COVID_CNN_HOME", str(home))
-        for folder in shipped_models:
-            shutil.copytree(folder, paths.models_dir() / folder.name)
+        shutil.copytree(shipped_models[0], paths.models_dir() / shipped_models[0].name)
         yield home
 
 
@@ -70,8 +69,9 @@ def predict(shape: tuple[int, int]) -> None:
         app = settled(app.button_group(key=changes).set_value(change).run())
     assert not app.error
     app = settled(app.button_group(key=question).set_value(what_if.OPINION).run())
-    assert not press(app, "Ask for it").error
-    radiograph, model = reader.read(picture(shape)), load_bundle()
+    if shape == EXTREMES[0]:  # which takes a while, and sees what the network sees
+        assert not press(app, "Ask for it").error
+    radiograph, model = reader.read(picture(shape)), load_bundle(next(paths.models_dir().iterdir()).name)
     prediction = model.predict(radiograph.pixels)
     report = render_report(radiograph, prediction, model.info, prediction.label, "1", datetime.now(UTC))
     assert report.startswith(b"%PDF")
@@ -82,7 +82,7 @@ def test_predict_answers_an_extreme_shape(shape):
     predict(shape)
 
 
-@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(shape=shapes())
 def test_predict_answers_any_shape(shape):
     predict(shape)
@@ -105,7 +105,7 @@ def test_many_images_of_all_shapes_are_answered_at_once():
 @pytest.fixture(scope="module")
 def strange(home) -> str:
     """A dataset of them."""
-    for number, shape in enumerate(EXTREMES * 3):
+    for number, shape in enumerate(EXTREMES * 5):
         file = paths.data_dir() / "strange" / ("NORMAL", "PNEUMONIA")[number % 2] / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(picture(shape))
