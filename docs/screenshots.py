@@ -29,7 +29,7 @@ ROOT = DOCS.parent
 SIZE = ViewportSize(width=1280, height=720)  # a projector's
 PATIENCE = 120_000  # milliseconds
 RUN = "first_try"
-FILMS_SLIDE = 1  # of the tour, the one with real films
+SLIDE = 1  # of the tour, that is shown
 MOST_BYTES = 400_000
 
 expect.set_options(timeout=PATIENCE)
@@ -101,7 +101,7 @@ def _take(page: Page, address: str) -> None:
     expect(page.get_by_text("Page 1 of")).to_be_visible()
     _keep(page, "dataset", pictures=24)
     page.goto(f"{address}/tour")
-    for _ in range(FILMS_SLIDE):
+    for _ in range(SLIDE):
         page.get_by_role("button", name="Next").click()
     _keep(page, "tour")
 
