@@ -123,7 +123,11 @@ def read_elsewhere(data: bytes) -> tuple[np.ndarray, float]:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_RGB)
     if pixels is None:
         raise ValueError("OpenCV reads nothing.")
-    return to_grey(pixels)
+    grey, white = to_grey(pixels)
+    whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if whole.shape == (*grey.shape, 4) and whole[..., 3].any():  # over black, as here
+        grey = grey * (whole[..., 3] / np.iinfo(whole.dtype).max)
+    return grey, white
 
 
 def read_by_pydicom(data: bytes) -> tuple[np.ndarray, float]:
