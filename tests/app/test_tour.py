@@ -88,6 +88,19 @@ def test_the_slides_about_models_tell_what_was_measured(shipped, shipped_models,
         )
 
 
+def test_what_the_style_of_other_sources_changes_is_a_slide_once_it_was_measured(home, tmp_path, monkeypatch):
+    share = {"value": 0.25, "low": 0.125, "high": 0.5, "n": 8}
+    some = [{"figure": "Called sick", "augmentation": kind, "share": share} for kind in ("notebook", "styles")]
+    monkeypatch.setattr(slides, "STYLES", tmp_path / "styles.json")
+    assert "Training in other styles" not in [slide["title"] for slide in slides.make_slides()]
+    slides.STYLES.write_text(json.dumps({"seeds": 3, "figures": some}))
+    slide = next(one for one in slides.make_slides() if one["title"] == "Training in other styles")
+    assert [(bar["name"], bar["value"], bar["words"]) for bar in slide["bars"]] == [
+        ("Called sick, without", 0.25, "25 %"),
+        ("Called sick, with", 0.25, "25 %"),
+    ]
+
+
 def test_without_the_shipped_models_the_drawn_slides_are_told(home):
     titles = [slide["title"] for slide in slides.make_slides()]
     assert "Your guess" not in titles and {"The same, drawn", "Another hospital"} <= {*titles}

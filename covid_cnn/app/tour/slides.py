@@ -23,6 +23,7 @@ from covid_cnn.reports import card, wording
 
 PICTURES = Path(__file__).with_name("slides")
 FIGURES = PICTURES / "figures.json"
+STYLES = Path(__file__).with_name("styles.json")  # which ``python -m benchmarks.styles`` writes
 PERFECT = "efficientnet_lite0"  # of the shipped models, the one with the perfect score
 OLDER = ("notebook_cnn", PERFECT)  # those that know the notebook's images alone
 CHILD, ADULT, GUESSED = "healthy_child", "covid_severe", "healthy_adult"  # real films
@@ -40,7 +41,7 @@ Slide = dict[str, Any]  # as ``deck.js`` takes it
 def make_slides() -> list[Slide]:
     """All slides in order; those about a shipped model only where that is here."""
     models, _ = bundle.discover_bundles()
-    slides = [*_scores(models), *_trick(), *_hospitals(models), *_letter()]
+    slides = [*_scores(models), *_trick(), *_hospitals(models), *_letter(), *_styles()]
     if default := models.get(bundle.DEFAULT_MODEL):
         slides += [_default(default, default.sha256), _guess(default.sha256)]
     return [*slides, {"title": "What to take home", "message": MORAL, "points": TAKE_AWAYS}]
@@ -142,6 +143,27 @@ def _letter() -> Iterator[Slide]:
         "pictures": [_picture("before", "As it is"), _picture("after", f"With an {figures['letter']}")],
         "note": f"Some letter turns the answer of {figures['turned']} of {figures['n']} healthy. {DRAWN}",
         "link": {"page": "predict", "words": "What if? on your X-ray"},
+    }
+
+
+def _styles() -> Iterator[Slide]:
+    """What it changes that training images wear the style of other sources; nothing where it was not measured."""
+    if not STYLES.is_file():
+        return
+    measured = json.loads(STYLES.read_text(encoding="utf-8"))
+    used = {"styles": "with", "notebook": "without"}
+    yield {
+        "title": "Training in other styles",
+        "message": "The notebook's CNN again, its training images in the tones of other sources, and without that.",
+        "bars": [
+            {
+                "name": f"{one['figure']}, {used[one['augmentation']]}",
+                **_bar(one["share"], _percent(one["share"]["value"])),
+            }
+            for one in measured["figures"]
+        ],
+        "note": f"Means of {measured['seeds']} trainings each, with 95 % intervals over patients.",
+        "link": {"page": "train", "words": "Train with other styles"},
     }
 
 
