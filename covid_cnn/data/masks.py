@@ -17,6 +17,7 @@ _PERHAPS = re.compile(
     r"(?<![a-z])(segs?|segmentations?|ground[ _-]?truths?|gts?|annotations?|labels?|contours?|rois?)(?![a-z])",
     re.IGNORECASE,
 )
+_ADDED = re.compile(r"(?<=.)[ _.-]")  # where what was added to a name may begin
 _SMALLER = 0.4  # of the size of a radiograph's file: what a mask, which compresses well, has at most
 _SAMPLE = 3  # images of a folder that tell what the others are
 _TWO_GREYS = 0.99  # share of the pixels of a mask that have one of its two greys; the others are blurred edges
@@ -53,15 +54,21 @@ def _unmarked(stem: str, mark: re.Match[str]) -> str:
 
 
 def _suspects(images: list[PurePosixPath]) -> list[PurePosixPath]:
-    """Images in folders that are called as those of masks are, or whose names images in a folder beside theirs have."""
+    """Images that may be masks by their names.
+
+    Those in folders that are called as those of masks are; whose names images in a folder beside theirs have; and whose
+    names are those of an image beside them with something added, such as 1_m.jpg beside 1.jpg.
+    """
     folders: dict[tuple[PurePosixPath, str], set[str]] = defaultdict(set)
     for place in images:
         folders[place.parent.parent, place.stem.casefold()].add(place.parent.name)
+    stems = {place.with_suffix("") for place in images}
     return [
         place
         for place in images
         if any(map(_PERHAPS.search, place.parts[:-1]))
         or (place.parent.name and len(folders[place.parent.parent, place.stem.casefold()]) > 1)
+        or any(place.parent / place.stem[: end.start()] in stems for end in _ADDED.finditer(place.stem))
     ]
 
 
@@ -95,6 +102,6 @@ def _two_greys(data: bytes) -> bool:
     there = np.flatnonzero(counts)
     if len(there) < 2:
         return False
-    width = max(1, (there[-1] - there[0]) // 16)  # JPEG blurs the edges
+    width = max(1, (there[-1] - there[0]) // 8)  # JPEG blurs the edges
     dark, bright = counts[: there[0] + width].sum(), counts[there[-1] - width + 1 :].sum()
     return bool(dark + bright >= _TWO_GREYS * counts.sum() and min(dark, bright) > 0)

@@ -161,7 +161,7 @@ def test_masks_in_folders(tmp_path, images, masks, number):
     assert counts == {"": {"COVID": 3, "Normal": 3}} and notes.startswith(f"{number} masks were left out")
 
 
-@pytest.mark.parametrize("pattern", ["{}_mask.png", "{}-Mask.png", "mask_{}.png", "{}_seg.png", "{}_x.png"])
+@pytest.mark.parametrize("pattern", ["{}_mask.png", "{}-Mask.png", "mask_{}.png", "{}_seg.png", "{}_x.png", "{}_m.jpg"])
 def test_masks_beside_images(tmp_path, pattern):
     write(tmp_path, *names("COVID"), *names("Normal"))
     write(tmp_path, *(f"COVID/{pattern.format(n)}" for n in range(3)), pixels=SHAPE)
