@@ -1,5 +1,6 @@
 """``models``: the models are listed, one's own network is added, and a model is exported for other programs."""
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -90,6 +91,22 @@ def models_add(
     added = own_network.add_network(network, choice, terminal.show_progress())
     print(f"Added {added}: python -m covid_cnn predict IMAGE --model {added}, or choose it in the app.")
     print(f"The same again: {own_network.command(network, choice)}")
+
+
+@models_app.command("export")
+def models_export(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="The command models lists them.")],
+    to: Annotated[str, typer.Option(help="keras, savedmodel, tflite or onnx.")] = "tflite",
+    out: Annotated[Path | None, typer.Option(help="Where to; by default here, called as the model.")] = None,
+) -> None:
+    """Write a model for other programs, so that nobody is locked in."""
+    if to not in ("keras", "savedmodel", "tflite", "onnx"):
+        raise typer.BadParameter("Choose keras, savedmodel, tflite or onnx.", param_hint="--to")
+    if importlib.util.find_spec("tensorflow") is None:
+        raise CovidCnnError("TensorFlow writes it, and is not installed: run pip install 'covid-cnn[train]'.")
+    from covid_cnn.training import formats
+
+    print(f"Wrote {formats.export_model(name, to, out)}.")
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -88,7 +88,7 @@ def held_to_keras(model: keras.Model, bundle: Bundle, gain: float = 1.0) -> None
     """The bundle's probabilities within 1e-4 of Keras, its heatmaps within 1e-3 of GradientTape."""
     told = bundle.predict(IMAGE)
     channels = model.input_shape[-1]
-    image = np.repeat(gain * told.seen[None, ..., None], channels, axis=-1)
+    image = np.repeat(gain * told.prepared[None, ..., None], channels, axis=-1)
     probabilities, heatmaps = own_networks.by_gradient_tape(model, image)
     assert heatmaps.max() == pytest.approx(1)
     np.testing.assert_allclose(told.probabilities, probabilities[0], rtol=0, atol=1e-4)
@@ -138,7 +138,7 @@ def test_logits_become_probabilities(home, tmp_path):
     answers = np.stack([network.answer(IMAGE, "none")])
     assert network.guess_last(answers) == "softmax"
     told = add(network, scale="none", last="softmax").predict(IMAGE)
-    logits = model(255 * np.repeat(told.seen[None, ..., None], 3, axis=-1), training=False)
+    logits = model(255 * np.repeat(told.prepared[None, ..., None], 3, axis=-1), training=False)
     np.testing.assert_allclose(told.probabilities, keras.ops.softmax(logits)[0], rtol=0, atol=1e-4)
     np.testing.assert_allclose(told.probabilities, own_network.probabilities(answers, "softmax")[0], atol=1e-5)
 
