@@ -17,8 +17,9 @@ from covid_cnn.models.bundle import read_info
 OURS = """
 import sys
 from pathlib import Path
-from covid_cnn import bundle, imaging
-print(bundle.load(sys.argv[1]).predict(imaging.read(Path(sys.argv[2])).pixels))
+from covid_cnn.images import reader
+from covid_cnn.models import bundle
+print(bundle.load_bundle(sys.argv[1]).predict(reader.read(Path(sys.argv[2])).pixels))
 """
 
 
