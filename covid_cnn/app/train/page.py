@@ -154,7 +154,7 @@ def _draw_start(data: str, splits: Splits | None, chosen: dict[str, Any], name: 
         )
     if before := runs_ahead():
         names = ", ".join(run.name for run in before)
-        st.caption(escape_markdown(f"{names} comes first: a new run waits for its turn."))
+        st.caption(escape_markdown(f"A new run waits for its turn, after {names}."))
 
 
 def _draw_first(job: Job[Any], chosen: dict[str, Any], name: str | None) -> None:

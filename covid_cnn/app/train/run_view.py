@@ -133,7 +133,8 @@ def _draw_head(run: Run, config: TrainConfig, state: str) -> None:
             st.button(
                 "Stop",
                 icon=":material/stop:",
-                on_click=run.request_stop,
+                on_click=_stop,
+                args=(run,),
                 disabled=state == "stopping",
                 help="Ends the run within a step, and keeps its best epoch.",
             )
@@ -152,6 +153,13 @@ def _draw_head(run: Run, config: TrainConfig, state: str) -> None:
             st.error(escape_markdown(str(error)))
             return
         st.rerun()
+
+
+def _stop(run: Run) -> None:
+    try:
+        run.request_stop()
+    except CovidCnnError as error:
+        st.toast(escape_markdown(str(error)), icon=":material/error:")
 
 
 def _figures(journal: EventLog, config: TrainConfig, state: str) -> None:
