@@ -220,8 +220,10 @@ def _element(tag: str, kind: str, value: object) -> pydicom.DataElement:
 
 def _headers() -> Iterator[Case]:
     yield Case("high-bit-15.dcm", dicom(TWELVE << 4, HighBit=15, WindowCenter=2048, WindowWidth=4096))
+    yield Case("high-bit-11-left-aligned.dcm", dicom(TWELVE << 4, WindowCenter=2048, WindowWidth=4096))
     yield Case("high-bit-15-right-aligned.dcm", dicom(HighBit=15))
     yield Case("bits-stored-too-few.dcm", dicom(np.rint(PICTURE * 65535).astype(np.uint16)))
+    yield Case("bits-allocated-too-many.dcm", dicom(EIGHT, BitsStored=8, HighBit=7), close=3e-3)
     yield Case("bits-stored-too-many.dcm", dicom(EIGHT, BitsAllocated=8), close=3e-3)
     overlay = TWELVE | ((_x + _y) % 7 == 0).astype(np.uint16) << 12
     yield Case("overlay-in-a-high-bit.dcm", dicom(overlay))

@@ -23,6 +23,7 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     RLELossless,
+    UncompressedTransferSyntaxes,
 )
 
 from covid_cnn.common.errors import ImageError
@@ -44,17 +45,19 @@ def complete_header(dataset: pydicom.Dataset) -> None:
     floats = next((bits for word, bits in FLOATS.items() if word in dataset), 0)
     if floats:
         dataset.BitsAllocated = floats
+    photometric = str(dataset.get("PhotometricInterpretation") or "").strip().upper()
+    samples = int(dataset.get("SamplesPerPixel") or (3 if photometric.startswith(("RGB", "YBR")) else 1))
     allocated = int(dataset.get("BitsAllocated") or dataset.get("BitsStored") or 8)
     stored = int(dataset.get("BitsStored") or allocated)
-    if stored > allocated and not floats:  # which of the two is right, the length of the data tells
-        wide = -(-stored // 8) * 8
-        values = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1)
-        allocated = wide if len(dataset.get("PixelData") or b"") * 8 >= values * wide else allocated
+    cell = -(-stored // 8) * 8
+    if not floats and allocated != cell and dataset.file_meta.TransferSyntaxUID in UncompressedTransferSyntaxes:
+        frames = max(int(dataset.get("NumberOfFrames") or 1), 1)
+        bits = 8 * len(dataset.PixelData) / (int(dataset.Rows) * int(dataset.Columns) * samples * frames)
+        if cell <= bits < allocated or allocated < cell <= bits:  # the length of the data tells which is right
+            allocated = cell
     dataset.BitsAllocated, dataset.BitsStored = allocated, min(stored, allocated)
     if dataset.get("PixelRepresentation") not in (0, 1):
         dataset.PixelRepresentation = 0
-    photometric = str(dataset.get("PhotometricInterpretation") or "").strip()
-    samples = int(dataset.get("SamplesPerPixel") or (3 if photometric.startswith(("RGB", "YBR")) else 1))
     dataset.SamplesPerPixel = samples
     dataset.PhotometricInterpretation = photometric or ("RGB" if samples == 3 else "MONOCHROME2")
     if samples == 3 and dataset.get("PlanarConfiguration") not in (0, 1):
@@ -150,6 +153,8 @@ def _align(values: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
     cut = (values << spare) >> spare
     if not without_gap or _has_overlay_in_pixels(dataset) or _roughness(cut) <= _roughness(values):
         return cut
+    if not (values & (2**spare - 1)).any():  # they end at the top of their cells, whatever is said of the high bit
+        excess = spare
     if excess > 0:
         return values >> excess
     dataset.BitsStored = allocated
