@@ -28,7 +28,7 @@ LOCK = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: | .venv/bin/python
 	$(LOCK) --output-file constraints.txt requirements-dev.in
 	$(LOCK) --constraints constraints.txt --output-file requirements.txt requirements.in
-	grep -v '^tensor\|^efficientnet' requirements.in \
+	grep -v '^tensor\|^tf-keras\|^efficientnet' requirements.in \
 		| $(LOCK) --constraints constraints.txt --output-file requirements-predict.txt -
 
 # Known weaknesses of what is locked, from the database of osv.dev, which must be reachable.

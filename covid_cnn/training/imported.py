@@ -5,6 +5,7 @@ for it in ``FOLDER/request.json``. The file may come from anywhere. What it says
 built of it, nothing in it is run as code, and the system holds this process to its memory and time.
 """
 
+import importlib
 import json
 import math
 import re
@@ -22,7 +23,7 @@ MAX_FILE_BYTES = 4 * 2**30  # unpacked
 MAX_CLASSES = 50
 # What is or may be code in a network's configuration, and layers that read files.
 CODE = re.compile(r"Lambda|OpLambda|TFSMLayer|TorchModule|JaxLayer|FlaxLayer|TextVectorization|Lookup", re.IGNORECASE)
-FUNCTIONS = re.compile(r"(builtins|keras(\.src)?\.(activations|initializers|regularizers|constraints).*)?")
+FUNCTIONS = re.compile(r"(builtins|(tf_)?keras(\.src)?\.(activations|initializers|regularizers|constraints).*)?")
 # Operations of a SavedModel that reach beyond it: files, Python, the network.
 FORBIDDEN = re.compile(r"PyFunc|(Read|Write|Text)File|MatchingFiles|Reader|Dataset|Print|Rpc|Debug|Summary|Iterator")
 AS_GRAPH = "save it as a graph, model.export('folder'), or model.save('folder') in Keras 2, and add that folder"
@@ -89,7 +90,7 @@ def _open_keras_zip(path: Path) -> OpenedNetwork:
         config = json.loads(archive.read("config.json"))
         about = json.loads(archive.read("metadata.json")) if "metadata.json" in names else {}
     check_config(config)
-    return _open_keras(path, f"Keras {about.get('keras_version', '3')} (.keras)")
+    return _open_keras(path, str(about.get("keras_version", "3")), ".keras")
 
 
 def _open_hdf5(path: Path) -> OpenedNetwork:
@@ -100,7 +101,7 @@ def _open_hdf5(path: Path) -> OpenedNetwork:
     if text is None:
         raise BundleError(f"{path.name} holds weights without their network: save the whole, model.save('my.keras').")
     check_config(json.loads(text))
-    return _open_keras(path, f"Keras {version.decode() if isinstance(version, bytes) else version} (.h5)")
+    return _open_keras(path, version.decode() if isinstance(version, bytes) else str(version), ".h5")
 
 
 def check_config(config: Any) -> None:
@@ -112,7 +113,10 @@ def check_config(config: Any) -> None:
             name = str(entry.get("config"))
             foreign = not FUNCTIONS.fullmatch(module)
         else:
-            foreign = not (module in ("", "builtins") or module.partition(".")[0] == "keras") or ">" in registered
+            foreign = (
+                not (module in ("", "builtins") or module.partition(".")[0] in ("keras", "tf_keras"))
+                or ">" in registered
+            )
         if CODE.search(name) or name in ("__lambda__", "function") or foreign:
             own = entry["config"].get("name") if isinstance(entry.get("config"), dict) else None
             raise BundleError(
@@ -133,11 +137,13 @@ def _entries(config: Any) -> Iterator[dict[str, Any]]:
             stack.extend(value)
 
 
-def _open_keras(path: Path, kind: str) -> OpenedNetwork:
-    import keras
+def _open_keras(path: Path, version: str, kind: str) -> OpenedNetwork:
+    """Read a file by the Keras that wrote it: what the second and the third say differs in many layers."""
+    import tensorflow as tf
 
+    library = importlib.import_module("tf_keras" if version.startswith("2.") else "keras")
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = library.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever a layer raises at what it cannot make of its configuration
         reason = " ".join(str(error).split())[:200]
         raise BundleError(f"Keras cannot load {path.name} ({reason}): {AS_GRAPH}.") from error
@@ -154,9 +160,9 @@ def _open_keras(path: Path, kind: str) -> OpenedNetwork:
     names = list(getattr(model, "output_names", []) or [])
 
     def call(image: Any) -> Any:
-        return model(keras.ops.cast(image, inputs[0].dtype), training=False)
+        return model(tf.cast(image, inputs[0].dtype), training=False)
 
-    return OpenedNetwork(call, shape, names, kind, model.name)
+    return OpenedNetwork(call, shape, names, f"Keras {version} ({kind})", model.name)
 
 
 def _check_input(shape: tuple[int | None, ...]) -> None:

@@ -19,6 +19,12 @@ from covid_cnn.training import imported, own_bundle
 IMAGE = np.random.default_rng(3).random((80, 90), np.float32)
 
 
+@pytest.fixture(autouse=True)
+def _same_weights() -> None:
+    """Random, and the same each time."""
+    keras.utils.set_random_seed(2)
+
+
 def notebook_cnn() -> keras.Model:
     """The seed notebook's CNN as the notebook builds it: colour, Sequential, one sigmoid."""
     convolutions = [layers.Conv2D(filters, 3, activation="relu") for filters in (32, 64, 64, 128)]
@@ -114,6 +120,25 @@ def test_a_network_within_another(home, tmp_path):
     nested.build((None, 64, 64, 3))
     flat = keras.Model(base.input, nested.layers[2](nested.layers[1](base.output)))
     held_to_keras(flat, add(read(nested, tmp_path / "nested.keras", tmp_path)))
+
+
+@pytest.mark.parametrize("file", ["two.h5", "two.keras", "two"])
+def test_files_of_keras_2(home, tmp_path, file):
+    import tf_keras
+
+    kit = tf_keras.layers
+    image = tf_keras.Input((32, 32, 3), name="image")
+    x = kit.DepthwiseConv2D(3, depth_multiplier=2)(image)
+    x = kit.Conv2D(8, 3, activation="relu", name="map")(kit.BatchNormalization()(x))
+    x = kit.Dense(2, activation="softmax")(kit.Flatten()(kit.MaxPooling2D()(x)))
+    model = tf_keras.Model(image, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(tmp_path / file)
+    told = add(read_file(tmp_path / file, tmp_path)).predict(IMAGE)
+    answers = model(np.repeat(told.prepared[None, ..., None], 3, axis=-1), training=False)
+    np.testing.assert_allclose(told.probabilities, answers[0], rtol=0, atol=1e-4)
+    assert told.heatmaps.shape == (28, 28, 2) and told.heatmaps.max() == 1
 
 
 @pytest.mark.parametrize("channels", [1, 3])
