@@ -30,15 +30,16 @@ PAINTED = """count => {
 }"""
 SCRIPT = """
 import sys, time
-from covid_cnn import audit, datasets, looks
+from covid_cnn.data import audit, dataset, index
 began = time.perf_counter()
-dataset = datasets.open(sys.argv[1])
+opened = dataset.open_dataset(sys.argv[1])
 indexed = time.perf_counter()
 if sys.argv[2] == "page":
-    looks.thumbnails([item.path for item in dataset.items[:{page}]])
+    index.load_thumbnails([item.path for item in opened.items[:{page}]])
 else:
-    audit.audit(dataset)
-print(indexed - began, time.perf_counter() - indexed, file=open(sys.argv[3], "w"))
+    audit.audit_dataset(opened)
+times = indexed - began, time.perf_counter() - indexed, time.process_time()
+print(*times, file=open(sys.argv[3], "w"))
 """
 
 
@@ -63,14 +64,18 @@ def main(
             print(f"{count} images, {SIDE} px")
             for what, state in (("page", "cold"), ("page", "warm"), ("audit", "cold")):
                 home = Path(temporary) / f"home_{count}_{what}"
-                index, seconds, peak = _run(folder, what, home)
-                taken[count, what, state] = index + seconds, peak
-                print(f"  {what}, {state}: index {index:.2f} s, then {seconds:.2f} s; peak {peak:.0f} MB", flush=True)
+                index, seconds, work, peak = _run(folder, what, home)
+                taken[count, what, state] = work, peak
+                times = f"index {index:.2f} s, then {seconds:.2f} s; processor {work:.2f} s"
+                print(f"  {what}, {state}: {times}; peak {peak:.0f} MB", flush=True)
         _in_chromium(seen, Path(temporary))
         for one, other in pairwise(counts):
             (before, small), (after, large) = taken[one, "audit", "cold"], taken[other, "audit", "cold"]
             power = math.log(after / before) / math.log(other / one)
-            print(f"from {one} to {other} images the audit's time grows with their number to the power {power:.2f},")
+            print(
+                f"from {one} to {other} images the audit's processor time grows with their number to the power "
+                f"{power:.2f},"
+            )
             print(
                 f"  and its peak memory {large / small:.2f} times, {1000 * (large - small) / (other - one):.1f} kB each"
             )
@@ -132,13 +137,13 @@ def _write(folder: Path, count: int) -> None:
         synthetic.write_png(folder / synthetic.CLASSES[n % 2] / f"{n:06}.png", pixels)
 
 
-def _run(folder: Path, what: str, home: Path) -> tuple[float, float, float]:
-    """Seconds to index the dataset and to do the work, and the peak memory in MB, of a fresh process."""
+def _run(folder: Path, what: str, home: Path) -> tuple[float, float, float, float]:
+    """Seconds to index the dataset and to do the work, of processor time, and the peak MB, of a fresh process."""
     home.mkdir(exist_ok=True)
     told = home / "told"
     used = measure.process("-c", SCRIPT.format(page=PAGE), str(folder), what, str(told), home=home)
-    index, seconds = map(float, told.read_text().split())
-    return index, seconds, used.peak_mb
+    index, seconds, work = map(float, told.read_text().split())
+    return index, seconds, work, used.peak_mb
 
 
 if __name__ == "__main__":
