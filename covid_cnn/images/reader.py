@@ -108,12 +108,14 @@ def read(source: bytes | Path, name: str = "", *, frame: int = 0, window: int | 
     low, high = spread(pixels)
     if low == high:
         raise ImageError(f"{radiograph.name} is blank: 99 % of its pixels or more have one grey; choose another image.")
+    values = radiograph.values
     if high - low < NARROW:
-        pixels = stretch(pixels, low, high)
+        pixels, values = stretch(pixels, low, high), None  # no window of the numbers makes these greys
         warnings = list(dict.fromkeys([*warnings, STRETCHED]))
     return replace(
         radiograph,
         pixels=pixels,
+        values=values,
         origin=f"{radiograph.origin}, {width} x {height} px",
         warnings=tuple(warnings),
         frame=frame,
@@ -211,14 +213,13 @@ def _from_samples(
     """A radiograph without a name, of samples of so many bits [height, width, samples]."""
     stored, warnings = flatten(samples, colours, has_alpha)
     if depth == 8 and samples.dtype == np.uint8:
-        pixels = stretch(stored, 0, 255)
+        pixels, values = stretch(stored, 0, 255), None
     else:
-        pixels = map_values(stored, stretch)
+        pixels, values = map_values(stored, stretch), Values(stored, inverted=white_is_zero)
         if is_narrow(samples[..., :colours], depth):
             warnings.append(STRETCHED)
     if white_is_zero:
         np.subtract(1, pixels, out=pixels)
-    values = Values(stored, inverted=white_is_zero)
     return Radiograph(pixels, "", "", tuple(warnings), values=values)
 
 

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import cases
 import msgspec
 import numpy as np
 import pydicom
@@ -397,6 +398,15 @@ def test_the_viewer_has_all_values_of_a_deep_tiff(dtype):
     viewer = predict_viewer.packed(radiograph)
     np.testing.assert_allclose(values(viewer), DEEP, atol=0.05 if dtype is np.float32 else 0)
     np.testing.assert_allclose(greys(viewer), radiograph.pixels, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in cases.every_case() if case.right is not None], ids=lambda case: case.name
+)
+def test_the_viewer_shows_what_is_often_misread_as_the_model_sees_it(case):
+    radiograph = reader.read(case.data, case.name)
+    if max(radiograph.pixels.shape) <= predict_viewer.LONGEST:
+        np.testing.assert_allclose(greys(predict_viewer.packed(radiograph)), radiograph.pixels, atol=0.006)
 
 
 def test_integers_of_many_bits_are_rounded_and_a_blank_image_stays_black():
