@@ -569,6 +569,25 @@ def test_data_add_list_and_audit(run, home, tiny_model, tmp_path):
     assert {"kind", "severity", "sentence", "paths", "pairs"} == set(report["findings"][0])
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_data_add_without_a_terminal_goes_on_and_says_so(run, home, tiny_model, tmp_path, asked):
+    shutil.copytree(tiny_model.dataset.root, tmp_path / "mine")
+    result = run("data", "add", "mine", *([] if asked else ["--yes"]))
+    assert "Added mine: 34 images of 2 classes." in result.out
+    assert ("There is no terminal to ask at, so they are added as shown" in result.err) == asked
+
+
+def test_a_zip_with_backslashes_is_read(run, with_model, images, tmp_path):
+    with zipfile.ZipFile("windows.zip", "w") as archive:
+        for label in ("COVID", "Normal"):
+            archive.write(images / "one.png", f"set\\{label}\\1.png")
+    assert [row["path"] for row in json.loads(run("predict", "windows.zip", "--json").out)] == [
+        "windows.zip/set/COVID/1.png",
+        "windows.zip/set/Normal/1.png",
+    ]
+    assert "Added windows: 2 images of 2 classes." in run("data", "add", "windows.zip", "--yes").out
+
+
 def test_data_add_maps_findings_to_classes(run, home, tmp_path):
     rows = ["filename,finding,view,modality"]
     for n, told in enumerate(("COVID-19,PA,X-ray", "SARS,L,X-ray", "No Finding,AP,X-ray", "Unknown,PA,X-ray")):
