@@ -66,6 +66,10 @@ def _open(path: Path) -> OpenedNetwork:
         return _open_saved_model(path)
     with path.open("rb") as file:
         beginning = file.read(8)
+    if beginning[4:8] == b"TFL3":
+        from covid_cnn.training import lite_reader
+
+        return OpenedNetwork(*lite_reader.read_lite(path), "LiteRT (.tflite)", path.stem)
     if zipfile.is_zipfile(path):
         return _open_keras_zip(path)
     if beginning == b"\x89HDF\r\n\x1a\n":

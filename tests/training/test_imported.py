@@ -122,6 +122,32 @@ def test_a_network_within_another(home, tmp_path):
     held_to_keras(flat, add(read(nested, tmp_path / "nested.keras", tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("build", "stored", "off"),
+    [
+        (small, "float32", 1e-4),
+        (small, "float16", 2e-3),
+        (small, "int8", 2e-2),
+        (lambda: keras.applications.MobileNetV2(weights=None, classes=3, input_shape=(64, 64, 3)), "float32", 1e-4),
+    ],
+)
+def test_a_lite_graph_is_explained_as_well(home, tmp_path, build, stored, off):
+    import tensorflow as tf
+
+    model, file = build(), tmp_path / "own.tflite"
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if stored != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if stored == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    file.write_bytes(converter.convert())
+    told = add(read_file(file, tmp_path)).predict(IMAGE)
+    image = np.repeat(told.prepared[None, ..., None], 3, axis=-1)
+    probabilities, heatmaps = own_networks.by_gradient_tape(model, image)
+    np.testing.assert_allclose(told.probabilities, probabilities[0], rtol=0, atol=off)
+    np.testing.assert_allclose(told.heatmaps, heatmaps[0], rtol=0, atol=10 * off)
+
+
 @pytest.mark.parametrize("file", ["two.h5", "two.keras", "two"])
 def test_files_of_keras_2(home, tmp_path, file):
     import tf_keras
