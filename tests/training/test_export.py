@@ -162,6 +162,6 @@ def test_publishing_replaces_the_model_of_the_same_name(home, tiny_model):
         assert target == home / "models" / "tiny_pooled"
         found, problems = models_bundle.discover_bundles()
         assert problems == []
-        assert found["tiny_pooled"]["training_data"]["notes"] == [note]
+        assert found["tiny_pooled"].training_data.notes == [note]
     assert Bundle(target).classes == ("NORMAL", "PNEUMONIA")
     assert [path.name for path in target.parent.iterdir()] == ["tiny_pooled"]
