@@ -57,11 +57,11 @@ clean:
 	@sed -n '/^uv==/,/[^\\]$$/p' constraints.txt > .venv/uv.txt && $(PIP) --require-hashes -r .venv/uv.txt
 
 .venv/app-installed: requirements.txt | .venv/bin/python
-	@echo "Installing what the app needs (about 2 GB, a minute or more the first time)."
+	@echo "Installing what the app needs (about 3 GB, a minute or more the first time)."
 	@$(INSTALL)
 	@touch $@
 
 .venv/dev-installed: constraints.txt | .venv/bin/python
-	@echo "Installing what the tests need (about 2 GB, a minute or more the first time)."
+	@echo "Installing what the tests need (about 4 GB, a minute or more the first time)."
 	@$(INSTALL)
 	@touch $@ .venv/app-installed
