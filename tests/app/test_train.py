@@ -564,3 +564,27 @@ def test_the_learning_rate_is_drawn_where_it_changes():
     assert rates["value"].tolist() == pytest.approx([0.1 / step for step in range(1, 13)])
     assert rates["epoch"].iloc[-1] == 4
     assert len(page().get("vega_lite_chart")) == 3
+
+
+def test_every_run_is_shown_or_told_whatever_its_files_hold(dataset):
+    """Events, notes and logs that no run writes, and settings beyond what the fields offer."""
+    begin(make_run("sound"), alive=False)
+    damaged = {"events.jsonl": b'[[[\n{"type": ["a"]}\n\xff\n', "note.txt": b"\xff\xfe", "log.txt": b"\0\xff" * 99}
+    for name, content in damaged.items():
+        run = make_run(name.replace(".", "_"))
+        begin(run, alive=False)
+        with (run.folder / name).open("ab") as file:
+            file.write(content)
+    begin(make_run("long", epochs=10**6, batch_size=5000, patience=5000), alive=False)
+    begin(make_run("future"), alive=False)
+    (runs_run.paths.runs_dir() / "future" / "config.json").write_text('{"data": "x", "network": "y", "z": {"a": [1]}}')
+    app = page()
+    assert set(app.dataframe[0].value["Run"]) == {"sound", "events_jsonl", "note_txt", "log_txt", "long"}
+    assert any("of run future cannot be read" in warning.value for warning in app.warning)
+    for name in ("events_jsonl", "note_txt", "log_txt", "long"):
+        app.selectbox(key="train_run").set_value(name).run()
+        assert not app.exception
+        if name == "events_jsonl":
+            assert any("left out: 3" in caption.value for caption in app.caption)
+    button(app, "Train again with a change").click().run()
+    assert not app.exception
