@@ -88,7 +88,11 @@ def _open_keras_zip(path: Path) -> OpenedNetwork:
             unpacked = tempfile.TemporaryDirectory(prefix="covid-cnn-")
             archive.extractall(unpacked.name)  # which leaves nothing outside of it
             opened = _open_saved_model(Path(unpacked.name, described).parent)
-            return opened._replace(call=lambda image, held=unpacked: opened.call(image))
+
+            def call(image: Any, held: Any = unpacked) -> Any:  # its folder stays as long as what was read of it
+                return opened.call(image)
+
+            return opened._replace(call=call)
         if "config.json" not in names:
             raise BundleError(f"{path.name} is a .zip, but no .keras file: it has no config.json.")
         config = json.loads(archive.read("config.json"))
