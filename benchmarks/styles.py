@@ -5,18 +5,18 @@ seeds. Then they are asked of the notebook's test images, and of healthy adults 
 The figures go to where the tour takes them from.
 """
 
-import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec import structs
 
 from benchmarks import measure, tables
 from covid_cnn.app import tour
-from covid_cnn.common.statistics import Interval, clustered_proportion
+from covid_cnn.common.statistics import clustered_proportion
 from covid_cnn.data import dataset
 from covid_cnn.data.classes import NORMAL, matching_class
 from covid_cnn.data.dataset import Item
@@ -44,9 +44,10 @@ def main(seeds: int = 3, cache: Path | None = None) -> None:
         for title, items in places.items():
             for kind, trained in models.items():
                 figures.append({"figure": title, "augmentation": kind} | _share(trained, items, items is home))
-    FIGURES.write_text(json.dumps({"network": NETWORK, "seeds": seeds, "figures": figures}, indent=2) + "\n", "utf-8")
+    content = {"network": NETWORK, "seeds": seeds, "figures": figures}
+    FIGURES.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
     rows = [
-        [one["figure"], one["augmentation"], *tables.percent(Interval(**one["share"])), str(one["share"]["n"])]
+        [one["figure"], one["augmentation"], *tables.percent(one["share"]), str(one["share"].n)]
         + [" ".join(f"{100 * value:.1f}" for value in one["each"])]
         for one in figures
     ]
@@ -76,7 +77,7 @@ def _share(trained: Sequence[Bundle], items: Sequence[Item], at_home: bool) -> d
     patients = [item.patient for item in answers[0].items]
     share = clustered_proportion(np.concatenate(counted), patients * len(counted))
     assert share is not None
-    return {"share": asdict(share) | {"n": len(patients)}, "each": [float(one.mean()) for one in counted]}
+    return {"share": structs.replace(share, n=len(patients)), "each": [float(one.mean()) for one in counted]}
 
 
 if __name__ == "__main__":
