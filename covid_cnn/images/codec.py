@@ -12,6 +12,8 @@ import sys
 import numpy as np
 
 sys.modules["requests"] = None  # type: ignore[assignment]  # pydicom downloads nothing here, and starts sooner without
+if "pylibjpeg" not in sys.argv:
+    sys.modules["pylibjpeg"] = None  # type: ignore[assignment]
 
 import pydicom  # noqa: E402
 from pydicom.pixels import pixel_array  # noqa: E402

@@ -104,7 +104,8 @@ def _decode(alone: pydicom.Dataset, bits: int, name: str) -> np.ndarray:
     if syntax in _SAFE:
         with contextlib.suppress(Exception):  # GDCM may yet read it
             return pixel_array(alone, index=0, decoding_plugin="pillow")
-    return _unpack_apart(alone, sorted(get_decoder(syntax).available_plugins, key=_ORDER.index))
+    plugins = sorted(get_decoder(syntax).available_plugins, key=_ORDER.index)
+    return _unpack_apart(alone, [one for one in plugins if one != "pylibjpeg"] or plugins)  # it is slow to load
 
 
 def _cannot_unpack(name: str, syntax: pydicom.uid.UID) -> ImageError:
