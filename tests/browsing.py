@@ -18,7 +18,33 @@ PAGES = {
 }
 PATIENCE = 60_000  # milliseconds; a busy machine is no failure
 TRAINING = 240_000  # from the click until the end of the run; TensorFlow alone takes long to start
-
+MOST_WORDS = 120  # on the first screen of a page
+# The words within the first screen, in shadow roots as well; without icons, which are letters of a font, and without
+# what is there for listeners alone.
+WORDS = """() => {
+  const words = [];
+  const visit = (root) => {
+    const nodes = document.createTreeWalker(root, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+    for (let node; (node = nodes.nextNode()); ) {
+      if (node.shadowRoot) visit(node.shadowRoot);
+      const parent = node.parentElement;
+      if (node.nodeType !== Node.TEXT_NODE || !node.textContent.trim() || !parent) continue;
+      if (["STYLE", "SCRIPT", "OPTION", "NOSCRIPT"].includes(parent.tagName)) continue;
+      if (parent.closest(".icon, [data-testid=stIconMaterial], .st-key-heading")) continue;
+      if (getComputedStyle(parent).fontFamily.includes("Material")) continue;
+      if (node.textContent.trim() === "Skip to main content") continue;  // it is shown when a key reaches it
+      const range = document.createRange();
+      range.selectNodeContents(node);
+      const { left, right, top, bottom, width, height } = range.getBoundingClientRect();
+      const outside = bottom <= 0 || top >= innerHeight || right <= 0 || left >= innerWidth;
+      const seen = parent.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+      if (!seen || outside || width < 2 || height < 2) continue;
+      words.push(...node.textContent.trim().split(/\\s+/));
+    }
+  };
+  visit(document.body);
+  return words;
+}"""
 
 expect.set_options(timeout=PATIENCE)
 

@@ -4,13 +4,14 @@ A page is looked at as it opens and with what it hides opened, light and dark, w
 """
 
 import json
+import re
 import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import PAGES, App, press, settled, visit
+from browsing import MOST_WORDS, PAGES, WORDS, App, press, settled, visit
 from playwright.sync_api import Page, expect
 
 from covid_cnn.data import elsewhere, synthetic
@@ -222,3 +223,32 @@ def test_the_tab_key_reaches_every_button_in_the_order_of_reading(page, furnishe
     for before, after in zip(inside, inside[1:], strict=False):
         above, left = after["bottom"] <= before["top"], after["left"] < before["left"]
         assert not (above and left), (before, after)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_begins_with_more_words_than_a_glance_takes_in(page, furnished, name, size):
+    page.set_viewport_size(SIZES[size])
+    visit(page, furnished, name)
+    words = page.evaluate(WORDS)
+    assert 10 < len(words) <= MOST_WORDS, " ".join(words)
+
+
+def test_a_frame_dragged_on_the_map_filters_the_gallery(page, furnished):
+    page.set_viewport_size(SIZES["wide"])
+    dataset("Map")(page, furnished)
+    chart = page.get_by_test_id("stVegaLiteChart").filter(has=page.locator("canvas.marks")).last
+    expect(chart).to_be_visible()
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] / 2, steps=8)
+    page.mouse.up()
+    framed = page.get_by_text(re.compile(r"^\d+ images are framed:$"))
+    expect(framed).to_be_visible()
+    count = framed.inner_text().split()[0]
+    page.get_by_role("tab", name="Images").click()
+    expect(page.get_by_text(f"of {count}", exact=False).first).to_be_visible()
+    press(page, f"{count} images framed on the map")
+    expect(page.get_by_role("button", name="framed on the map")).to_have_count(0)

@@ -18,6 +18,8 @@ from covid_cnn.models import bundle
 NEIGHBOURS = 6
 # Okabe and Ito's, made lighter or darker until they are seen on white and on black.
 COLOURS = ["#2e8fd6", "#d98e04", "#14a078", "#c86f9f", "#d55e00", "#8f7fd6", "#8a8f94", "#9a9a1f"]
+# Drawn as pixels: as SVG the frame would be a mark without a text, and thousands of points slow.
+CANVAS = {"embedOptions": {"renderer": "canvas"}}
 SOURCES = len(COLOURS) - 1  # the others are one
 
 
@@ -84,7 +86,7 @@ def _chart(
     clicked = alt.selection_point(name="clicked", fields=["Image"])
     framed = alt.selection_interval(name="framed", encodings=["x", "y"])
     chart = (
-        alt.Chart(frame)
+        alt.Chart(frame, usermeta=CANVAS)
         .mark_circle(size=60)
         .encode(
             x=alt.X("x:Q", axis=None, scale=alt.Scale(zero=False)),
