@@ -23,7 +23,7 @@ import numpy as np
 with atheris.instrument_imports(include=["covid_cnn", "pydicom"]):
     import pydicom.pixels.decoders.rle
 
-    from covid_cnn.images import dicom, headers, reader, sources
+    from covid_cnn.images import dicom_frames, headers, reader, sources
 from benchmarks import mutated_uploads
 from covid_cnn.common.errors import ArchiveError, ImageError
 from covid_cnn.images.radiograph import Radiograph
@@ -68,7 +68,7 @@ def read(data: bytes, frame: int, window: int | None) -> Radiograph | None:
 
 def main() -> None:
     """Fuzz until told to stop, from the seeds on."""
-    dicom._unpack_apart = _no_codec
+    dicom_frames._unpack_apart = _no_codec
     with tempfile.TemporaryDirectory() as folder:
         for name, data in seeds().items():
             (Path(folder) / name).write_bytes(data)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from unittest import mock
@@ -32,7 +33,7 @@ def main(visitors: int = VISITORS) -> None:
         for extras in EXTRAS:
             folder = Path(name) / f"of{extras}"
             subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-            seconds = measure.timed(lambda folder=folder, extras=extras: install(folder, extras))()
+            seconds = measure.timed(partial(install, folder, extras))()
             print(f"  pip install .{extras:12} {seconds:6.0f} s {megabytes(folder):6.0f} MB", flush=True)
         measure_app(Path(name) / "of[app]" / "bin" / "python", visitors)
 
@@ -40,7 +41,8 @@ def main(visitors: int = VISITORS) -> None:
 def install(folder: Path, extras: str) -> None:
     """Install into an environment; raises CovidCnnError where it fails."""
     uv = Path(sys.executable).with_name("uv")
-    command = [uv, "pip", "install", "--quiet", "--no-cache", "--python", folder / "bin" / "python", f"{ROOT}{extras}"]
+    python = str(folder / "bin" / "python")
+    command = [str(uv), "pip", "install", "--quiet", "--no-cache", "--python", python, f"{ROOT}{extras}"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise CovidCnnError(f"The install of {extras or 'the base'} failed: {done.stderr.splitlines()[-1]}")

@@ -125,8 +125,8 @@ def read_elsewhere(data: bytes) -> tuple[np.ndarray, float]:
         raise ValueError("OpenCV reads nothing.")
     grey, white = to_grey(pixels)
     whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if whole.shape == (*grey.shape, 4) and whole[..., 3].any():  # over black, as here
-        grey = grey * (whole[..., 3] / np.iinfo(whole.dtype).max)
+    if whole is not None and whole.shape == (*grey.shape, 4) and whole[..., 3].any():  # over black, as here
+        grey = grey * (whole[..., 3] / np.iinfo(whole.dtype.name).max)
     return grey, white
 
 

@@ -59,7 +59,8 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.name, self.root = root.resolve().name, root
-        self.links: dict[PurePosixPath, PurePosixPath] = {}
+        self._links: dict[PurePosixPath, PurePosixPath] = {}
+        self.links: Mapping[PurePosixPath, PurePosixPath] = self._links
         self._top, self._skipped = root.resolve(), Counter[str]()
         self.files: Mapping[PurePosixPath, File] = dict(self._walk(root, PurePosixPath()))
         self.notes = [
@@ -88,7 +89,7 @@ class Folder:
                     continue
                 if real:
                     inside = real.is_relative_to(self._top)
-                    self.links[inner] = PurePosixPath(real.relative_to(self._top) if inside else real)
+                    self._links[inner] = PurePosixPath(real.relative_to(self._top) if inside else real)
                 yield inner, File(facts.st_size, str(facts.st_mtime_ns))
 
     def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
@@ -106,7 +107,7 @@ class Zip:
 
     def __init__(self, file: Path | BinaryIO, name: str) -> None:
         self.name, self._archive = name, sources.Archive(file, name)
-        self.links: dict[PurePosixPath, PurePosixPath] = {}  # an archive that holds any is refused
+        self.links: Mapping[PurePosixPath, PurePosixPath] = {}  # an archive that holds any is refused
         self.notes: list[str] = []
         self._members: dict[PurePosixPath, zipfile.ZipInfo] = {}
         for member in self._archive.members:

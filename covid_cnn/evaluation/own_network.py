@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -109,7 +110,8 @@ class OwnNetwork:
     """
 
     def __init__(self, source: str, folder: "tempfile.TemporaryDirectory[str]") -> None:
-        self.source, self._held, self.folder = source, folder, Path(folder.name)
+        self.source, self.folder = source, Path(folder.name)
+        weakref.finalize(self, folder.cleanup)
         self.facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
         self._lock = threading.Lock()
         self.origin: tuple[Any, ...] = ()
