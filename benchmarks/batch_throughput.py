@@ -8,6 +8,7 @@ import csv
 import io
 import multiprocessing
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -39,18 +40,28 @@ def main(model: str = DEFAULT_MODEL, size: int = 1024, few: int = 100, many: int
         memory = peaks[many].peak_mb / peaks[few].peak_mb
         measure.verdict(f"memory of {many} files, against {few}", memory, 1.1, at_least=False)
         loaded = bundle.load_bundle(model)
-        rivals = {title: measure.timed(action) for title, action in ways(loaded, folder / str(few)).items()}
+        actions = ways(loaded, folder / str(few))
+        rivals = {title: measure.timed(action) for title, action in actions.items()}
         measure.rounds(rivals, 1)
+        work = {title: processor_seconds(action) for title, action in actions.items()}
         seconds = measure.rounds(rivals, rounds)
     print(f"{few} JPEG files of {size} px, {model}, median of {rounds} rounds")
     for title, values in seconds.items():
-        print(f"  {title:25} {few / median(values):7.1f} images a second")
+        spent = 1000 * work[title] / few
+        print(f"  {title:25} {few / median(values):7.1f} images a second, {spent:5.1f} ms of processor time an image")
     slower = [max(pair) for pair in zip(seconds["decoding alone"], seconds["inference alone"], strict=True)]
     both = [sum(pair) for pair in zip(seconds["decoding alone"], seconds["inference alone"], strict=True)]
     measure.verdict("part of the slower one's limit", measure.ratio(slower, seconds["files to CSV"]), 0.85)
     print(f"  part of both in turn: {measure.ratio(both, seconds['files to CSV']):.3g}")
     faster = measure.ratio(seconds["one image at a time"], seconds["files to CSV"])
     print(f"  times as fast as one image at a time: {faster:.3g}")
+
+
+def processor_seconds(action: Callable[[], object]) -> float:
+    """What an action takes of all cores together, which a busy machine changes little."""
+    began = time.process_time()
+    action()
+    return time.process_time() - began
 
 
 def draw(folder: Path, size: int, *counts: int) -> None:
