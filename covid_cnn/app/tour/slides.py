@@ -154,7 +154,7 @@ def _styles() -> Iterator[Slide]:
     used = {"styles": "with", "notebook": "without"}
     yield {
         "title": "Training in other styles",
-        "message": "The notebook's CNN again, its training images in the tones of other sources, and without that.",
+        "message": "The notebook's CNN again, its training images in the tones of other sources, and not. Did it help?",
         "bars": [
             {
                 "name": f"{one['figure']}, {used[one['augmentation']]}",
