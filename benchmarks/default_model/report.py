@@ -96,9 +96,9 @@ def left_out(images: Images, said: Said, calibration: Calibration) -> list[dict[
         sick = clustered_proportion((answer != NORMAL_AT)[chosen], images.patients[chosen].tolist())
         rows.append([_WHO[name], str(int(chosen.sum())), *tables.percent(alarms), *tables.percent(sick)])
         sentences.append(
-            f"Of {chosen.sum()} {_WHO[name][0].lower()}{_WHO[name][1:]}, whom a training never saw while it saw the "
-            f"ill of the same collection, it calls {(answer != NORMAL_AT)[chosen].sum()} sick, "
-            f"{(answer == COVID_AT)[chosen].sum()} of them with COVID-19."
+            f"A training that never saw {chosen.sum()} {_WHO[name][0].lower()}{_WHO[name][1:]}, but the ill of the "
+            f"same collection, calls {(answer != NORMAL_AT)[chosen].sum()} of them sick, "
+            f"{(answer == COVID_AT)[chosen].sum()} with COVID-19."
         )
     second = tables.finding(
         f"{AT_ANOTHER}: the healthy of a collection left out",
