@@ -29,6 +29,7 @@ CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Batch
 POOLS = ("MaxPool", "MaxPoolV2", "AvgPool")
 REDUCTIONS = ("Mean", "Max")  # over the places: global pooling
 SAME_VALUES = ("Identity", "IdentityN", "Reshape", "Squeeze", "Cast", "StopGradient")
+LOOPS = ("Enter", "NextIteration", "While", "StatelessWhile", "TensorListReserve")
 OWN_GRADIENT = "LiteRT"  # before the names of the gradients below
 
 
@@ -112,6 +113,11 @@ def examine(network: FrozenNetwork, output: int = 0) -> Anatomy:
     BundleError
         It looks at no map of features, or does not look at its image.
     """
+    if any(node.op in LOOPS for node in network.graph.node):
+        raise BundleError(
+            "This network goes through its maps in a loop, as LSTM and GRU do, whose gradient cannot be exported: end it "
+            "in pooling and dense layers."
+        )
     graph = load_graph(network.graph)
     answer = graph.get_tensor_by_name(network.outputs[output])
     scores, last = _peel(answer)

@@ -242,7 +242,7 @@ def of_1000_classes() -> keras.Model:
 
 def with_lstm() -> keras.Model:
     image = keras.Input((32, 32, 3))
-    x = layers.Reshape((49, 8))(layers.Conv2D(8, 3, strides=4, activation="relu", padding="valid")(image)[:, :7, :7])
+    x = layers.Reshape((64, 8))(layers.Conv2D(8, 3, strides=4, activation="relu")(image))
     return keras.Model(image, layers.Dense(2)(layers.LSTM(4)(x)))
 
 
@@ -253,6 +253,7 @@ def with_lstm() -> keras.Model:
         (with_lambda, "own.keras", r"The layer lambda\S* of this network is code .*model.export\('folder'\)"),
         (with_lambda, "own.h5", r"The layer lambda\S* of this network is code .*model.export\('folder'\)"),
         (dense_alone, "dense.keras", "no map of features"),
+        (with_lstm, "lstm.keras", "in a loop, as LSTM and GRU do"),
         (of_1000_classes, "many.keras", "1000 classes apart, and at most 50"),
         (lambda: keras.Sequential([keras.Input((32, 32, 4)), layers.Conv2D(2, 3)]), "four.keras", r"\[32, 32, 4\]"),
     ],
