@@ -115,8 +115,8 @@ def examine(network: FrozenNetwork, output: int = 0) -> Anatomy:
     """
     if any(node.op in LOOPS for node in network.graph.node):
         raise BundleError(
-            "This network goes through its maps in a loop, as LSTM and GRU do, whose gradient cannot be exported: end it "
-            "in pooling and dense layers."
+            "This network has a loop, as LSTM and GRU are, whose gradient cannot be exported: end it in pooling and "
+            "dense layers."
         )
     graph = load_graph(network.graph)
     answer = graph.get_tensor_by_name(network.outputs[output])

@@ -253,7 +253,7 @@ def with_lstm() -> keras.Model:
         (with_lambda, "own.keras", r"The layer lambda\S* of this network is code .*model.export\('folder'\)"),
         (with_lambda, "own.h5", r"The layer lambda\S* of this network is code .*model.export\('folder'\)"),
         (dense_alone, "dense.keras", "no map of features"),
-        (with_lstm, "lstm.keras", "in a loop, as LSTM and GRU do"),
+        (with_lstm, "lstm.keras", "has a loop, as LSTM and GRU are"),
         (of_1000_classes, "many.keras", "1000 classes apart, and at most 50"),
         (lambda: keras.Sequential([keras.Input((32, 32, 4)), layers.Conv2D(2, 3)]), "four.keras", r"\[32, 32, 4\]"),
     ],
