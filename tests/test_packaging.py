@@ -55,13 +55,13 @@ PAGES = """
 import importlib.util
 import json
 from streamlit.testing.v1 import AppTest
-from covid_cnn.app.start import samples
+from covid_cnn.app.start.page import SAMPLE
 from covid_cnn.models.bundle import DEFAULT_MODEL
 assert importlib.util.find_spec("tensorflow") is None
 for page in ("start", "predict", "train", "evaluate", "dataset", "tour"):
     app = AppTest.from_string(f"from covid_cnn.app.{page}.page import draw_page; draw_page()", default_timeout=120)
     if page == "predict":
-        app.session_state[samples.SAMPLE] = "covid_severe"
+        app.session_state[SAMPLE] = "covid_severe"
     app.run()
     assert not app.exception and not app.error, (page, app.exception, app.error)
     answers = [html.proto.body for html in app.get("html") if f"{DEFAULT_MODEL} says" in html.proto.body]

@@ -85,11 +85,11 @@ def data_audit(
     """Tell what is wrong with a dataset: duplicates, leaks, contradicted labels, shortcuts."""
     from covid_cnn.data import audit
     from covid_cnn.data.dataset import open_dataset
-    from covid_cnn.reports import audit as reports_audit
     from covid_cnn.reports import terminal
+    from covid_cnn.reports.html import render_audit
 
     dataset = open_dataset(name)
     report = audit.audit_dataset(dataset, terminal.show_progress())
     if html:
-        html.write_text(reports_audit.render_audit(report, dataset), encoding="utf-8")
+        html.write_text(render_audit(report, dataset), encoding="utf-8")
     print(json.dumps(report.to_dict(), indent=2) if as_json else report)

@@ -56,14 +56,14 @@ class Job(Generic[T]):
 
     def _run(self, work: Work[T]) -> None:
         try:
-            self.result = work(self._tell)
+            self.result = work(self._report)
         except CovidCnnError as error:
             self.problem = str(error)
         except Exception:
             logging.getLogger(__name__).exception("A job failed")
             self.problem = "Something went wrong inside the program; the log of the server tells what."
 
-    def _tell(self, part: float, message: str) -> None:
+    def _report(self, part: float, message: str) -> None:
         self.part, self.message = part, message
         if self._stop.is_set():
             raise StoppedError("Stopped. What was done so far is kept.")

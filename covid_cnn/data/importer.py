@@ -265,12 +265,12 @@ def _check_names(name: str, hidden: Path, copied: Iterable[PurePosixPath]) -> No
 
 def _digest(tree: Tree, copied: Iterable[PurePosixPath], written: Mapping[PurePosixPath, bytes]) -> str:
     """Tells one import from another of the same name, so that none goes on with the files of another."""
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     for place in sorted(copied):
-        told.update(f"{place} {tree.files[place]}\n".encode(errors="surrogatepass"))
+        digest.update(f"{place} {tree.files[place]}\n".encode(errors="surrogatepass"))
     for place, content in sorted(written.items()):
-        told.update(f"{place} ".encode() + content)
-    return told.hexdigest()[:16]
+        digest.update(f"{place} ".encode() + content)
+    return digest.hexdigest()[:16]
 
 
 def _copy(tree: Tree, places: list[PurePosixPath], folder: Path, progress: Progress) -> None:

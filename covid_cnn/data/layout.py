@@ -119,9 +119,9 @@ def _images(tree: Tree) -> tuple[list[PurePosixPath], list[str]]:
             others[ending or "without an ending"] += 1
     notes = list(tree.notes)
     if others:
-        told = ", ".join(f"{number} {ending}" for ending, number in others.most_common(6))
+        names = ", ".join(f"{number} {ending}" for ending, number in others.most_common(6))
         number = sum(others.values())
-        notes.append(f"{_count(number, 'file is', 'files are')} of no kind that is read, and left out: {told}.")
+        notes.append(f"{_count(number, 'file is', 'files are')} of no kind that is read, and left out: {names}.")
     return images, notes
 
 
@@ -197,9 +197,9 @@ def _from_table(at: PurePosixPath, table: Table, images: list[PurePosixPath], na
     if unnamed := len(images) - len(every):
         notes.append(f"{_count(unnamed, 'image is', 'images are')} not named in {at.name}, and left out.")
     if unknown:
-        told = ", ".join(value for value, _ in unknown.most_common(4))
+        names = ", ".join(value for value, _ in unknown.most_common(4))
         number = sum(unknown.values())
-        notes.append(f"{_count(number, 'image belongs', 'images belong')} to no split that is known: {told}.")
+        notes.append(f"{_count(number, 'image belongs', 'images belong')} to no split that is known: {names}.")
     taken, rest = ([replace(e, place=root / e.place) for e in some.values()] for some in (entries, every))
     return Layout(root, taken, notes, at, MetadataTable.of(table, inner), every=tuple(rest))
 
@@ -225,8 +225,8 @@ def _same_patients(table: Table) -> dict[str, str]:
 
 
 def _entry(row: Mapping[str, str], place: PurePosixPath, name: str, same_as: Mapping[str, str]) -> Entry:
-    collection, told = metadata.patient_of(place.name)
-    patient = f"{name}:{same_as[row['patientid']]}" if row.get("patientid") else told or place.as_posix()
+    collection, by_name = metadata.patient_of(place.name)
+    patient = f"{name}:{same_as[row['patientid']]}" if row.get("patientid") else by_name or place.as_posix()
     site = urlparse(row.get("url", "")).netloc.removeprefix("www.")
     source = row.get("source") or site or collection or name
     facts = {fact: row[fact] for fact in FACTS if row.get(fact)}
@@ -272,8 +272,8 @@ def _from_folders(images: list[PurePosixPath], name: str, problem: str) -> Layou
     if any(splits):
         beside = Counter(entry.label for entry in entries if not entry.split)
         entries = [entry for entry in entries if entry.split]
-        told = ", ".join(f"{label} ({_count(number, 'image', 'images')})" for label, number in sorted(beside.items()))
-        notes += [f"Left out, beside the splits: {told}."] if beside else []
+        names = ", ".join(f"{label} ({_count(number, 'image', 'images')})" for label, number in sorted(beside.items()))
+        notes += [f"Left out, beside the splits: {names}."] if beside else []
         if not entries:
             raise DatasetError(
                 f"The images of {name} are not sorted by class; put them into train/CLASS/ and test/CLASS/."
@@ -300,12 +300,12 @@ def _descend(images: list[PurePosixPath]) -> PurePosixPath:
 
 
 def _with_patients(entries: list[Entry], root: PurePosixPath, name: str) -> list[Entry]:
-    told = {patient for entry in entries if (patient := metadata.patient_of(entry.place.name)[1])}
+    known = {patient for entry in entries if (patient := metadata.patient_of(entry.place.name)[1])}
     found = []
     for entry in entries:
         collection, patient = metadata.patient_of(entry.place.name)
         # A name that tells nothing stands for itself, except where other names are the same case's with a day or view.
-        if not patient and (case := f"case reports:{entry.place.stem.lower()}") in told:
+        if not patient and (case := f"case reports:{entry.place.stem.lower()}") in known:
             collection, patient = "case reports", case
         own = entry.place.relative_to(root).as_posix()
         found.append(Entry(entry.place, entry.split, entry.label, patient or own, collection or name))
@@ -347,10 +347,10 @@ def _merge_spellings(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
         best = min(counted, key=lambda label: (-counted[label], label))
         called |= dict.fromkeys(counted, best)
         if len(counted) > 1:
-            told = " and ".join(
+            names = " and ".join(
                 f"{label} ({number})" for label, number in sorted(counted.items(), key=lambda one: (-one[1], one[0]))
             )
-            notes.append(f"{told} are one class, called {best}.")
+            notes.append(f"{names} are one class, called {best}.")
     if not notes:
         return entries, []
     return [replace(entry, label=called[entry.label]) for entry in entries], notes

@@ -64,18 +64,18 @@ class MetadataTable:
         return cls(table.columns, rows, lost, len(files) - len(rows))
 
     @classmethod
-    def of_classes(cls, told: Mapping[PurePosixPath, Mapping[str, str]]) -> Self:
+    def of_classes(cls, rows: Mapping[PurePosixPath, Mapping[str, str]]) -> Self:
         """What folders, or a table that has classes already, tell of each image: its class as its finding."""
-        return cls(tuple(dict.fromkeys(key for row in told.values() for key in row)), told, from_folders=True)
+        return cls(tuple(dict.fromkeys(key for row in rows.values() for key in row)), rows, from_folders=True)
 
     def modalities(self) -> dict[str, int]:
         """How many images there are of each modality, the most first."""
-        return dict(Counter(_told(row, "modality") for row in self.rows.values()).most_common())
+        return dict(Counter(_cell(row, "modality") for row in self.rows.values()).most_common())
 
     def views(self, modalities: Collection[str]) -> dict[str, int]:
         """How many images there are of each view, of these modalities, the most first."""
-        rows = [row for row in self.rows.values() if _told(row, "modality") in modalities]
-        return dict(Counter(_told(row, "view") for row in rows).most_common())
+        rows = [row for row in self.rows.values() if _cell(row, "modality") in modalities]
+        return dict(Counter(_cell(row, "view") for row in rows).most_common())
 
     def findings(self) -> dict[str, int]:
         """How many images there are of each finding, the most first."""
@@ -118,8 +118,8 @@ class MetadataTable:
         return {
             place: label
             for place, row in self.rows.items()
-            if _told(row, "modality") in choice.modalities
-            and _told(row, "view") in choice.views
+            if _cell(row, "modality") in choice.modalities
+            and _cell(row, "view") in choice.views
             and (label := choice.classes.get(row["finding"], "").strip())
         }
 
@@ -128,9 +128,9 @@ class MetadataTable:
         left: Counter[str] = Counter()
         findings: Counter[str] = Counter()
         for row in self.rows.values():
-            if (modality := _told(row, "modality")) not in choice.modalities:
+            if (modality := _cell(row, "modality")) not in choice.modalities:
                 left[f"of the modality {modality}"] += 1
-            elif (view := _told(row, "view")) not in choice.views:
+            elif (view := _cell(row, "view")) not in choice.views:
                 left[f"of the view {view}"] += 1
             elif not choice.classes.get(row["finding"], "").strip():
                 findings[row["finding"] or NOT_GIVEN] += 1
@@ -163,7 +163,7 @@ def radiographs(modalities: Collection[str]) -> list[str]:
     return [name for name in modalities if name.upper() != "CT"] or list(modalities)
 
 
-def _told(row: Mapping[str, str], column: str) -> str:
+def _cell(row: Mapping[str, str], column: str) -> str:
     return row.get(column) or NOT_GIVEN
 
 

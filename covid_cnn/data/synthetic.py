@@ -5,6 +5,7 @@ tests images whose opacities have a known place. A radiograph here is soft tissu
 behind a film curve; opacities fill part of that air, and nothing else differs between the two classes.
 """
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from PIL.PngImagePlugin import PngInfo
 
+from covid_cnn.common import paths
 from covid_cnn.common.errors import DatasetError
+from covid_cnn.common.jobs import Progress
+from covid_cnn.data import dataset
+from covid_cnn.data.dataset import Dataset
+from covid_cnn.images import ops
 from covid_cnn.images.reader import SYNTHETIC_KEY, SYNTHETIC_PREFIX
 
 CLASSES = ("NORMAL", "PNEUMONIA")
@@ -341,3 +347,37 @@ def _enlarged(field: np.ndarray, size: int = GRID) -> np.ndarray:
 
 def _scaled(field: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(field).resize((size, size), Image.Resampling.BILINEAR))
+
+
+ELSEWHERE = "another-hospital-drawn"
+IMAGES_ELSEWHERE = 20  # of each class
+SEED = 9_000_000  # other patients than any dataset that is drawn
+SIZE = 320
+GAMMA, CONTRAST, BLUR = 1.5, 0.75, 1.2  # darker, flatter, softer (standard deviation in pixels)
+
+
+def draw_elsewhere(progress: Progress) -> Dataset:
+    """Open the drawn dataset of another hospital under data/, and draw it first where it is missing."""
+    folder = paths.data_dir() / ELSEWHERE
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".drawing-") as temporary:
+            unfinished = Path(temporary) / ELSEWHERE
+            total = 2 * IMAGES_ELSEWHERE
+            for n in range(total):
+                label = CLASSES[n % 2]
+                path = unfinished / label / f"{dataset.SYNTHETIC}elsewhere_{n:03}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_png(path, as_elsewhere(draw_radiograph(SEED + n, bool(n % 2), SIZE)))
+                progress(
+                    (n + 1) / (2 * IMAGES_ELSEWHERE),
+                    f"Drawn {n + 1} of {2 * IMAGES_ELSEWHERE} radiographs of another hospital",
+                )
+            shutil.move(unfinished, folder)
+    return dataset.open_dataset(folder)
+
+
+def as_elsewhere(pixels: np.ndarray) -> np.ndarray:
+    """A radiograph, float32 ``[H, W]`` 0..1, as the other hospital's machine would have taken it; same shape, range."""
+    toned = pixels ** np.float32(GAMMA) * CONTRAST + (1 - CONTRAST) / 3
+    return ops.stamp(ops.blur(toned.astype(np.float32), BLUR), 0.85, 0.02, 0.09)

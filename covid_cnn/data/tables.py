@@ -155,14 +155,14 @@ class ImageFinder:
 
         A name that several images share means none of them.
         """
-        told = row.get("filename", "").replace("\\", "/").strip("/ ")
-        if not told:
+        filename = row.get("filename", "").replace("\\", "/").strip("/ ")
+        if not filename:
             return None
         folders = list(dict.fromkeys((row.get("folder", "").replace("\\", "/") or "images", "images", "")))
-        places = [PurePosixPath(folder) / told for folder in folders]
+        places = [PurePosixPath(folder) / filename for folder in folders]
         if exact := next((place for place in places if place in self._exact), None):
             return exact
-        wanted = _plain(PurePosixPath(told).as_posix())
+        wanted = _plain(PurePosixPath(filename).as_posix())
         name = wanted.rpartition("/")[2]
         inner = {place for place in self._ends[name] if f"/{_plain(place.as_posix())}".endswith(f"/{wanted}")}
         stems = self._stems[name] | self._stems[name.rpartition(".")[0]]

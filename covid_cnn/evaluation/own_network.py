@@ -106,7 +106,7 @@ class OwnNetwork:
     ----------
     facts : what its file tells: ``kind``, ``size``, ``channels``, ``outputs``, ``output``, ``units``, ``last``, …
     origin : where it came from, for who wants to read it again
-    asked : the examples and trials of whoever looks at it, by dataset and classes
+    previews : the examples and trials of whoever looks at it, by dataset and classes
     """
 
     def __init__(self, source: str, folder: "tempfile.TemporaryDirectory[str]") -> None:
@@ -115,7 +115,7 @@ class OwnNetwork:
         self.facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
         self._lock = threading.Lock()
         self.origin: tuple[Any, ...] = ()
-        self.asked: dict[tuple[str, tuple[str, ...]], tuple[list[Example], list[Trial]]] = {}
+        self.previews: dict[tuple[str, tuple[str, ...]], tuple[list[Example], list[Trial]]] = {}
 
     @property
     def classes(self) -> int:
@@ -158,15 +158,17 @@ class OwnNetwork:
         colour = "grey" if facts["channels"] == 1 else "colour"
         ends = {"softmax": "a softmax", "sigmoid": "a sigmoid", "": "no softmax or sigmoid"}[facts["last"]]
         numbers = f"{facts['units']} numbers" if facts["units"] > 1 else "one number, which tells two classes apart"
-        told = (
+        description = (
             f"{facts['kind']} with {facts['parameters']:,} numbers in it. It takes one {colour} image of "
             f"{facts['size'][0]} x {facts['size'][1]} pixels and answers with {numbers}, behind {ends}."
         )
         if len(facts["outputs"]) > 1:
-            told += f" Of its outputs ({', '.join(facts['outputs'])}) this is {facts['outputs'][facts['output']]}."
+            description += (
+                f" Of its outputs ({', '.join(facts['outputs'])}) this is {facts['outputs'][facts['output']]}."
+            )
         if self.guess_scale() == "none":
-            told += " It scales its images itself."
-        return told
+            description += " It scales its images itself."
+        return description
 
 
 @dataclass(frozen=True)
@@ -319,12 +321,12 @@ def try_scales(
         if progress:
             progress(at / len(SCALES), f"Trying pixels {SCALES[scale].words}")
         answers = np.stack([network.answer(example.pixels, scale) for example in examples])
-        told = probabilities(answers, network.guess_last(answers) if last is None else last)
+        shares = probabilities(answers, network.guess_last(answers) if last is None else last)
         right, loss = None, np.inf
         if len(known):
-            right = wilson(int((told[known].argmax(axis=1) == labels).sum()), len(known))
-            loss = float(-np.log(np.maximum(told[known, labels], 1e-7)).mean())
-        trials.append(Trial(scale, told, right, loss))
+            right = wilson(int((shares[known].argmax(axis=1) == labels).sum()), len(known))
+            loss = float(-np.log(np.maximum(shares[known, labels], 1e-7)).mean())
+        trials.append(Trial(scale, shares, right, loss))
     guess, alike = network.guess_scale(), _alike(trials)
     return sorted(
         trials,
@@ -364,16 +366,16 @@ def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
             f"No scale fits: at best {best.right.value:.0%} of {best.right.n} images are right, no better than chance. "
             "Is the order of the classes the right one?"
         )
-    told = f"With pixels {SCALES[best.scale].words}, {best.right.value:.0%} of {best.right.n} images are right."
+    verdict = f"With pixels {SCALES[best.scale].words}, {best.right.value:.0%} of {best.right.n} images are right."
     others = [one for one in _alike(trials) if one is not best]
     if others:
-        told += f" {', '.join(one.scale for one in others)} fit no worse, as far as so few images tell."
+        verdict += f" {', '.join(one.scale for one in others)} fit no worse, as far as so few images tell."
     costs = [
         f"{round((best.right.value - one.right.value) * best.right.n)} by {one.scale}"
         for one in trials
         if one.right and one.right.value < best.right.value
     ]
-    return f"{told} Given in another scale it loses right answers: {', '.join(costs)}." if costs else told
+    return f"{verdict} Given in another scale it loses right answers: {', '.join(costs)}." if costs else verdict
 
 
 def _work(step: str, folder: Path, request: dict[str, Any], seconds: int, progress: Progress | None) -> None:
@@ -421,9 +423,9 @@ def _work(step: str, folder: Path, request: dict[str, Any], seconds: int, progre
 
 
 def _reason(folder: Path, ended: int) -> str:
-    told = folder / "error.txt"
-    if told.is_file():
-        return told.read_text(encoding="utf-8")
+    reason = folder / "error.txt"
+    if reason.is_file():
+        return reason.read_text(encoding="utf-8")
     if ended < 0:
         return "Reading this network took more memory or time than it is given here: it is too large for this machine."
     lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines() or [""]

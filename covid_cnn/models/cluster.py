@@ -43,10 +43,10 @@ def plan_blocks(model: Bundle, images: Sequence[SelectedImage], parts: Path, siz
     another model, nor for one of an image that has changed since.
     """
     # One image alone is answered by all cores, which may differ in rounding.
-    blocks, asked = [], hashlib.sha256(b"%d" % (len(images) > 1) + (model.folder / INFO_FILE).read_bytes())
+    blocks, task = [], hashlib.sha256(b"%d" % (len(images) > 1) + (model.folder / INFO_FILE).read_bytes())
     for first in range(0, len(images), size):
         some = images[first : first + size]
-        digest = asked.copy()
+        digest = task.copy()
         digest.update(json.dumps([_state(image) for image in some]).encode())
         blocks.append(Block(some, parts / f"{digest.hexdigest()}.json"))
     return blocks
@@ -126,11 +126,11 @@ def answer_blocks(model: Bundle, blocks: Sequence[Block], workers: int | None = 
     left = [block for block in blocks if not block.file.exists()]
     if not left:
         return
-    asked = [{"file": str(block.file), "images": pickle.dumps(block.images)} for block in left]
+    rows = [{"file": str(block.file), "images": pickle.dumps(block.images)} for block in left]
     files = {name: ray.put((model.folder / name).read_bytes()) for name in (INFO_FILE, GRAPH_FILE)}
     DataContext.get_current().max_consecutive_actor_init_deaths = DEATHS
     crowd = len(blocks) > 1 or len(blocks[0].images) > 1
-    answers = ray.data.from_items(asked, override_num_blocks=len(asked)).map(
+    answers = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         _Worker,
         fn_constructor_args=(model.name, files, crowd),
         compute=ActorPoolStrategy(size=workers) if workers else ActorPoolStrategy(min_size=1),

@@ -100,8 +100,8 @@ def trials_text(trials: Sequence[Trial], examples: Sequence[Example], classes: S
     lines = [f"{'Answers under each scale:':34}" + "".join(f"{trial.scale:>18}" for trial in trials)]
     for place in own_network.few(examples):
         answers, example = [trial.probabilities[place] for trial in trials], examples[place]
-        told = "".join(f"{classes[row.argmax()][:11]:>13} {row.max():.2f}" for row in answers)
-        lines.append(f"{example.label[:12]:13}{example.name[-20:]:21}{told}")
+        cells = "".join(f"{classes[row.argmax()][:11]:>13} {row.max():.2f}" for row in answers)
+        lines.append(f"{example.label[:12]:13}{example.name[-20:]:21}{cells}")
     if trials[0].right:
         shares = "".join(f"{trial.right.value if trial.right else 0:18.1%}" for trial in trials)
         lines.append(f"{f'right, of {trials[0].right.n} images':34}{shares}")

@@ -208,11 +208,11 @@ class Run:
             self._end_last_line()
             others = runs_ahead(self)
             self.append("queued" if others else "started", pid=os.getpid())
-        told = ""
+        logged = ""
         while others:
-            if (line := f"Waiting for {', '.join(other.name for other in others)}.") != told:
+            if (line := f"Waiting for {', '.join(other.name for other in others)}.") != logged:
                 self.log(line)
-                told = line
+                logged = line
             time.sleep(0.5)
             with _queue_lock():
                 others = runs_ahead(self)
@@ -363,7 +363,7 @@ def resume_run(run: Run) -> None:
     command = [sys.executable, "-m", "covid_cnn", "train", "--resume", run.name, "--quiet"]
     package = str(Path(__file__).resolve().parents[2])
     # With its fault handler Python tells in the log of a crash of TensorFlow.
-    told = {"COVID_CNN_HOME": str(paths.home()), "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONFAULTHANDLER": "1"}
+    environment = {"COVID_CNN_HOME": str(paths.home()), "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONFAULTHANDLER": "1"}
     with _explained(f"Run {run.name} cannot be started"):
         try:
             runs_at_once()  # or the new process alone would say what is wrong with it
@@ -379,7 +379,7 @@ def resume_run(run: Run) -> None:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    **run._lock.handed_over(os.environ | told),
+                    **run._lock.handed_over(os.environ | environment),
                 )
         finally:
             run.leave()
@@ -387,10 +387,10 @@ def resume_run(run: Run) -> None:
 
 def runs_at_once() -> int:
     """How many runs may learn at the same time; raises RunError where the environment names no such number."""
-    told = os.environ.get(AT_ONCE, "1")
-    if not told.isdecimal() or int(told) < 1:
-        raise RunError(f"{AT_ONCE} must be a whole number of at least 1, and is {told!r}: set it anew, or unset it.")
-    return int(told)
+    number = os.environ.get(AT_ONCE, "1")
+    if not number.isdecimal() or int(number) < 1:
+        raise RunError(f"{AT_ONCE} must be a whole number of at least 1, and is {number!r}: set it anew, or unset it.")
+    return int(number)
 
 
 def runs_ahead(run: Run | None = None) -> list[Run]:

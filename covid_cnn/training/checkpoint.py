@@ -21,14 +21,14 @@ from covid_cnn.common.errors import RunError
 class _State(msgspec.Struct):
     """What ``epoch-N.json`` holds: the event, the best epoch and its loss, and the SHA-256 of each file and of this."""
 
-    told: dict[str, int | float]
+    event: dict[str, int | float]
     best: tuple[int, float]
     files: dict[str, str] = {}
     own: str = ""
 
     def seal(self) -> str:
         """The SHA-256 of all that it tells."""
-        return hashlib.sha256(msgspec.json.encode((self.told, self.best, self.files))).hexdigest()
+        return hashlib.sha256(msgspec.json.encode((self.event, self.best, self.files))).hexdigest()
 
 
 class Checkpoint:
@@ -72,7 +72,7 @@ class Checkpoint:
         for file in files:
             try:
                 state = msgspec.json.decode(file.read_bytes(), type=_State)
-                needed = {self._last_file(int(state.told["epoch"])), self._best_file(state.best[0])}
+                needed = {self._last_file(int(state.event["epoch"])), self._best_file(state.best[0])}
                 whole = file == older or state.own == state.seal()
                 if not whole or any(_digest(one) != state.files.get(one.name, _digest(one)) for one in needed):
                     raise ValueError("a file is not as it was written")
@@ -85,7 +85,7 @@ class Checkpoint:
             raise RunError(f"The checkpoint of run {self.folder.parent.name} is damaged: start the training anew.")
 
     def _take(self, state: _State, files: set[Path]) -> None:
-        self.event: dict[str, Any] = dict(state.told)
+        self.event: dict[str, Any] = dict(state.event)
         self.best_epoch, self.best_loss = state.best
         self._state, self._files = state, files
 

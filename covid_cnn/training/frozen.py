@@ -293,8 +293,8 @@ def convert_probe(network: FrozenNetwork, anatomy: Anatomy) -> bytes:
 
     @tf.function(input_signature=[tf.TensorSpec(size, tf.float32, name=name) for name, size in sizes.items()])
     def answer(image: tf.Tensor, gain: tf.Tensor, offset: tf.Tensor) -> dict[str, tf.Tensor]:
-        (told,) = _put(network, image * gain + offset, [anatomy.answer])
-        return {"answer": tf.reshape(tf.cast(told, tf.float32), (1, anatomy.units))}
+        (answer,) = _put(network, image * gain + offset, [anatomy.answer])
+        return {"answer": tf.reshape(tf.cast(answer, tf.float32), (1, anatomy.units))}
 
     return convert(answer)
 

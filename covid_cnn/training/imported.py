@@ -157,9 +157,9 @@ def _open_keras(path: Path, version: str, kind: str) -> OpenedNetwork:
         raise BundleError(f"Keras cannot load {path.name} ({reason}): {AS_GRAPH}.") from error
     inputs = list(getattr(model, "inputs", None) or [])
     if len(inputs) != 1:
-        told = ", ".join(f"{one.name} {list(one.shape[1:])}" for one in inputs) or "none that its file tells"
+        inputs_of_file = ", ".join(f"{one.name} {list(one.shape[1:])}" for one in inputs) or "none that its file tells"
         raise BundleError(
-            f"A network of one image can be added; this one takes {len(inputs)} inputs ({told})."
+            f"A network of one image can be added; this one takes {len(inputs)} inputs ({inputs_of_file})."
             if inputs
             else f"The network does not say what its input is: give it a keras.Input, or {AS_GRAPH}."
         )
@@ -205,8 +205,8 @@ def _open_saved_model(path: Path) -> OpenedNetwork:
     _check_input(shape)
 
     def call(image: Any, held: Any = loaded) -> list[Any]:  # what holds the variables lives as long as what uses them
-        told = signature(**{key: tf.cast(image, spec.dtype)})
-        return [told[name] for name in outputs]
+        outputs_by_name = signature(**{key: tf.cast(image, spec.dtype)})
+        return [outputs_by_name[name] for name in outputs]
 
     return OpenedNetwork(call, shape, outputs, "SavedModel", path.name)
 
@@ -270,7 +270,7 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
 
 
-def _tell(part: float, message: str) -> None:
+def _report_progress(part: float, message: str) -> None:
     print(json.dumps([part, message]), flush=True)
 
 
@@ -284,10 +284,10 @@ def main(step: str, folder: Path) -> None:
         else:
             from covid_cnn.training import own_bundle
 
-            own_bundle.make(folder, request, _tell)
+            own_bundle.make(folder, request, _report_progress)
     except (CovidCnnError, MemoryError) as error:
-        told = str(error) or "This network needs more memory than it is given here."
-        (folder / "error.txt").write_text(told, encoding="utf-8")
+        reason = str(error) or "This network needs more memory than it is given here."
+        (folder / "error.txt").write_text(reason, encoding="utf-8")
         sys.exit(1)
 
 

@@ -178,9 +178,9 @@ def _check(path: Path, call: Callable[[Any], list[Any]], shape: list[int]) -> No
         given = ((raw - zero) * scale).astype(np.float32)
     interpreter.set_tensor(taken["index"], raw.astype(taken["dtype"]))
     interpreter.invoke()
-    for detail, told in zip(interpreter.get_output_details(), call(tf.constant(given)), strict=True):
+    for detail, output in zip(interpreter.get_output_details(), call(tf.constant(given)), strict=True):
         own = interpreter.get_tensor(detail["index"]).astype(np.float32)
         if detail["quantization"][0]:
             own = (own - detail["quantization"][1]) * detail["quantization"][0]
-        if not np.abs(own - told.numpy()).max() <= TOLERANCE * max(1.0, float(np.abs(own).max())):
+        if not np.abs(own - output.numpy()).max() <= TOLERANCE * max(1.0, float(np.abs(own).max())):
             raise BundleError(f"{path.name} was read, but answers otherwise than the file: add its Keras file.")

@@ -164,11 +164,11 @@ def _measure(staged: Path, images: _Images, progress: Progress) -> None:
     for at, (split, items) in enumerate(images.parts.items()):
         if items:
 
-            def tell(part: float, message: str, at: int = at) -> None:
+            def report_part(part: float, message: str, at: int = at) -> None:
                 progress((at + part) / len(images.parts), message)
 
-            told = predictions.predict_dataset(model, items, progress=tell, embeddings=True)
-            answers[split] = predictions.drop_unknown(told)
+            answered = predictions.predict_dataset(model, items, progress=report_part, embeddings=True)
+            answers[split] = predictions.drop_unknown(answered)
     held_out = answers["val"]
     statistics = export.fit_in_distribution(answers.pop("train").embeddings, held_out.embeddings)
     sets = calibrate.prediction_sets(held_out.labels, held_out.probabilities, "validation images")
@@ -179,8 +179,8 @@ def _measure(staged: Path, images: _Images, progress: Progress) -> None:
     )
     card.write_card(staged, info)
     model, metrics = Bundle(staged), {}
-    for split, told in answers.items():
+    for split, answered in answers.items():
         limit = info.in_distribution.limit
-        flagged = np.array([model.distance(embedding) > limit for embedding in told.embeddings])
-        metrics[split] = predictions.report_predictions(model, replace(told, flagged=flagged))
+        flagged = np.array([model.distance(embedding) > limit for embedding in answered.embeddings])
+        metrics[split] = predictions.report_predictions(model, replace(answered, flagged=flagged))
     card.write_card(staged, structs.replace(info, metrics=Metrics(metrics["val"], metrics.get("test"))))

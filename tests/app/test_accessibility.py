@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browsing import MOST_WORDS, PAGES, WORDS, App, press, settled, visit
 from playwright.sync_api import Page, expect
 
-from covid_cnn.data import elsewhere, synthetic
+from covid_cnn.data import synthetic
 from covid_cnn.runs import pictures
 from covid_cnn.runs.config import TrainConfig
 from covid_cnn.runs.run import create_run
@@ -51,8 +51,8 @@ def furnished(app) -> App:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COVID_CNN_HOME", str(app.home))
         synthetic.write_dataset(app.home / "data" / "drawn", counts={"train": 6, "val": 3, "test": 6}, size=128)
-        patch.setattr(elsewhere, "IMAGES", 4)
-        elsewhere.draw_elsewhere(lambda part, line: None)
+        patch.setattr(synthetic, "IMAGES_ELSEWHERE", 4)
+        synthetic.draw_elsewhere(lambda part, line: None)
         run = create_run(TrainConfig.of("drawn", MODEL, epochs=1), RUN)
         images = np.stack([synthetic.draw_radiograph(seed, bool(seed % 2), 224) for seed in range(4)])
         for kind in ("augmented", "watched"):

@@ -160,12 +160,12 @@ def test_each_step_that_changed_the_answer_is_named():
     """The one that changed it and the one that changed it back: the first and the last alone would tell of neither."""
     mirror, letter, hide = Step("mirror", {}), Step("stamp", CHANGES["stamp"].defaults()), Step("hide_lungs", {})
     answers = [answered("normal"), answered("normal"), answered("COVID-19"), answered("normal")]
-    first, second = (one.replace("\\", "") for one in what_if.changes_told([mirror, letter, hide], answers))
+    first, second = (one.replace("\\", "") for one in what_if.describe_changes([mirror, letter, hide], answers))
     assert first == "**An R in the corner changed the answer**, from normal (50 %) to **COVID-19 (50 %)**"
     assert second.startswith("**Hiding the lungs changed the answer**, from COVID-19")
-    (unknown,) = what_if.changes_told([hide], [answered("normal"), answered("normal", known=False)])
+    (unknown,) = what_if.describe_changes([hide], [answered("normal"), answered("normal", known=False)])
     assert wording.UNKNOWN_KIND in unknown.replace("\\", "")
-    assert what_if.changes_told([mirror], answers[:2]) == ["No change so far changed the answer."]
+    assert what_if.describe_changes([mirror], answers[:2]) == ["No change so far changed the answer."]
 
 
 def test_a_second_opinion_is_asked_for_once(calls, monkeypatch):

@@ -12,7 +12,7 @@ from covid_cnn.data import audit, shortcuts, synthetic
 from covid_cnn.data import dataset as data_dataset
 from covid_cnn.images import reader
 from covid_cnn.images.ops import stamp
-from covid_cnn.reports import audit as reports_audit
+from covid_cnn.reports import html
 
 CUES = shortcuts.CUES
 
@@ -248,7 +248,7 @@ def test_a_page_of_html_with_every_image_and_nothing_to_load(root):
     write(root / "train" / "NORMAL" / "y.png", seed=2000)
     (root / "train" / "NORMAL" / "<i>.png").write_bytes(b"no image")
     dataset = data_dataset.open_dataset(root)
-    page = reports_audit.render_audit(audit.audit_dataset(dataset), dataset)
+    page = html.render_audit(audit.audit_dataset(dataset), dataset)
     assert page.count("<img ") == 2 and 'src="data:image/jpeg' in page and "http" not in page
     assert "&lt;b&gt;x.png" in page and "<b>" not in page and "<i>" not in page
     assert "in two splits" in page and "not verdicts" in page and "is damaged" in page

@@ -18,7 +18,7 @@ from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import ModelInfo, decode_info
-from covid_cnn.reports import card, figures, outcome
+from covid_cnn.reports import card, figures, wording
 from covid_cnn.reports import prediction as reports_prediction
 
 WRONG = (None, True, -1, 0, 0.5, 10**400, float("nan"), "", "x", [], {}, [1], ["x"], [[]], {"x": 1}, {"value": 1})
@@ -57,7 +57,7 @@ def read_all(info: ModelInfo) -> None:
     for one in (info.metrics.val, info.metrics.test, *info.metrics.other.values()):
         if one is not None:
             evaluation_metrics.summarize(one)
-            outcome.describe_report(one)
+            wording.describe_report(one)
 
 
 @pytest.fixture(scope="module")

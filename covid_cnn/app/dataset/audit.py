@@ -77,12 +77,12 @@ def _audit(dataset: Dataset, tell: Progress) -> "AuditReport":
 
 
 def _downloads(dataset: Dataset, report: "AuditReport") -> None:
-    from covid_cnn.reports import audit as reports_audit
+    from covid_cnn.reports import html
 
     with st.container(horizontal=True):
         st.download_button(
             "Report (HTML)",
-            lambda: reports_audit.render_audit(report, dataset),
+            lambda: html.render_audit(report, dataset),
             f"audit_{dataset.name}.html",
             "text/html",
             icon=":material/download:",

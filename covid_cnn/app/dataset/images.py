@@ -45,22 +45,22 @@ class AnswerOf(NamedTuple):
 
 # Which answers to show; none for an image that could not be read.
 KINDS: dict[str, Callable[[AnswerOf | None], bool]] = {
-    "Any": lambda told: True,
-    "Wrong": lambda told: told is not None and told.right is False,
-    "Right": lambda told: told is not None and told.right is True,
+    "Any": lambda answer: True,
+    "Wrong": lambda answer: answer is not None and answer.right is False,
+    "Right": lambda answer: answer is not None and answer.right is True,
 }
 
 # What to sort by; the images that cannot be read come last. None is the order of the files.
 ORDERS: dict[str, Callable[[ImageRecord | None], float] | None] = {
     "Name": None,
-    "Size": lambda look: look.size[0] * look.size[1] if look else math.inf,
-    "Brightness": lambda look: look.brightness if look else math.inf,
-    "Contrast": lambda look: look.contrast if look else math.inf,
+    "Size": lambda record: record.size[0] * record.size[1] if record else math.inf,
+    "Brightness": lambda record: record.brightness if record else math.inf,
+    "Contrast": lambda record: record.contrast if record else math.inf,
 }
 # The same by what a model answers, once one is chosen.
 SURE: dict[str, Callable[[AnswerOf | None], float]] = {
-    "Least sure": lambda told: told.probability if told else math.inf,
-    "Most sure": lambda told: -told.probability if told else math.inf,
+    "Least sure": lambda answer: answer.probability if answer else math.inf,
+    "Most sure": lambda answer: -answer.probability if answer else math.inf,
 }
 
 
@@ -108,7 +108,7 @@ def draw_gallery(dataset: Dataset) -> None:
         items.sort(key=lambda item: SURE[order](by_path.get(item.path)))
     elif (value := ORDERS[order]) is not None:
         records = background.await_result(
-            ("looks", dataset.root, len(items)), lambda tell: _looks(items, tell), "Read the images"
+            ("looks", dataset.root, len(items)), lambda progress: _records(items, progress), "Read the images"
         )
         if records is None:
             return
@@ -164,9 +164,9 @@ def _filter(dataset: Dataset, label: str, options: Sequence[str], shown: Callabl
     )
 
 
-def _looks(items: Sequence[Item], tell: Progress) -> dict[Path, ImageRecord]:
-    records = index.index_images([item.path for item in items], tell, thumbnails=False)
-    return {item.path: look for item, look in zip(items, records, strict=True) if isinstance(look, ImageRecord)}
+def _records(items: Sequence[Item], progress: Progress) -> dict[Path, ImageRecord]:
+    records = index.index_images([item.path for item in items], progress, thumbnails=False)
+    return {item.path: record for item, record in zip(items, records, strict=True) if isinstance(record, ImageRecord)}
 
 
 def draw_cards(items: Sequence[Item], keys: Sequence[str], by_path: Mapping[Path, AnswerOf] | None = None) -> None:

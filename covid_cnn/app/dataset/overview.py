@@ -57,7 +57,7 @@ def _mapping(dataset: Dataset) -> None:
 def _pixels(dataset: Dataset) -> None:
     st.markdown("##### What the images of a class have in common")
     key = "overview", dataset.root, tuple(item.path for item in dataset.items)
-    looked = background.await_result(key, lambda tell: _looked(dataset, tell), "Look at all images")
+    looked = background.await_result(key, lambda progress: _looked(dataset, progress), "Look at all images")
     if looked is None:
         return
     means, facts, distributions = looked
@@ -123,27 +123,27 @@ def _difference(means: dict[str, Mean]) -> None:
 
 
 def _looked(
-    dataset: Dataset, tell: Progress
+    dataset: Dataset, progress: Progress
 ) -> tuple[dict[str, Mean], pd.DataFrame, dict[str, list[tuple[str, float, float]]]]:
     """The mean images, the table of medians, and the distribution of each measure."""
     records = index.index_images(
-        [item.path for item in dataset.items], lambda part, line: tell(0.8 * part, line), thumbnails=False
+        [item.path for item in dataset.items], lambda part, line: progress(0.8 * part, line), thumbnails=False
     )
-    means = overview.mean_images(dataset, lambda part, line: tell(0.8 + 0.2 * part, line))
+    means = overview.mean_images(dataset, lambda part, line: progress(0.8 + 0.2 * part, line))
     rows = []
     measured: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for label in means:
         own = [
-            look
-            for i, look in zip(dataset.items, records, strict=True)
-            if i.label == label and isinstance(look, ImageRecord)
+            record
+            for i, record in zip(dataset.items, records, strict=True)
+            if i.label == label and isinstance(record, ImageRecord)
         ]
-        width, height = np.array([look.size for look in own], float).T
-        brightness, contrast = np.array([(look.brightness, look.contrast) for look in own]).T
+        width, height = np.array([record.size for record in own], float).T
+        brightness, contrast = np.array([(record.brightness, record.contrast) for record in own]).T
         values = (width, height, width / height, brightness, contrast)
         for (measure, _), numbers in zip(MEASURES, values, strict=True):
             measured[measure][label] = numbers
-        formats = Counter(look.format for look in own).most_common()
+        formats = Counter(record.format for record in own).most_common()
         rows.append(
             {"Class": label}
             | {measure: _middle(numbers, digits) for (measure, digits), numbers in zip(MEASURES, values, strict=True)}

@@ -61,12 +61,12 @@ def draw_threshold(evaluated: Evaluated, verdicts: BinaryPredictions, question: 
 
 @st.cache_data(max_entries=64, show_spinner="Resampling patients")
 def _curves(_verdicts: BinaryPredictions, key: tuple) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    def told(curve: curves.Curve | None) -> dict[str, list[float]]:
+    def columns(curve: curves.Curve | None) -> dict[str, list[float]]:
         assert curve  # there are images of both kinds
         return {name: getattr(curve, name).round(5).tolist() for name in ("x", "y", "grid", "low", "high")}
 
     arguments = _verdicts.labels, _verdicts.scores, _verdicts.patients
-    return told(curves.roc_curve(*arguments)), told(curves.precision_recall_curve(*arguments))
+    return columns(curves.roc_curve(*arguments)), columns(curves.precision_recall_curve(*arguments))
 
 
 def draw_figures(evaluated: Evaluated, report: Report, verdicts: BinaryPredictions) -> None:

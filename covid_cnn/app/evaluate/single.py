@@ -21,7 +21,7 @@ from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import binary, leakage
 from covid_cnn.evaluation.binary import BinaryPredictions
 from covid_cnn.models.bundle import Bundle
-from covid_cnn.reports import outcome
+from covid_cnn.reports import wording
 
 CHOSEN = "evaluate_threshold_of"  # the thresholds that were let go, by model and question
 
@@ -89,11 +89,11 @@ def _question(evaluated: Evaluated) -> str:
     )
 
 
-def _tell(evaluated: Evaluated, verdicts: BinaryPredictions, question: str) -> None:
+def _draw_result(evaluated: Evaluated, verdicts: BinaryPredictions, question: str) -> None:
     """What was found, in people and in a sentence, and at whose hospital."""
     of = binary.count_outcomes(verdicts)
     where = asking.home_or_away(evaluated.model, evaluated.place)
-    errors = outcome.describe_errors(
+    errors = wording.describe_errors(
         of["misses"],
         of["hits"] + of["misses"],
         of["false_alarms"],
@@ -129,7 +129,7 @@ def _sections(evaluated: Evaluated, verdicts: BinaryPredictions, question: str) 
         st.caption(f"What follows is told at the threshold {chosen:.3f}, in place of the model's own.")
     report = figures.report(verdicts, (*evaluated.key, question, chosen))
     with head:
-        _tell(evaluated, verdicts, question)
+        _draw_result(evaluated, verdicts, question)
     numbers, groups, errors, export = st.tabs(
         [
             ":material/table_chart: All figures",

@@ -15,7 +15,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from covid_cnn.app.predict import answer, explained, folder
 from covid_cnn.app.predict.folder import Source
 from covid_cnn.app.shared import elements, library
-from covid_cnn.app.start import samples
+from covid_cnn.app.start.page import SAMPLE, choose_small_film
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.data.samples import SAMPLES, Sample
 from covid_cnn.images import limits, reader
@@ -35,7 +35,7 @@ def draw_page() -> None:
     model = library.current_model(MODEL)
     if model is None:
         return
-    if not any(st.session_state.get(key) for key in (_UPLOADS, samples.SAMPLE, PATH)):
+    if not any(st.session_state.get(key) for key in (_UPLOADS, SAMPLE, PATH)):
         _offer_images(model)
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -80,7 +80,7 @@ def _offer_images(model: Bundle) -> None:
         library.choose_model(MODEL)
     with right:
         st.markdown("Or try one of these.")
-        samples.choose_small_film()
+        choose_small_film()
         _choose_sample()
 
 
@@ -101,14 +101,14 @@ def _choose_sample() -> None:
         "All samples",
         list(SAMPLES),
         format_func=lambda key: SAMPLES[key].title,
-        key=samples.SAMPLE,
+        key=SAMPLE,
         wrap=True,
         help="\n\n".join(f"**{sample.title}.** {sample.story}" for sample in SAMPLES.values()),
     )
 
 
 def _offer_to_clear(uploads: list[UploadedFile]) -> None:
-    if not uploads and not st.session_state.get(samples.SAMPLE) and st.session_state.get(PATH):
+    if not uploads and not st.session_state.get(SAMPLE) and st.session_state.get(PATH):
         st.button("Clear the image from the dataset", icon=":material/close:", on_click=_clear_path)
 
 
@@ -122,7 +122,7 @@ def _chosen_images(uploads: list[UploadedFile]) -> dict[str, Source]:
     images = [upload for upload in uploads if upload not in archives]
     chosen = {upload.file_id: Source(upload.name, partial(_read_upload, upload)) for upload in images}
     chosen |= folder.unpack(archives)
-    if not uploads and (sample := st.session_state.get(samples.SAMPLE)):
+    if not uploads and (sample := st.session_state.get(SAMPLE)):
         return {f"{_SAMPLE}{sample}": Source(SAMPLES[sample].title, partial(_read_sample, SAMPLES[sample]))}
     if not chosen and not uploads and (path := st.session_state.get(PATH)):
         chosen[f"path {path}"] = Source(Path(path).name, partial(reader.read, Path(path)))
@@ -138,7 +138,7 @@ def _read_sample(sample: Sample, frame: int = 0, window: int | None = None) -> R
 
 
 def _open_sample(key: str) -> None:
-    st.session_state[samples.SAMPLE] = key.removeprefix(_SAMPLE)
+    st.session_state[SAMPLE] = key.removeprefix(_SAMPLE)
 
 
 # ---- the line above the image

@@ -153,7 +153,7 @@ def _answers(key: str, pixels: np.ndarray, model: Bundle, steps: list[Step]) -> 
     return [memory[name] for name in names]
 
 
-def changes_told(steps: list[Step], predictions: list[Prediction]) -> list[str]:
+def describe_changes(steps: list[Step], predictions: list[Prediction]) -> list[str]:
     """A sentence of Markdown for each step that changed the answer, and one where none did.
 
     Parameters
@@ -178,7 +178,7 @@ def _in_corner(step: Step) -> bool:
 
 def _draw_strip(steps: list[Step], answers: list[_Answer], view: _View) -> None:
     """Which step changed the answer, and each step's picture with its probability."""
-    for sentence in changes_told(steps, [prediction for _, prediction in answers]):
+    for sentence in describe_changes(steps, [prediction for _, prediction in answers]):
         st.markdown(sentence)
     titles = ["As it is", *(f"{n}. {CHANGES[step.change].title}" for n, step in enumerate(steps, 1))]
     with st.container(horizontal=True):

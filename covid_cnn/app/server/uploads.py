@@ -54,7 +54,7 @@ class UploadSum:
             drained = 0  # a browser looks for an answer once it has sent all
             while (message := await receive()).get("more_body") and drained < limits.MAX_UPLOAD_BYTES:
                 drained += len(message["body"])
-            await PlainTextResponse(self._told(), 413)(scope, receive, send)
+            await PlainTextResponse(self._refusal(), 413)(scope, receive, send)
             return
         arrived = 0
 
@@ -65,7 +65,7 @@ class UploadSum:
             arrived += size
             self.arriving[session] += size
             if self.arriving[session] > room + _FORM_BYTES:  # a length that was not declared, or several at once
-                raise HTTPException(413, self._told())
+                raise HTTPException(413, self._refusal())
             return message
 
         try:
@@ -75,7 +75,7 @@ class UploadSum:
             if not self.arriving[session]:
                 del self.arriving[session]
 
-    def _told(self) -> str:
+    def _refusal(self) -> str:
         return (
             f"One visitor may have {self.files} files of {self.most // 2**20} MB in all: remove some and upload again."
         )

@@ -163,13 +163,13 @@ def _trials(
 ) -> tuple[list[Example], list[Trial]]:
     """The answers to the same images under each scale, kept with the network."""
     data = dataset.name if dataset else ""
-    if (data, classes) not in network.asked:
+    if (data, classes) not in network.previews:
         examples = own_network.dataset_examples(dataset, _TRIED) if dataset else own_network.sample_examples()
-        network.asked[data, classes] = (
+        network.previews[data, classes] = (
             examples,
             own_network.try_scales(network, examples, classes, labelled=dataset is not None),
         )
-    return network.asked[data, classes]
+    return network.previews[data, classes]
 
 
 def _table(trials: Sequence[Trial], examples: Sequence[Example], classes: Sequence[str]) -> str:
@@ -179,13 +179,13 @@ def _table(trials: Sequence[Trial], examples: Sequence[Example], classes: Sequen
     for place in own_network.few(examples):
         example = examples[place]
         picture = elements.data_address(ops.fit_within(example.pixels, _THUMBNAIL))
-        told = "".join(
+        cells = "".join(
             f"<td>{escape(classes[int(np.argmax(trial.probabilities[place]))])}<br>"
             f"{100 * trial.probabilities[place].max():.0f} %</td>"
             for trial in trials
         )
         rows.append(
-            f"<tr><th scope='row'><img src='{picture}' alt='' height='48'> {escape(example.label)}</th>{told}</tr>"
+            f"<tr><th scope='row'><img src='{picture}' alt='' height='48'> {escape(example.label)}</th>{cells}</tr>"
         )
     if trials[0].right:
         shares = "".join(

@@ -6,7 +6,8 @@ import streamlit as st
 
 from covid_cnn.app import pages
 from covid_cnn.app.shared import elements
-from covid_cnn.app.start import samples
+from covid_cnn.data.samples import FILM_KEYS, SAMPLES
+from covid_cnn.images import ops
 from covid_cnn.models import bundle
 
 SENTENCE = "Put a chest X-ray to a network that looks for COVID-19, see where it looked, and why not to trust it."
@@ -19,9 +20,9 @@ def draw_page() -> None:
     st.markdown(f"##### {SENTENCE}")
     large, small = st.columns((2, 3), gap="large")
     with large, st.container(key="film"):
-        pressed = samples.choose_film()
+        pressed = choose_film()
     with small:
-        pressed |= samples.choose_small_film()
+        pressed |= choose_small_film()
     if pressed:
         pages.switch_to(pages.PREDICT)
     _draw_gap()
@@ -67,3 +68,53 @@ def _draw_gap() -> None:
     ]
     chart = alt.layer(*layers).properties(height=130 + 70 * len({row["model"] for row in rows}))
     st.altair_chart(chart, alt="Specificity of each model at home and at another hospital")
+
+
+SAMPLE = "predict_sample"  # in the session: the sample to ask about
+SMALL, LARGE = 320, 512  # px of the pictures
+
+
+def choose_film() -> bool:
+    """One film with a prominent button, which puts its key under ``SAMPLE`` of the session; tells if it was pressed."""
+    first = FILM_KEYS[0]
+    st.image(_picture(first, LARGE), width="stretch", alt=_describe(first))
+    return st.button(
+        "Ask the model",
+        key=f"try {first}",
+        icon=":material/radiology:",
+        type="primary",
+        width="stretch",
+        on_click=_keep,
+        args=(first,),
+    )
+
+
+def choose_small_film() -> bool:
+    """The other films, a card each, whose button does the same."""
+    pressed = False
+    with st.container(key="films"):
+        for key in FILM_KEYS[1:]:
+            with st.container(key=f"film_{key}"):
+                st.image(_picture(key, SMALL, square=True), width="stretch", alt=_describe(key))
+                pressed |= st.button(SAMPLES[key].title, key=f"try {key}", on_click=_keep, args=(key,), width="stretch")
+    return pressed
+
+
+def _describe(key: str) -> str:
+    return f"Chest X-ray: {SAMPLES[key].title}"
+
+
+def _keep(key: str) -> None:
+    st.session_state[SAMPLE] = key
+
+
+@st.cache_data(show_spinner=False)
+def _picture(key: str, longest: int, square: bool = False) -> str:
+    """The film, or a square of it."""
+    pixels = ops.fit_within(SAMPLES[key].read().pixels, longest)
+    if square:
+        side = min(pixels.shape)
+        top = (pixels.shape[0] - side) // 4
+        left = (pixels.shape[1] - side) // 2
+        pixels = pixels[top : top + side, left : left + side]
+    return elements.data_address(pixels)

@@ -14,7 +14,7 @@ from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.app.train import run_view, settings, table
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.common.jobs import Job
-from covid_cnn.data import elsewhere, importer, synthetic
+from covid_cnn.data import importer, synthetic
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.splits import Splits, training_splits
 from covid_cnn.images import ops, reader
@@ -257,7 +257,9 @@ def _chosen(datasets: Mapping[str, Dataset], yours: list[str]) -> str:
     """What was chosen before; to begin with, a person's own images."""
     name = st.session_state.get(DATA)
     if name not in datasets and name != DRAWN:  # of a run whose dataset is gone, or was never under data/
-        name = next((name for name in yours if name != elsewhere.NAME), DRAWN)  # that one is there to be asked about
+        name = next(
+            (name for name in yours if name != synthetic.ELSEWHERE), DRAWN
+        )  # that one is there to be asked about
     st.session_state[DATA] = name
     if name in yours:
         st.session_state["train_yours_name"] = name

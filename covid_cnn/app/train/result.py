@@ -9,12 +9,12 @@ from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common import paths
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.common.jobs import Job
-from covid_cnn.data import elsewhere
+from covid_cnn.data import synthetic
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import external, metrics
 from covid_cnn.models import bundle
 from covid_cnn.models.info import ModelInfo
-from covid_cnn.reports import figures, outcome
+from covid_cnn.reports import figures, wording
 
 DRAWING = "train_elsewhere"  # key of the session: the other hospital that is being drawn
 TESTED = "{n} images of {n_patients} patients, which the training never saw."
@@ -33,7 +33,7 @@ def draw_result(name: str, datasets: list[Dataset]) -> None:
         return
     report = info.metrics.test or info.metrics.val
     if report:
-        sentence, intervals = outcome.describe_report(report)
+        sentence, intervals = wording.describe_report(report)
         whose = TESTED if info.metrics.test else VALIDATED
         st.markdown(f"### {escape_markdown(sentence)}")
         st.caption(f"{escape_markdown(intervals)} {whose.format(n=report.n, n_patients=report.n_patients)}")
@@ -68,7 +68,7 @@ def _ways_on(name: str, info: ModelInfo, datasets: list[Dataset]) -> None:
         home = next((one for one in datasets if one.name == info.training_data.name), None)
         away = external.is_external(home, datasets) if home else None
         if away is None:
-            job = st.session_state[DRAWING] = Job(elsewhere.draw_elsewhere)
+            job = st.session_state[DRAWING] = Job(synthetic.draw_elsewhere)
             demo.own(job)
             st.rerun()
         _ask(name, info, datasets, away)
