@@ -124,7 +124,8 @@ def _tiny_networks() -> Iterator[None]:
 
 def events_of(run: Any) -> list[dict[str, Any]]:
     """All events of a run, as they stand in its file, without a last line that is not whole."""
-    lines = (run.folder / "events.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    file = run.folder / "events.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.exists() else []
     return [json.loads(line) for line in lines if line.endswith("}\n")]
 
 

@@ -94,8 +94,9 @@ def test_mean_images_are_the_means_of_the_classes(home, tmp_path):
     for label, values in flat.items():
         (tmp_path / "set" / label).mkdir(parents=True)
         for n, value in enumerate(values):
-            stripes = np.where(np.arange(60) % 2, 0.1, -0.1)  # an image of one grey is none
-            synthetic.write_png(tmp_path / "set" / label / f"{n}.png", np.full((40 + n, 60), value) + stripes)
+            # An image of one grey is none, and one of two is a mask.
+            stripes = np.where(np.arange(60) % 2, 0.1, -0.1) * (0.5 + np.arange(40 + n)[:, None] % 2)
+            synthetic.write_png(tmp_path / "set" / label / f"{n}.png", value + stripes)
     (tmp_path / "set" / "A" / "bad.png").write_text("no image")
     (tmp_path / "set" / "C").mkdir()
     (tmp_path / "set" / "C" / "bad.png").write_text("no image")

@@ -69,8 +69,13 @@ def read(model: keras.Model, file: Path, tmp_path: Path, **wanted) -> own_networ
 
 
 class _Folder:
+    """A folder that stays."""
+
     def __init__(self, path: Path) -> None:
         self.name = str(path)
+
+    def cleanup(self) -> None:
+        pass
 
 
 def read_file(file: Path, tmp_path: Path, **wanted) -> own_network.OwnNetwork:
