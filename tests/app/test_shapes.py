@@ -14,7 +14,9 @@ from pages import press, settled
 from streamlit.testing.v1 import AppTest
 
 from covid_cnn.app.predict import what_if
+from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common import paths
+from covid_cnn.data import audit, dataset
 from covid_cnn.images import limits, ops, reader
 from covid_cnn.models.bundle import load_bundle
 from covid_cnn.reports.pdf import render_report
@@ -118,4 +120,6 @@ def test_a_dataset_of_all_shapes_is_shown_on_every_page(strange, name):
     for _ in range(20):  # of what works in the background
         time.sleep(0.2)
         app = settled(app.run())
-    assert not app.error
+    # The audit rightly calls it serious that the shape of these images tells their class.
+    findings = audit.audit_dataset(dataset.open_dataset(paths.data_dir() / strange)).findings if app.error else ()
+    assert {box.value for box in app.error} <= {escape_markdown(finding.sentence) for finding in findings}

@@ -89,7 +89,7 @@ def _downloads(dataset: Dataset, report: "AuditReport") -> None:
         )
         st.download_button(
             "JSON",
-            json.dumps(report.to_dict(), indent=2),
+            lambda: json.dumps(report.to_dict(), indent=2),
             f"audit_{dataset.name}.json",
             "application/json",
             icon=":material/data_object:",

@@ -66,7 +66,7 @@ def draw_run(run: Run) -> None:
         with st.container(horizontal=True):
             st.download_button(
                 "Settings (JSON)",
-                json.dumps(asdict(config), indent=2),
+                lambda: json.dumps(asdict(config), indent=2),
                 file_name=f"{run.name}.json",
                 mime="application/json",
                 icon=":material/download:",
