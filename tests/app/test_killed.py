@@ -38,6 +38,7 @@ def kill_while_copying(app: web.App, data: Path) -> None:
 
 def add_folder(page: Page, app: web.App, folder: Path) -> None:
     page.goto(f"{app.address}/dataset")
+    page.get_by_role("button", name="Add a dataset").click()
     page.get_by_label("Or a folder or .zip on this computer").fill(str(folder))
     page.get_by_role("button", name="Add", exact=True).click()
     page.get_by_role("button", name="Add these images").click()

@@ -59,6 +59,21 @@ def draw_under_way() -> None:
         )
 
 
+def draw_unfinished() -> None:
+    """The imports that were cut off, on the page itself: whoever must add again does not know it yet."""
+    if not demo.allows(demo.Deed.ADD):
+        return
+    for name in importer.unfinished_imports():
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.info(
+                f"The import of {escape_markdown(name)} was cut off. Add it again, and it goes on where it was.",
+                icon=":material/resume:",
+            )
+            if st.button("Discard", key=f"dataset_discard_{name}", icon=":material/delete:"):
+                importer.discard_unfinished(name)
+                st.rerun()
+
+
 def offer_adding(primary: bool = False) -> None:
     """The button, the same on every page, that asks over the page what to add."""
     if st.button("Add a dataset", icon=":material/add:", type="primary" if primary else "secondary"):
@@ -76,15 +91,6 @@ def draw_ways() -> None:
     if not demo.allows(demo.Deed.ADD):
         _synthetic()
         return
-    for name in importer.unfinished_imports():
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.info(
-                f"The import of {escape_markdown(name)} was cut off. Add it again, and it goes on where it was.",
-                icon=":material/resume:",
-            )
-            if st.button("Discard", key=f"dataset_discard_{name}", icon=":material/delete:"):
-                importer.discard_unfinished(name)
-                st.rerun()
     drawn, kaggle, own = st.columns(3, border=True)
     with drawn:
         _synthetic()

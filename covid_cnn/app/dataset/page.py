@@ -16,6 +16,7 @@ def draw_page() -> None:
     """Show the page."""
     elements.draw_heading("Dataset")
     adding.draw_under_way()
+    adding.draw_unfinished()
     datasets, problems = library.all_datasets()
     for problem in problems:
         st.warning(escape_markdown(problem), icon=":material/folder_off:")
