@@ -6,6 +6,7 @@ What a package says of itself is taken in this order: its licence expression (PE
 
 import re
 import sys
+import sysconfig
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -64,7 +65,9 @@ def main() -> int:
 
 def installed_licences() -> list[Licence]:
     """The licence of every distribution of this environment, in the order of their names."""
-    found = {distribution.name.lower(): distribution for distribution in metadata.distributions()}
+    paths = sysconfig.get_paths()  # not sys.path, to which Ray adds packages of its own
+    installed = metadata.distributions(path=sorted({paths["purelib"], paths["platlib"]}))
+    found = {distribution.name.lower(): distribution for distribution in installed}
     return [read_licence(found[name]) for name in sorted(found) if name != OWN]
 
 

@@ -21,7 +21,7 @@ from covid_cnn.common.errors import RunError
 class _State(msgspec.Struct):
     """What ``epoch-N.json`` holds: the event, the best epoch and its loss, and the SHA-256 of each file and of this."""
 
-    event: dict[str, int | float]
+    event: dict[str, int | float] = msgspec.field(name="told")  # as runs made before call it
     best: tuple[int, float]
     files: dict[str, str] = {}
     own: str = ""
