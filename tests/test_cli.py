@@ -26,6 +26,7 @@ from covid_cnn.common.errors import ImageError
 from covid_cnn.data import synthetic
 from covid_cnn.evaluation import leakage
 from covid_cnn.images import ops, reader
+from covid_cnn.images.augment import AUGMENTATIONS
 from covid_cnn.models import batch, bundle
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.runs import run as runs_run
@@ -62,6 +63,11 @@ def run(monkeypatch, capsys, tmp_path):
         return Result(status, *capsys.readouterr())
 
     return run
+
+
+def test_the_help_of_train_names_every_augmentation(run):
+    text = run("train", "--help").out
+    assert not [name for name in AUGMENTATIONS if name not in text]
 
 
 @pytest.fixture

@@ -69,25 +69,24 @@ def models_add(
     from covid_cnn.evaluation import own_network
     from covid_cnn.reports import terminal
 
+    if last not in (None, "sigmoid", "softmax", "none"):
+        raise typer.BadParameter("Choose sigmoid, softmax or none.", param_hint="--last")
     asking = sys.stdin.isatty() and not yes
     dataset = open_dataset(data) if data else None
     network = own_network.read_network(file, _size(size), output)
     print(network.describe())
     named = _classes(network, classes, list(dataset.classes) if dataset else None, asking)
     examples = own_network.dataset_examples(dataset) if dataset else own_network.sample_examples()
-    known = {"none": ""}.get(last or "", last)
-    trials = own_network.try_scales(network, examples, named, known, bool(dataset), terminal.show_progress())
+    last = "" if last == "none" else last
+    trials = own_network.try_scales(network, examples, named, last, bool(dataset), terminal.show_progress())
     print(terminal.trials_text(trials, examples, named))
     best = trials[0].scale
     scale = scale or (typer.prompt("How were its images scaled?", default=best) if asking else best)
     if scale not in own_network.SCALES:
         raise typer.BadParameter(f"Choose one of {', '.join(own_network.SCALES)}.", param_hint="--scale")
-    if known is None:
-        import numpy as np
-
-        known = network.guess_last(np.stack([network.answer(example.pixels, scale) for example in examples]))
+    end = next(trial.last for trial in trials if trial.scale == scale)
     name = name or own_network.free_name(file.name)
-    choice = own_network.Choice(name, named, scale, known, reference(data) if data else "")
+    choice = own_network.Choice(name, named, scale, end, reference(data) if data else "")
     added = own_network.add_network(network, choice, terminal.show_progress())
     print(f"Added {added}: python -m covid_cnn predict IMAGE --model {added}, or choose it in the app.")
     print(f"The same again: {own_network.command(network, choice)}")

@@ -30,7 +30,9 @@ def train(
         str | None, typer.Option(help="Of the learning rate: constant, or cosine, which falls to 0.")
     ] = None,
     warm_up: Annotated[int | None, typer.Option(help="Epochs in which the learning rate rises first; 0: none.")] = None,
-    augmentation: Annotated[str | None, typer.Option(help="none, mirror, notebook, radiograph or hospitals.")] = None,
+    augmentation: Annotated[
+        str | None, typer.Option(help="none, mirror, notebook, radiograph, hospitals or styles.")
+    ] = None,
     mixup: Annotated[
         float | None, typer.Option(help="Alpha, such as 0.2, of images laid over others; 0: none.")
     ] = None,

@@ -32,7 +32,7 @@ from covid_cnn.data.dataset import Dataset, Item
 from covid_cnn.data.samples import SAMPLES
 from covid_cnn.images import ops, reader
 from covid_cnn.models import bundle
-from covid_cnn.runs.run import NAME
+from covid_cnn.runs.events import NAME
 
 SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite", ".zip")  # of files; a SavedModel is a folder, or a .zip of one
 SECONDS_TO_READ, SECONDS_TO_EXPORT = 600, 3600
@@ -88,12 +88,14 @@ class Trial:
     Attributes
     ----------
     scale : a key of `SCALES`
+    last : what made probabilities of its answers, as of a `Choice`
     probabilities : float32 ``[N, K]``
     right : the share of right answers; None without any image of a class that it knows
     loss : the mean cross-entropy, the lower the better; inf without
     """
 
     scale: str
+    last: str
     probabilities: np.ndarray
     right: Interval | None
     loss: float
@@ -321,12 +323,13 @@ def try_scales(
         if progress:
             progress(at / len(SCALES), f"Trying pixels {SCALES[scale].words}")
         answers = np.stack([network.answer(example.pixels, scale) for example in examples])
-        shares = probabilities(answers, network.guess_last(answers) if last is None else last)
+        end = network.guess_last(answers) if last is None else last
+        shares = probabilities(answers, end)
         right, loss = None, np.inf
         if len(known):
             right = wilson(int((shares[known].argmax(axis=1) == labels).sum()), len(known))
             loss = float(-np.log(np.maximum(shares[known, labels], 1e-7)).mean())
-        trials.append(Trial(scale, shares, right, loss))
+        trials.append(Trial(scale, end, shares, right, loss))
     guess, alike = network.guess_scale(), _alike(trials)
     return sorted(
         trials,
@@ -366,16 +369,16 @@ def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
             f"No scale fits: at best {best.right.value:.0%} of {best.right.n} images are right, no better than chance. "
             "Is the order of the classes the right one?"
         )
-    verdict = f"With pixels {SCALES[best.scale].words}, {best.right.value:.0%} of {best.right.n} images are right."
+    sentences = f"With pixels {SCALES[best.scale].words}, {best.right.value:.0%} of {best.right.n} images are right."
     others = [one for one in _alike(trials) if one is not best]
     if others:
-        verdict += f" {', '.join(one.scale for one in others)} fit no worse, as far as so few images tell."
+        sentences += f" {', '.join(one.scale for one in others)} fit no worse, as far as so few images tell."
     costs = [
         f"{round((best.right.value - one.right.value) * best.right.n)} by {one.scale}"
         for one in trials
         if one.right and one.right.value < best.right.value
     ]
-    return f"{verdict} Given in another scale it loses right answers: {', '.join(costs)}." if costs else verdict
+    return f"{sentences} Given in another scale it loses right answers: {', '.join(costs)}." if costs else sentences
 
 
 def _work(step: str, folder: Path, request: dict[str, Any], seconds: int, progress: Progress | None) -> None:

@@ -1,54 +1,26 @@
 """Deletion and insertion curves of models of which it is known what they look at."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from classifiers import Looker, heat_in, two_spots
 
 from benchmarks.perturbation_curves import PerturbationCurve, compare_maps
 from covid_cnn.data import synthetic
-from covid_cnn.images import ops
 from covid_cnn.models import bundle
-from covid_cnn.models.faithfulness import CELLS
-
-SIDE = 48
-
-
-class Looker:
-    """A model whose second class is as probable as one place of the image is bright, and which looks nowhere else."""
-
-    classes = ("dark", "bright")
-    input_size = (SIDE, SIDE)
-
-    def __init__(self, place: tuple[slice, slice]) -> None:
-        self.place = place
-
-    def predict(self, pixels: np.ndarray, crowd: bool = False) -> SimpleNamespace:
-        bright = ops.prepare(pixels, self.input_size)[..., 0][self.place].mean()
-        return SimpleNamespace(probabilities=np.float32([1 - bright, bright]))
 
 
 @pytest.fixture
 def looker() -> Looker:
-    return Looker(np.s_[8:12, 32:36])  # cell 2, 8
+    return Looker()
 
 
 @pytest.fixture
 def spot() -> np.ndarray:
-    """Bright where the looker looks, and at another place."""
-    image = np.zeros((SIDE, SIDE), np.float32)
-    image[8:12, 32:36] = image[36:40, 4:8] = 1
-    return image
-
-
-def cell(row: int, column: int) -> np.ndarray:
-    heat = np.zeros((CELLS, CELLS), np.float32)
-    heat[row, column] = 1
-    return heat
+    return two_spots()
 
 
 def test_a_right_heatmap_beats_chance_and_a_wrong_one_does_not(looker, spot):
-    verdict = compare_maps(looker, spot, "bright", {"right": cell(2, 8), "wrong": 1 - cell(2, 8)})
+    verdict = compare_maps(looker, spot, "bright", {"right": heat_in(2, 8), "wrong": 1 - heat_in(2, 8)})
     assert verdict.better("right") == (True, True)
     assert verdict.better("wrong") == (False, False)
     right, chance = verdict.orders["right"], verdict.mean_chance()
@@ -57,7 +29,7 @@ def test_a_right_heatmap_beats_chance_and_a_wrong_one_does_not(looker, spot):
 
 
 def test_curves_begin_and_end_where_they_must(looker, spot):
-    verdict = compare_maps(looker, spot, "bright", {"heat": cell(2, 8)}, steps=4, seeds=2)
+    verdict = compare_maps(looker, spot, "bright", {"heat": heat_in(2, 8)}, steps=4, seeds=2)
     assert len(verdict.chance) == 2
     for trial in (verdict.orders["heat"], *verdict.chance, verdict.mean_chance()):
         np.testing.assert_allclose(trial.deletion.shares, [0, 0.25, 0.5, 0.75, 1])

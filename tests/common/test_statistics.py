@@ -3,8 +3,8 @@ import math
 import msgspec
 import numpy as np
 import pytest
+from classifiers import noisy_set, one_each
 from scipy import stats
-from scipy.special import softmax
 from statsmodels.stats.proportion import proportion_confint
 
 from covid_cnn.common.statistics import (
@@ -24,17 +24,6 @@ from covid_cnn.common.statistics import (
 from covid_cnn.evaluation.metrics import (
     matthews_of,
 )
-
-
-def noisy_set(n: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and probabilities that mostly, but not always, agree with them."""
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(k, size=n)
-    return labels, softmax(generator.normal(size=(n, k)) + 1.5 * np.eye(k)[labels], axis=1)
-
-
-def one_each(n: int) -> list[str]:
-    return [f"patient {i}" for i in range(n)]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import msgspec
 import numpy as np
 import pytest
+from classifiers import noisy_set, one_each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
@@ -22,17 +23,6 @@ from covid_cnn.evaluation.calibration import (
 )
 from covid_cnn.models.bundle import prediction_sets
 from covid_cnn.models.info import Calibration
-
-
-def noisy_set(n: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and probabilities that mostly, but not always, agree with them."""
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(k, size=n)
-    return labels, softmax(generator.normal(size=(n, k)) + 1.5 * np.eye(k)[labels], axis=1)
-
-
-def one_each(n: int) -> list[str]:
-    return [f"patient {i}" for i in range(n)]
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, **options: int) -> float:

@@ -3,8 +3,8 @@ import math
 import msgspec
 import numpy as np
 import pytest
+from classifiers import noisy_set, one_each
 from msgspec import structs
-from scipy.special import softmax
 from sklearn import metrics
 
 from covid_cnn.common.errors import BundleError, DatasetError
@@ -30,17 +30,6 @@ from covid_cnn.models.bundle import prediction_sets
 from covid_cnn.models.info import Report
 
 CLASSES = ("NORMAL", "PNEUMONIA")
-
-
-def noisy_set(n: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, and probabilities that mostly, but not always, agree with them."""
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(k, size=n)
-    return labels, softmax(generator.normal(size=(n, k)) + 1.5 * np.eye(k)[labels], axis=1)
-
-
-def one_each(n: int) -> list[str]:
-    return [f"patient {i}" for i in range(n)]
 
 
 def test_binary_metrics_are_those_of_scikit_learn():

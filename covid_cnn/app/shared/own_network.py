@@ -146,7 +146,7 @@ def _ask(network: OwnNetwork, datasets: Sequence[Dataset]) -> None:
         examples, trials = _trials(network, dataset, classes)
     st.html(_table(trials, examples, classes))
     st.markdown(escape_markdown(own_network.verdict(trials, classes)))
-    _confirm(network, classes, trials, examples, data if dataset else "")
+    _confirm(network, classes, trials, data if dataset else "")
 
 
 def _choose_output(network: OwnNetwork) -> None:
@@ -199,18 +199,13 @@ def _table(trials: Sequence[Trial], examples: Sequence[Example], classes: Sequen
     )
 
 
-def _confirm(
-    network: OwnNetwork, classes: tuple[str, ...], trials: Sequence[Trial], examples: Sequence[Example], data: str
-) -> None:
+def _confirm(network: OwnNetwork, classes: tuple[str, ...], trials: Sequence[Trial], data: str) -> None:
     """The scale, the end and the name, and the button that adds it."""
     names = [trial.scale for trial in trials]
     left, middle, right = st.columns(3)
     scale = left.selectbox("Pixels", names, format_func=lambda name: SCALES[name].words)
-    answers = np.stack([network.answer(examples[place].pixels, scale) for place in own_network.few(examples)])
-    lasts = list(_LASTS)
-    last = middle.selectbox(
-        "Its answers are", lasts, lasts.index(network.guess_last(answers)), format_func=_LASTS.__getitem__
-    )
+    lasts, guess = list(_LASTS), trials[names.index(scale)].last
+    last = middle.selectbox("Its answers are", lasts, lasts.index(guess), format_func=_LASTS.__getitem__)
     name = right.text_input("Call it", own_network.free_name(network.source))
     if st.button("Add it", type="primary", icon=":material/add:"):
         choice = Choice(name.strip(), classes, scale, last, data)
