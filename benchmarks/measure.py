@@ -49,6 +49,11 @@ class Usage(NamedTuple):
     peak_mb: float
 
 
+def compiled(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that compiles a module once, as it is for whoever uses the program."""
+    return {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def process(*arguments: str, home: Path | None = None) -> Usage:
     """Run this Python with ``arguments`` until it ends.
 
@@ -64,7 +69,7 @@ def process(*arguments: str, home: Path | None = None) -> Usage:
     CovidCnnError
         The process failed; the last line it wrote says why.
     """
-    environment = os.environ | ({"COVID_CNN_HOME": str(home)} if home else {})
+    environment = compiled(os.environ) | ({"COVID_CNN_HOME": str(home)} if home else {})
     began = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

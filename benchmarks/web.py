@@ -19,6 +19,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
+from benchmarks import measure
 from covid_cnn.common.errors import CovidCnnError
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +64,7 @@ def app(home: Path | None = None, root: Path = ROOT, **environment: str) -> Iter
     server = subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", *options],
         cwd=root,
-        env=os.environ | ({"COVID_CNN_HOME": str(home)} if home else {}) | environment,
+        env=measure.compiled(os.environ) | ({"COVID_CNN_HOME": str(home)} if home else {}) | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

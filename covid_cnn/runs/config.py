@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from covid_cnn.common.errors import RunError
-from covid_cnn.images.augment import AUGMENTATIONS
 
 # What learns of a network, and from what beginning.
 LEARNS = {
@@ -182,6 +181,8 @@ class TrainConfig:
     mixup: float
 
     def __post_init__(self) -> None:
+        from covid_cnn.images.augment import AUGMENTATIONS  # the command line's start, which lists recipes, needs none
+
         recipe = find_recipe(self.network)
         _check_choice("way to learn", self.learns, recipe.choices)
         _check_choice("augmentation", self.augmentation, AUGMENTATIONS)
