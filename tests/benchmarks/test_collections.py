@@ -14,12 +14,8 @@ from PIL import Image
 from benchmarks import collections
 from benchmarks.collections import COHEN, NIH, NOTEBOOK, Gathered
 from covid_cnn.common.errors import DatasetError
-from covid_cnn.data import dataset as data_dataset
-from covid_cnn.data import index
 from covid_cnn.data.classes import COVID, NORMAL, OTHER
 from covid_cnn.data.dataset import Item
-from covid_cnn.data.metadata import patient_of
-from covid_cnn.images.reader import read_ahead
 
 # The collection's images: the seed of each, its name, its patient, its finding.
 COLLECTION = [
@@ -179,50 +175,3 @@ def test_a_missing_collection_is_told_in_a_sentence(folder, name):
 
 
 # The real collections
-
-
-@pytest.fixture(scope="module")
-def real(real_data) -> Gathered:
-    return collections.gather_collections(real_data)
-
-
-@pytest.mark.real_data
-def test_the_notebooks_real_test_images_are_relabelled(real):
-    asked = [item for item in real.items if {NOTEBOOK, "test"} <= set(item.path.parts)]
-    assert all(item.split == "test" for item in asked)
-    pneumonias = Counter(item.label for item in asked if "PNEUMONIA" in item.path.parts)
-    assert pneumonias == {COVID: 4, OTHER: 16}
-    assert Counter(item.label for item in asked if "NORMAL" in item.path.parts) == {NORMAL: 20}
-
-
-@pytest.mark.real_data
-def test_no_real_patient_of_the_notebooks_test_is_learned_from(real, real_data):
-    """Told anew, from the collection's own table, the names, and the looks (whatever the hash)."""
-    asked = [item.path for item in data_dataset.open_dataset(real_data / NOTEBOOK).subset("test")]
-    learned = [item for item in real.items if item.split in ("train", "val")]
-    assert len(asked) == 40 and len(learned) > 1000
-    assert not {item.patient for item in learned} & {item.patient for item in real.items if item.path in asked}
-
-    stems = {path.stem.lower() for path in asked}
-    assert not {item.path.stem.lower() for item in learned} & stems
-    assert not {patient_of(item.path.name)[1] for item in learned} & {patient_of(path.name)[1] for path in asked} - {""}
-
-    with (real_data / COHEN / "metadata.csv").open(newline="", encoding="utf-8") as file:
-        patient = {row["filename"]: row["patientid"] for row in csv.DictReader(file)}
-    theirs = {patient[name] for name in patient if Path(name).stem.lower() in stems}
-    assert len(theirs) > 5
-    assert not {patient[item.path.name] for item in learned if COHEN in item.path.parts} & theirs
-
-    def hashes(files: list[Path]) -> np.ndarray:
-        seen = read_ahead(files, lambda radiograph: index.perceptual_hash(radiograph.pixels).fine)
-        return index.stack_hashes([*seen])
-
-    theirs, own = hashes([item.path for item in learned]), hashes(asked)
-    assert min(index.hash_distance(one, theirs).min() for one in own) > index.SAME
-
-
-@pytest.mark.real_data
-def test_no_real_patient_is_in_two_splits(real):
-    splits = {}
-    for item in real.items:
-        assert splits.setdefault(item.patient, item.split) == item.split

@@ -1,6 +1,9 @@
 """The model that opens by default: what ships is what its card says."""
 
+import csv
+from collections import Counter
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import keras
 import msgspec
@@ -9,10 +12,15 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from benchmarks import held_out, not_chest_xrays
+from benchmarks.collections import COHEN, NOTEBOOK
 from benchmarks.default_model import hospitals, network, protocol
-from covid_cnn.data import classes, synthetic
+from covid_cnn.data import classes, index, synthetic
+from covid_cnn.data import dataset as data_dataset
+from covid_cnn.data.classes import COVID, NORMAL, OTHER
+from covid_cnn.data.metadata import patient_of
 from covid_cnn.data.samples import SAMPLES
 from covid_cnn.images import reader
+from covid_cnn.images.reader import read_ahead
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import Table
@@ -139,6 +147,43 @@ def test_no_patient_is_in_two_splits_and_montgomery_and_the_films_teach_nothing(
     assert not [item for item in learned if hospitals.collection(item) == hospitals.MONTGOMERY]
     tested = {item.patient for item in default_images.of_split("test") if item.source == hospitals.NOTEBOOK_TEST}
     assert tested and not tested & {item.patient for item in default_images.items if item.split in ("train", "val")}
+
+
+@pytest.mark.real_data
+def test_the_notebooks_real_test_images_are_relabelled(default_images):
+    asked = [item for item in default_images.items if {NOTEBOOK, "test"} <= set(item.path.parts)]
+    assert all(item.split == "test" for item in asked)
+    pneumonias = Counter(item.label for item in asked if "PNEUMONIA" in item.path.parts)
+    assert pneumonias == {COVID: 4, OTHER: 16}
+    assert Counter(item.label for item in asked if "NORMAL" in item.path.parts) == {NORMAL: 20}
+
+
+@pytest.mark.real_data
+def test_no_real_patient_of_the_notebooks_test_is_learned_from(default_images, real_data):
+    """Told anew, from the collection's own table, the names, and the looks (whatever the hash)."""
+    asked = [item.path for item in data_dataset.open_dataset(real_data / NOTEBOOK).subset("test")]
+    learned = [item for item in default_images.items if item.split in ("train", "val")]
+    assert len(asked) == 40 and len(learned) > 1000
+    assert not {item.patient for item in learned} & {
+        item.patient for item in default_images.items if item.path in asked
+    }
+
+    stems = {path.stem.lower() for path in asked}
+    assert not {item.path.stem.lower() for item in learned} & stems
+    assert not {patient_of(item.path.name)[1] for item in learned} & {patient_of(path.name)[1] for path in asked} - {""}
+
+    with (real_data / COHEN / "metadata.csv").open(newline="", encoding="utf-8") as file:
+        patient = {row["filename"]: row["patientid"] for row in csv.DictReader(file)}
+    theirs = {patient[name] for name in patient if Path(name).stem.lower() in stems}
+    assert len(theirs) > 5
+    assert not {patient[item.path.name] for item in learned if COHEN in item.path.parts} & theirs
+
+    def hashes(files: list[Path]) -> np.ndarray:
+        seen = read_ahead(files, lambda radiograph: index.perceptual_hash(radiograph.pixels).fine)
+        return index.stack_hashes([*seen])
+
+    theirs, own = hashes([item.path for item in learned]), hashes(asked)
+    assert min(index.hash_distance(one, theirs).min() for one in own) > index.SAME
 
 
 @pytest.fixture(scope="module")
