@@ -20,6 +20,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
+from covid_cnn.app.tour.slides import OLDER
 from covid_cnn.data import synthetic
 from covid_cnn.data.samples import FILM_KEYS
 from covid_cnn.models import bundle
@@ -39,7 +40,8 @@ def main() -> None:
     """Fill a home folder, and take one picture of each page."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        shutil.copytree(ROOT / "models" / bundle.DEFAULT_MODEL, home / "models" / bundle.DEFAULT_MODEL)
+        for name in (bundle.DEFAULT_MODEL, *OLDER):  # of which the tour tells
+            shutil.copytree(ROOT / "models" / name, home / "models" / name)
         synthetic.write_dataset(home / "data" / "synthetic")
         environment = os.environ | {"COVID_CNN_HOME": str(home)}
         train = ["train", "--data", "synthetic", "--network", "efficientnet_lite0", "--epochs", "8", "--name", RUN]

@@ -11,9 +11,10 @@ import streamlit as st
 from pages import press, settled
 from streamlit.testing.v1 import AppTest
 
-from covid_cnn.app.dataset import adding, audit, images
+from covid_cnn.app.dataset import adding, audit, images, map
 from covid_cnn.common.errors import DatasetError
 from covid_cnn.data import dataset, importer, shortcuts, synthetic
+from covid_cnn.data.dataset import Item
 
 
 @pytest.fixture(autouse=True)
@@ -318,6 +319,19 @@ def test_the_map_shows_where_a_model_sees_the_images(chest, default_model):
     (chest.parent.parent / "models" / default_model.name).symlink_to(default_model)
     app = finished(press(show(), "Draw the map"))
     assert any(r"1 images could not be read" in text for text in captions(app).splitlines())
+
+
+def test_the_map_has_a_colour_for_each_source_with_many_images_and_one_for_the_others():
+    sources = [f"hospital {n}" for n in range(9) for _ in range(9 - n)]
+    items = [Item(Path(f"{n}.png"), "test", "NORMAL", str(n), source) for n, source in enumerate(sources)]
+    points = np.stack([np.linspace(-3, 5, len(items)), np.zeros(len(items))], axis=1)
+    drawn = map.describe_map(items, points, "Source")
+    assert [group["name"] for group in drawn["groups"]] == [*(f"hospital {n}" for n in range(7)), "others"]
+    assert len({group["colour"] for group in drawn["groups"]}) == 8
+    assert [group for *_, group in drawn["points"]] == [min(int(source[-1]), 7) for source in sources]
+    assert drawn["points"][0][:2] == [0, 0] and drawn["points"][-1][:2] == [1, 0]
+    assert drawn["names"][0] == "0.png, NORMAL, hospital 0, Test"
+    assert [group["name"] for group in map.describe_map(items, points, "Class")["groups"]] == ["NORMAL"]
 
 
 def test_the_gallery_shows_what_is_framed_on_the_map_until_it_is_let_go(chest):

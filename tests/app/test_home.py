@@ -70,11 +70,11 @@ def test_without_a_model_a_sample_leads_to_the_training():
 
 def test_the_gap_is_shown_once_a_model_was_tested_elsewhere(model):
     with_other_data(model, {})
-    assert "The gap" not in [heading.value for heading in start().subheader]
+    assert "The gap" not in [heading.value for heading in start().header]
     with_other_data(
         model,
         {"Another hospital": msgspec.to_builtins(bundle.read_info(model).metrics.test) | {"dataset": "elsewhere"}},
     )
     app = start()
-    assert "The gap" in [heading.value for heading in app.subheader]
+    assert "The gap" in [heading.value for heading in app.header]
     assert len(app.get("vega_lite_chart")) == 1

@@ -514,7 +514,7 @@ def test_settings_that_differ_are_marked_also_where_only_one_run_has_them(datase
     assert table.loc["Epochs"].tolist() == ["yes", "4", "10"]
     assert table.loc["Seed", "Differs"] == ""
     app = with_chosen("one", "two")
-    assert any("Side by side" in subheader.value for subheader in app.subheader)
+    assert any("Side by side" in header.value for header in app.header)
 
 
 def test_a_first_image_that_is_damaged_or_gone_leaves_the_page(dataset, monkeypatch):

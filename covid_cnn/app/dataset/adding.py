@@ -101,7 +101,7 @@ def draw_ways() -> None:
 
 
 def _synthetic() -> None:
-    st.markdown("##### :material/draw: Synthetic radiographs")
+    st.markdown("## :material/draw: Synthetic radiographs")
     st.write(
         "200 chest X-rays that the program draws, half of them with opacities. They show no patient and need no "
         "internet: made for trying everything out."
@@ -111,7 +111,7 @@ def _synthetic() -> None:
 
 
 def _kaggle() -> None:
-    st.markdown("##### :material/cloud_download: From Kaggle")
+    st.markdown("## :material/cloud_download: From Kaggle")
     with st.form("dataset_kaggle", border=False):
         handle = st.text_input("Owner/name", importer.KAGGLE_DEFAULT, help="As in the address of the dataset's page.")
         if st.form_submit_button("Download", width="stretch"):
@@ -135,7 +135,7 @@ def _look_through(source: Path | BinaryIO, name: str) -> _Chosen:
 
 
 def _own() -> None:
-    st.markdown("##### :material/folder_open: Your own images")
+    st.markdown("## :material/folder_open: Your own images")
     with st.form("dataset_own", border=False):
         upload = st.file_uploader("A .zip file", type="zip")
         folder = st.text_input("Or a folder or .zip on this computer", placeholder="/home/me/radiographs")

@@ -100,7 +100,7 @@ def _shortcuts(report: "AuditReport") -> None:
     """How well the class can be told from what should not tell it, whether or not that is a finding."""
     if not report.shortcuts:
         return
-    st.markdown("##### What should not tell the class, and how well it does")
+    st.markdown("## What should not tell the class, and how well it does")
     rows = [
         {
             "What": one.what,

@@ -89,7 +89,8 @@ def draw_gallery(dataset: Dataset) -> None:
         if answered is None:
             return
         by_path = answered
-    framed = _framed(dataset)
+    framed = framed_on_map(dataset)
+    _offer_to_let_go(framed)
     items = [
         item
         for item in dataset.items
@@ -124,30 +125,25 @@ def draw_gallery(dataset: Dataset) -> None:
     draw_cards(items[first:last], [f"dataset_view_{n}" for n in range(first, last)], by_path)
 
 
-def choose_on_map(dataset: Dataset, paths: frozenset[Path]) -> bool:
-    """Let the gallery show these images alone, or all where there are none; tells whether that is something new."""
-    before, st.session_state[FRAMED] = st.session_state.get(FRAMED), (dataset.root, paths)
-    return (before or (dataset.root, frozenset())) != (dataset.root, paths)
+def frame_on_map(dataset: Dataset, paths: frozenset[Path]) -> None:
+    """Let the gallery show these images alone, or all where there are none."""
+    st.session_state[FRAMED] = dataset.root, paths
 
 
-def _framed(dataset: Dataset) -> frozenset[Path]:
-    """The images of this dataset that were framed on its map, with a button that lets go of them."""
+def framed_on_map(dataset: Dataset) -> frozenset[Path]:
+    """The images of this dataset that were framed on its map; empty where none were."""
     root, paths = st.session_state.get(FRAMED, (None, frozenset()))
-    if root != dataset.root or not paths:
-        return frozenset()
-    st.button(
-        f"{len(paths)} images framed on the map",
-        icon=":material/close:",
-        help="Show all images again.",
-        on_click=_let_go,
-        args=(dataset,),
-    )
-    return paths
+    return paths if root == dataset.root else frozenset()
 
 
-def _let_go(dataset: Dataset) -> None:
-    st.session_state.pop(f"dataset_map_{dataset.name}", None)
-    st.session_state.pop(FRAMED, None)
+def _offer_to_let_go(framed: frozenset[Path]) -> None:
+    if framed:
+        st.button(
+            f"{len(framed)} images framed on the map",
+            icon=":material/close:",
+            help="Show all images again.",
+            on_click=lambda: st.session_state.pop(FRAMED, None),
+        )
 
 
 def _filter(dataset: Dataset, label: str, options: Sequence[str], shown: Callable[[str], str] = str) -> list[str]:

@@ -1,26 +1,30 @@
 """The map of a dataset: every image where a model sees it, coloured by class, source or split."""
 
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from covid_cnn.app.dataset import images
 from covid_cnn.app.shared import background
-from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.app.shared.elements import COLOURS, escape_markdown
 from covid_cnn.common.jobs import Progress
 from covid_cnn.common.storage import Cache
 from covid_cnn.data import overview
-from covid_cnn.data.dataset import Dataset
+from covid_cnn.data.dataset import Dataset, Item
 from covid_cnn.evaluation import predictions
 from covid_cnn.evaluation.predictions import DatasetPredictions
 from covid_cnn.models import bundle
 
 NEIGHBOURS = 6
-# Okabe and Ito's, made lighter or darker until they are seen on white and on black.
-COLOURS = ["#2e8fd6", "#d98e04", "#14a078", "#c86f9f", "#d55e00", "#8f7fd6", "#8a8f94", "#9a9a1f"]
-# Drawn as pixels: as SVG the frame would be a mark without a text, and thousands of points slow.
-CANVAS = {"embedOptions": {"renderer": "canvas"}}
-SOURCES = len(COLOURS) - 1  # the others are one
+OTHERS = "others"  # all values of a colouring but those with the most images, as there are no more colours
+_HTML, _CSS, _JS = (
+    Path(__file__).with_name(f"map.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
+)
+_component = st.components.v2.component("covid_cnn_map", html=_HTML, css=_CSS, js=_JS)
 
 
 @st.fragment
@@ -43,15 +47,27 @@ def draw_map(dataset: Dataset) -> None:
     if projected is None:
         return
     answers, points = projected
-    st.caption("Click a point to see its image. Drag over points to have the gallery show these images alone.")
-    clicked, framed = _chart(dataset, answers, points, colour)
-    paths = frozenset(answers.items[n].path for n in framed)
-    if images.choose_on_map(dataset, paths):
-        st.rerun()  # for the gallery, which is another part of the page
-    if paths:
-        st.markdown(f"**{len(paths)} images are framed:** the gallery under Images shows them.")
-    if clicked is not None:
-        near = [clicked, *overview.nearest_neighbours(answers.embeddings, clicked, NEIGHBOURS)]
+    st.caption(
+        "Click a point to see its image. Draw a line around points to have the gallery show these images alone; with "
+        "Shift they join those before."
+    )
+    framed = images.framed_on_map(dataset)
+    chosen = _component(
+        key=f"dataset_map_{dataset.name}",
+        data=describe_map(answers.items, points, colour)
+        | {"selected": [n for n, item in enumerate(answers.items) if item.path in framed]},
+        on_opened_change=lambda: None,
+        on_selected_change=lambda: None,
+    )
+    if chosen.selected is not None:
+        paths = frozenset(answers.items[n].path for n in chosen.selected if n < len(answers.items))
+        if paths != framed:
+            images.frame_on_map(dataset, paths)
+            st.rerun()  # for the gallery, which is another part of the page
+    if framed:
+        st.markdown(f"**{len(framed)} images are framed:** the gallery under Images shows them.")
+    if chosen.opened is not None and chosen.opened < len(answers.items):
+        near = [chosen.opened, *overview.nearest_neighbours(answers.embeddings, chosen.opened, NEIGHBOURS)]
         items = [answers.items[n] for n in near]
         st.markdown(
             f"**{escape_markdown(items[0].path.name)}**, and the {len(near) - 1} that the model finds most like it"
@@ -70,47 +86,27 @@ def _projected(dataset: Dataset, name: str, method: str, tell: Progress) -> tupl
     return answers, overview.project(answers.embeddings, method)
 
 
-def _chart(
-    dataset: Dataset, answers: DatasetPredictions, points: np.ndarray, colour: str
-) -> tuple[int | None, list[int]]:
-    """The map, the index of the image that was clicked, and the indices of those in the frame that was dragged."""
-    import altair as alt  # here, as it takes a while, and every page would wait for it
+def describe_map(items: Sequence[Item], points: np.ndarray, colour: str) -> dict[str, Any]:
+    """What ``map.js`` draws.
 
-    frame = pd.DataFrame(points, columns=["x", "y"])
-    frame["Name"] = [item.path.name for item in answers.items]
-    frame["Class"] = [item.label for item in answers.items]
-    sources = pd.Series([item.source for item in answers.items])
-    frame["Source"] = sources.where(sources.isin(sources.value_counts().index[:SOURCES]), "others")
-    frame["Split"] = [images.SPLIT_NAMES[item.split] for item in answers.items]
-    frame["Image"] = range(len(frame))
-    clicked = alt.selection_point(name="clicked", fields=["Image"])
-    framed = alt.selection_interval(name="framed", encodings=["x", "y"])
-    chart = (
-        alt.Chart(frame, usermeta=CANVAS)
-        .mark_circle(size=60)
-        .encode(
-            x=alt.X("x:Q", axis=None, scale=alt.Scale(zero=False)),
-            y=alt.Y("y:Q", axis=None, scale=alt.Scale(zero=False)),
-            color=alt.Color(
-                f"{colour}:N", scale=alt.Scale(range=COLOURS), legend=alt.Legend(orient="top", title=None, columns=2)
-            ),
-            size=alt.condition(clicked, alt.value(60), alt.value(25)),
-            opacity=alt.condition(framed, alt.value(0.8), alt.value(0.2)),
-            tooltip=["Name", "Class", "Source", "Split"],
-        )
-        .properties(height=460)
-        .add_params(clicked, framed)
-    )
-    event = st.altair_chart(
-        chart,
-        on_select="rerun",
-        selection_mode=["clicked", "framed"],
-        key=f"dataset_map_{dataset.name}",
-        alt="Each image where the model sees it",
-    )
-    point, ends = event["selection"].get("clicked") or [], event["selection"].get("framed") or {}
-    number = int(point[0]["Image"]) if point else len(frame)
-    inside = pd.Series(bool(ends), frame.index)
-    for axis, (low, high) in ends.items():
-        inside &= frame[axis].between(low, high)
-    return (number if number < len(frame) else None), frame.index[inside].tolist()
+    Parameters
+    ----------
+    items : the images.
+    points : where the model sees each, float ``[N, 2]`` in any unit.
+    colour : "Class", "Source" or "Split".
+    """
+    facts = [{"Class": one.label, "Source": one.source, "Split": images.SPLIT_NAMES[one.split]} for one in items]
+    values = [fact[colour] for fact in facts]
+    groups = [value for value, _ in Counter(values).most_common()]
+    if len(groups) > len(COLOURS):
+        groups = [*groups[: len(COLOURS) - 1], OTHERS]
+    number = {value: n for n, value in enumerate(groups)}
+    low, span = points.min(axis=0), np.maximum(np.ptp(points, axis=0), 1e-9)
+    return {
+        "points": [
+            [round(float(x), 4), round(float(y), 4), number.get(value, len(groups) - 1)]
+            for (x, y), value in zip((points - low) / span, values, strict=True)
+        ],
+        "names": [", ".join([item.path.name, *fact.values()]) for item, fact in zip(items, facts, strict=True)],
+        "groups": [{"name": name, "colour": shade} for name, shade in zip(groups, COLOURS, strict=False)],
+    }

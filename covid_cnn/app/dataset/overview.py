@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     import altair
 
 
-SPLIT_COLOURS = {"train": "#14a098", "val": "#f2a541", "test": "#7b6fd0", "": "#14a098"}  # seen on white and on black
 MEAN, CHART = 240, 340  # pixels
 DRAWN = 4  # classes whose distributions are drawn, those with the most images: more lines cannot be told apart
-LINES = ["#2e8fd6", "#d98e04", "#c86f9f", "#14a078"]  # Okabe and Ito's, as those of the map
 MEASURES = (("Width, px", 0), ("Height, px", 0), ("Width : height", 2), ("Brightness", 2), ("Contrast", 2))  # digits
 
 
@@ -55,7 +53,7 @@ def _mapping(dataset: Dataset) -> None:
 
 @st.fragment
 def _pixels(dataset: Dataset) -> None:
-    st.markdown("##### What the images of a class have in common")
+    st.markdown("## What the images of a class have in common")
     key = "overview", dataset.root, tuple(item.path for item in dataset.items)
     looked = background.await_result(key, lambda progress: _looked(dataset, progress), "Look at all images")
     if looked is None:
@@ -74,7 +72,7 @@ def _pixels(dataset: Dataset) -> None:
             _difference(means)
     if few := overview.warn_of_few_images(means):
         st.warning(escape_markdown(few), icon=":material/warning:")
-    st.markdown("##### Sizes, brightness and contrast by class")
+    st.markdown("## Sizes, brightness and contrast by class")
     _distributions(distributions)
     if len(means) > DRAWN:
         st.caption(f"Drawn are the {DRAWN} classes with the most images; the table has all.")
@@ -89,7 +87,7 @@ def _distributions(histograms: dict[str, list[tuple[str, float, float]]]) -> Non
     with st.container(horizontal=True):
         for measure, rows in histograms.items():
             frame = pd.DataFrame(rows, columns=["Class", "Value", "Share"])
-            scale = alt.Scale(domain=list(dict.fromkeys(frame["Class"])), range=LINES)
+            scale = alt.Scale(domain=list(dict.fromkeys(frame["Class"])))
             chart = (
                 alt.Chart(frame)
                 .mark_line(interpolate="step", strokeWidth=2)
@@ -167,7 +165,6 @@ def _chart(dataset: Dataset) -> "altair.Chart":
     import altair as alt  # here, as it takes a while, and every page would wait for it
 
     names = [SPLIT_NAMES[split] for split in dataset.splits]
-    colours = alt.Scale(domain=names, range=[SPLIT_COLOURS[split] for split in dataset.splits])
     rows = [
         {"Class": label, "Split": SPLIT_NAMES[split], "Images": count, "Place": place}
         for place, (split, counts) in enumerate(dataset.counts.items())
@@ -180,7 +177,7 @@ def _chart(dataset: Dataset) -> "altair.Chart":
         .encode(
             x="Images:Q",
             y=alt.Y("Class:N", sort="-x", title=None, axis=alt.Axis(labelLimit=220)),
-            color=alt.Color("Split:N", scale=colours, legend=legend),
+            color=alt.Color("Split:N", scale=alt.Scale(domain=names), legend=legend),
             order="Place:O",
             tooltip=["Class", "Split", "Images"],
         )

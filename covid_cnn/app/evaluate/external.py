@@ -112,7 +112,7 @@ def _compared(evaluated: Mapping[tuple[str, str], Evaluated]) -> None:
     verdicts = {key: binary.binarize(one.model, one.answers, DISEASED) for key, one in evaluated.items()}
     notes = _warn(evaluated)
     for sentence in _sentences(evaluated, verdicts):
-        st.markdown(f"#### {escape_markdown(sentence)}")
+        st.markdown(f"## {escape_markdown(sentence)}")
     rows = [_row(*key, verdicts[key], one, one.key) for key, one in evaluated.items()]
     lines = [row.shares for row in rows]
     evaluate_figures.draw_dots(lines)
@@ -129,7 +129,7 @@ def _compared(evaluated: Mapping[tuple[str, str], Evaluated]) -> None:
         notes.append(CAUTION)
     _downloads({one.model.name: one.model.info.sha256 for one in evaluated.values()}, lines, tables, notes)
     for title, (head, *cells) in tables.items():
-        st.markdown(f"##### {title}")
+        st.markdown(f"### {title}")
         st.dataframe(pd.DataFrame(cells, columns=list(head)), hide_index=True, height="content", alt=title)
     if differences:
         st.caption(CAUTION)

@@ -19,7 +19,6 @@ from covid_cnn.reports import evaluation, figures, wording
 
 METRICS = ("Sensitivity", "Specificity")
 STEP, ROUND = 54, 110  # pixels of a row, and of what stands round the rows
-COLOURS = ("#14a098", "#f2a541")  # seen on white and on black, and told apart by colour-blind eyes
 
 _ASSETS = Path(__file__).with_name("threshold_component")
 _component = st.components.v2.component(
@@ -127,7 +126,7 @@ def draw_dots(rows: Sequence[Shares]) -> None:
     base = alt.Chart(pd.DataFrame(dots)).encode(
         y=alt.Y("Of:N", sort=[row.name for row in rows], title=None, axis=axis, scale=alt.Scale(padding=0)),
         yOffset=alt.YOffset("Metric:N", scale=alt.Scale(domain=["", *METRICS], padding=0)),
-        color=alt.Color("Metric:N", legend=legend, scale=alt.Scale(domain=METRICS, range=COLOURS)),
+        color=alt.Color("Metric:N", legend=legend, scale=alt.Scale(domain=METRICS)),
     )
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=alt.X("value:Q", scale=share, title="with its 95 % interval", axis=alt.Axis(tickCount=5)),

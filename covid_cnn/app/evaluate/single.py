@@ -102,7 +102,7 @@ def _draw_result(evaluated: Evaluated, verdicts: BinaryPredictions, question: st
     )
     right = wilson(int(verdicts.right.sum()), len(verdicts.items))
     sentence = f"{where} it {errors}." if where else f"It {errors}."
-    st.markdown(f"### {escape_markdown(sentence)}")
+    st.markdown(f"## {escape_markdown(sentence)}")
     st.caption(
         f"{escape_markdown(evaluated.place.name)}. {int(verdicts.right.sum())} of {right.n} images right: "
         f"{right.value:.0%} (95 % interval {right.low:.0%} to {right.high:.0%})."

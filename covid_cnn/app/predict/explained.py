@@ -219,7 +219,7 @@ def ask_others(key: str, radiograph: Radiograph, model: Bundle) -> dict[str, tup
 
 def draw_others(radiograph: Radiograph, answers: dict[str, tuple[Bundle, Prediction]], shown: viewer.Shown) -> None:
     """One column a model: its answer, its probabilities, and where it looked, with heat drawn as in the viewer."""
-    st.markdown("###### The same image, asked of each model")
+    st.markdown("## The same image, asked of each model")
     for column, (model, prediction) in zip(st.columns(len(answers)), answers.values(), strict=True):
         with column.container(border=True):
             answer.draw_card(model, prediction)

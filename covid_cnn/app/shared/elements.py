@@ -13,6 +13,9 @@ from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.reports import wording
 
+# Of marks in charts, as the theme has them: Okabe and Ito's (2008), which colour-blind eyes tell apart, made lighter or
+# darker until they are seen on white and on black.
+COLOURS = ("#2e8fd6", "#c27f03", "#14a078", "#c86f9f", "#d55e00", "#8f7fd6", "#8a8f94", "#8f8f1c")
 WORD_JOINER = "\u2060"  # has no width; browsers make a link of an address in plain text, but not of one with it
 SYNTHETIC = ":violet-badge[:material/draw: Synthetic: drawn, not taken of a person]"
 _HTML, _CSS, _JS = (

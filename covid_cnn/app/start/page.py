@@ -17,7 +17,7 @@ def draw_page() -> None:
     """The whole page."""
     elements.draw_heading("Covid CNN")
     elements.draw_notice()
-    st.markdown(f"##### {SENTENCE}")
+    st.markdown(f"## {SENTENCE}")
     large, small = st.columns((2, 3), gap="large")
     with large, st.container(key="film"):
         pressed = choose_film()
@@ -41,7 +41,7 @@ def _draw_gap() -> None:
                 rows.append({"model": name, "where": where} | msgspec.to_builtins(interval))
     if not rows:
         return
-    st.subheader("The gap")
+    st.header("The gap")
     if default := models.get(bundle.DEFAULT_MODEL):
         st.markdown(
             f"The default model, {bundle.DEFAULT_MODEL}, was made to narrow it. "

@@ -15,8 +15,7 @@ from covid_cnn.runs import pictures
 from covid_cnn.runs.events import EventLog
 from covid_cnn.runs.run import Run
 
-# Told apart by colour-blind eyes (after Okabe and Ito 2008), and readable on a light and on a dark ground.
-CURVES = {"Training": "#3a86d6", "Validation": "#d97706"}
+CURVES = {"Training": elements.COLOURS[0], "Validation": elements.COLOURS[1]}
 WIDTH = 220  # pixels of a picture
 BEST = "#8b8f98"  # a grey that is seen on both grounds
 MOST_POINTS = 1000  # of a curve: more than a chart has pixels would only make it slow
@@ -199,7 +198,7 @@ def _attention(run: Run, live: bool) -> None:
     epochs, journal = pictures.attention_epochs(run.folder), run.journal
     if not epochs:
         return
-    st.subheader("Where it looks")
+    st.header("Where it looks")
     elements.draw_notice()
     epoch = epochs[-1]
     best = journal.best.epoch if journal.best else epoch

@@ -18,7 +18,7 @@ NONE = "–"  # a setting that means nothing for the run, a result that it has n
 
 def draw_comparison(chosen: Sequence[Run]) -> None:
     """The comparison of at least two runs."""
-    st.subheader("Side by side")
+    st.header("Side by side")
     table = settings(chosen)
     marked = table.style.apply(lambda row: [CHANGED if row["Differs"] else ""] * len(row), axis=1)
     st.dataframe(marked, height="content")

@@ -106,12 +106,12 @@ def _draw_steps(datasets: Mapping[str, Dataset]) -> None:
     """Images, network and Start beside each other, and everything else below, closed."""
     images, networks, start = st.columns([4, 4, 3], gap="medium")
     with images:
-        st.markdown("##### 1 &nbsp; Images")
+        st.markdown("## 1 &nbsp; Images")
         data = _choose_dataset(datasets)
     with networks:
-        st.markdown("##### 2 &nbsp; Network")
+        st.markdown("## 2 &nbsp; Network")
         network = settings.choose_network()
-    start.markdown("##### 3 &nbsp; Start")
+    start.markdown("## 3 &nbsp; Start")
     with st.expander("Settings", icon=":material/tune:"):
         form, beside = st.columns([3, 2], gap="large")
         with form:

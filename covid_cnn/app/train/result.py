@@ -35,10 +35,10 @@ def draw_result(name: str, datasets: list[Dataset]) -> None:
     if report:
         sentence, intervals = wording.describe_report(report)
         whose = TESTED if info.metrics.test else VALIDATED
-        st.markdown(f"### {escape_markdown(sentence)}")
+        st.markdown(f"## {escape_markdown(sentence)}")
         st.caption(f"{escape_markdown(intervals)} {whose.format(n=report.n, n_patients=report.n_patients)}")
     else:
-        st.markdown("### The model is ready.")
+        st.markdown("## The model is ready.")
         st.caption("It carries no figures from a test.")
     _ways_on(name, info, datasets)
     if report:

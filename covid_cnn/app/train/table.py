@@ -18,7 +18,7 @@ from covid_cnn.runs.run import Run, delete_run, rename_run
 
 def draw_table(runs: Sequence[Run]) -> None:
     """The table of runs, what can be done with those chosen in it, and their comparison."""
-    st.subheader("Runs")
+    st.header("Runs")
     st.caption("Click a column's title to sort. Choose one run to open, rename or delete it, or several to compare.")
     readable, rows = [], []
     for run in runs:
