@@ -4,15 +4,18 @@ import json
 import re
 import time
 
+import msgspec
 import numpy as np
 import pytest
+import streamlit as st
 from browsing import press, settled, visit
 from playwright.sync_api import Page, expect
 
-from covid_cnn.app.tour import slides
+from covid_cnn.app.tour import own, slides
 from covid_cnn.data.samples import SAMPLES
 from covid_cnn.images import ops
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.reports import card
 from docs import tour
 from docs.tour import Hospital, ThumbnailClassifier
 
@@ -104,6 +107,38 @@ def test_what_the_style_of_other_sources_changes_is_a_slide_once_it_was_measured
 def test_without_the_shipped_models_the_drawn_slides_are_told(home):
     titles = [slide["title"] for slide in slides.make_slides()]
     assert "Your guess" not in titles and {"The same, drawn", "Another hospital"} <= {*titles}
+
+
+def test_ones_own_images_are_slides_once_they_were_looked_at(home):
+    hospital = tour.draw_hospital(1, 20, True, 64)
+    drawn = tour.write_hospitals(home / "data" / "mine", {"train": hospital})
+    assert own.describe_images() == ([], [])  # what the program draws is nobody's own
+    for item in drawn.items:
+        item.path.rename(item.path.with_name(item.path.name.removeprefix("synthetic_")))
+    st.cache_resource.clear()
+    (means, audited), jobs = own.describe_images()
+    assert all(len(slide) == 3 for slide in (means, audited) if slide["message"] == own.WAITING)
+    for job in jobs:
+        job.wait(60)
+    (means, audited), again = own.describe_images()
+    assert again == jobs and not [job.problem for job in jobs if job.problem]
+    assert [one["words"] for one in means["pictures"]][:2] == ["healthy, n = 10", "ill, n = 10"]
+    assert len(means["pictures"]) == 3 and "Few images" in means["note"]
+    report = jobs[1].result
+    assert audited["message"] == report.findings[0].sentence
+    most = sorted(report.shortcuts, key=lambda one: -one.auroc.value)[:4]
+    assert [(bar["name"], bar["value"]) for bar in audited["bars"]] == [(one.what, one.auroc.value) for one in most]
+    made = slides.make_slides([means, audited])
+    assert made[-3:-1] == [means, audited]
+
+
+def test_a_model_of_ones_own_is_a_slide(shipped, shipped_models):
+    info = Bundle(shipped_models[0]).info
+    assert not list(own.describe_models({info.name: info}))
+    (slide,) = own.describe_models({"mine": msgspec.structs.replace(info, name="mine")})
+    tests = [info.metrics.test, *info.metrics.other.values()]
+    assert [(bar["value"], bar["low"]) for bar in slide["bars"]] == [(o.accuracy.value, o.accuracy.low) for o in tests]
+    assert slide["title"] == "Your model: mine" and slide["message"] == card.trust_sentence(info)
 
 
 # ---- in a browser

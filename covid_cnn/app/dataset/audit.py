@@ -10,7 +10,7 @@ import streamlit as st
 from covid_cnn.app.dataset import images
 from covid_cnn.app.shared import background
 from covid_cnn.app.shared.elements import escape_markdown
-from covid_cnn.common.jobs import Progress
+from covid_cnn.common.jobs import Job, Progress
 from covid_cnn.data import index
 from covid_cnn.data.dataset import Dataset, Item
 
@@ -23,10 +23,15 @@ SEVERITY_BOXES = {"serious": st.error, "warning": st.warning, "note": st.info}
 SEVERITY_ICONS = {"serious": ":material/error:", "warning": ":material/warning:", "note": ":material/info:"}
 
 
+def ensure_audit(dataset: Dataset, state: Hashable) -> "Job[AuditReport]":
+    """The audit of a dataset, which begins in the background where nobody has begun it; ``state`` as `draw_audit`."""
+    return background.ensure_work(("audit", dataset.root, state), lambda tell: _audit(dataset, tell))
+
+
 @st.fragment(run_every=2.0)
 def draw_badge(dataset: Dataset, state: Hashable) -> None:
     """The worst finding of the audit, which begins by itself in the background; a line about it until it has ended."""
-    job = background.ensure_work(("audit", dataset.root, state), lambda tell: _audit(dataset, tell))
+    job = ensure_audit(dataset, state)
     if job.running:
         st.badge(f"Audit: {job.part:.0%}", icon=":material/hourglass_top:", color="gray")
     elif job.result is None:

@@ -1,7 +1,8 @@
 """A dataset as a whole: counts, what the metadata say, and the mean image of each class."""
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import streamlit as st
 from covid_cnn.app.dataset.images import SPLIT_NAMES
 from covid_cnn.app.shared import background
 from covid_cnn.app.shared.elements import escape_markdown
-from covid_cnn.common.jobs import Progress
+from covid_cnn.common.jobs import Job, Progress
 from covid_cnn.data import index, overview
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.index import ImageRecord
@@ -51,11 +52,27 @@ def _mapping(dataset: Dataset) -> None:
         right.dataframe(pd.DataFrame(licences.most_common(), columns=["Licence", "Images"]), hide_index=True)
 
 
+class Looked(NamedTuple):
+    """What a look at all images gives: the mean images, the table of medians, and each measure's distribution."""
+
+    means: dict[str, Mean]
+    facts: pd.DataFrame
+    distributions: dict[str, list[tuple[str, float, float]]]
+
+
+def ensure_look(dataset: Dataset) -> Job[Looked]:
+    """The look at all images of a dataset, which begins in the background where nobody has begun it."""
+    return background.ensure_work(_key(dataset), lambda progress: _look(dataset, progress))
+
+
+def _key(dataset: Dataset) -> Hashable:
+    return "overview", dataset.root, tuple(item.path for item in dataset.items)
+
+
 @st.fragment
 def _pixels(dataset: Dataset) -> None:
     st.markdown("## What the images of a class have in common")
-    key = "overview", dataset.root, tuple(item.path for item in dataset.items)
-    looked = background.await_result(key, lambda progress: _looked(dataset, progress), "Look at all images")
+    looked = background.await_result(_key(dataset), lambda progress: _look(dataset, progress), "Look at all images")
     if looked is None:
         return
     means, facts, distributions = looked
@@ -120,10 +137,7 @@ def _difference(means: dict[str, Mean]) -> None:
         )
 
 
-def _looked(
-    dataset: Dataset, progress: Progress
-) -> tuple[dict[str, Mean], pd.DataFrame, dict[str, list[tuple[str, float, float]]]]:
-    """The mean images, the table of medians, and the distribution of each measure."""
+def _look(dataset: Dataset, progress: Progress) -> Looked:
     records = index.index_images(
         [item.path for item in dataset.items], lambda part, line: progress(0.8 * part, line), thumbnails=False
     )
@@ -152,7 +166,7 @@ def _looked(
         measure: overview.distribution({label: by_class[label] for label in drawn})
         for measure, by_class in measured.items()
     }
-    return means, pd.DataFrame(rows), distributions
+    return Looked(means, pd.DataFrame(rows), distributions)
 
 
 def _middle(values: np.ndarray, digits: int) -> str:

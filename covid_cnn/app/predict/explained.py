@@ -48,7 +48,7 @@ def draw_explained(
     left, right = st.columns(SHARES, gap="medium")
     others = ask_others(key, radiograph, model)
     answers = {model.name: prediction} | {name: other for name, (_, other) in others.items()}
-    with left:
+    with left.container(key="look"):
         shown = _viewer(key, radiograph, answers)
     with right:
         asking = bool(st.session_state.get(WHAT_IF))
@@ -62,10 +62,11 @@ def draw_explained(
             with st.popover("Another model", icon=":material/compare:"):
                 library.choose_model(model_key)
                 offer_comparison(model)
-                library.draw_trust(model)
             _offer_report(key, radiograph, prediction, model, shown.name)
         if asking:
             what_if.draw_panel(key, radiograph, prediction, model, shown.name, shown.opacity, shown.colour_map)
+        with st.expander("How far to trust this model", icon=":material/fact_check:"):
+            library.draw_trust(model)
         with st.expander("The numbers", icon=":material/menu_book:"):
             st.caption(f"{elements.escape_markdown(radiograph.origin)}. {viewer.map_facts(radiograph)}")
             answer.draw_numbers(prediction)

@@ -30,7 +30,7 @@ from covid_cnn.reports import wording
 ARCHIVES, ANSWERS, STOPPED = "predict_archives", "predict_answers", "predict_stopped"
 TABLE, SHOWN = "predict_table", "predict_shown"  # the table's own state, and the keys of its rows
 THUMBNAIL = 96  # px
-NAME = 22  # characters of a name in the table; its last column has all
+NAME = 18  # characters of a name in the table; its last column has all
 TABLE_HEIGHT = 420  # px
 BLINK = 0.2  # seconds between two steps of the progress bar
 TOLD = 3  # how many unreadable files are told above the table
@@ -269,7 +269,7 @@ def _table(answers: dict[str, tuple[str, "_Answer | CovidCnnError"]]) -> int | N
         )
         for label in prediction.classes:
             columns[label] = st.column_config.ProgressColumn(label, min_value=0.0, max_value=1.0, format="%.3f")
-    columns |= {"Image": st.column_config.TextColumn(width=120), "Answer": st.column_config.TextColumn(width=120)}
+    columns |= {"Image": st.column_config.TextColumn(width=150), "Answer": st.column_config.TextColumn(width=100)}
     frame = pd.DataFrame(rows)
     last = ["Note", "Name"]
     table = st.dataframe(

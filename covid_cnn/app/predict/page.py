@@ -17,7 +17,7 @@ from covid_cnn.app.predict.folder import Source
 from covid_cnn.app.shared import elements, library
 from covid_cnn.app.start.page import SAMPLE, choose_small_film
 from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.data.samples import SAMPLES, Sample
+from covid_cnn.data.samples import FILM_KEYS, SAMPLES, Sample
 from covid_cnn.images import limits, reader
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.models.bundle import Bundle, Prediction
@@ -36,12 +36,12 @@ def draw_page() -> None:
     if model is None:
         return
     if not any(st.session_state.get(key) for key in (_UPLOADS, SAMPLE, PATH)):
-        _offer_images(model)
+        _offer_images()
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.popover("Open", icon=":material/folder_open:"):
             uploads = _upload()
-            _choose_sample()
+            _choose_sample(list(SAMPLES))
             _offer_to_clear(uploads)
         toolbar = st.container(horizontal=True, vertical_alignment="center", gap="small")
     sources = _chosen_images(uploads)
@@ -71,17 +71,16 @@ def draw_page() -> None:
 # ---- what to look at
 
 
-def _offer_images(model: Bundle) -> None:
+def _offer_images() -> None:
     """What is on the page before an image is chosen."""
     left, right = st.columns((1, 2), gap="large")
     with left:
         _upload()
-        st.caption(f"{elements.escape_markdown(model.name)} answers.")
         library.choose_model(MODEL)
     with right:
         st.markdown("Or try one of these.")
         choose_small_film()
-        _choose_sample()
+        _choose_sample([key for key in SAMPLES if key not in FILM_KEYS[1:]])
 
 
 def _upload() -> list[UploadedFile]:
@@ -96,14 +95,14 @@ def _upload() -> list[UploadedFile]:
     )
 
 
-def _choose_sample() -> None:
+def _choose_sample(keys: list[str]) -> None:
     st.pills(
-        "All samples",
-        list(SAMPLES),
+        "All samples" if len(keys) == len(SAMPLES) else "Other samples",
+        keys,
         format_func=lambda key: SAMPLES[key].title,
         key=SAMPLE,
         wrap=True,
-        help="\n\n".join(f"**{sample.title}.** {sample.story}" for sample in SAMPLES.values()),
+        help="\n\n".join(f"**{SAMPLES[key].title}.** {SAMPLES[key].story}" for key in keys),
     )
 
 
@@ -156,9 +155,9 @@ def _draw_toolbar(key: str, image: "_Opened", neighbours: "folder.Neighbours") -
         name = elements.escape_markdown(short)
         st.markdown(f"**{name}**", help=elements.escape_markdown(radiograph.name) if short != radiograph.name else None)
         with st.container(key="facts", horizontal=True):  # where there is room for them
-            st.caption(facts)
+            st.caption(facts, width="content")
             if key.startswith(_SAMPLE):
-                st.caption(SAMPLES[key.removeprefix(_SAMPLE)].story)
+                st.caption(SAMPLES[key.removeprefix(_SAMPLE)].story, width="content")
     explained.choose_frame_and_window(key, image.frames, image.windows)
 
 

@@ -40,6 +40,7 @@ class Viewer {
       const settings = root.querySelector(".settings");
       settings.hidden = !settings.hidden;
       this.controls.tune.setAttribute("aria-expanded", String(!settings.hidden));
+      if (!settings.hidden) settings.scrollIntoView({ block: "nearest" });
     };
     this.controls.large.onclick = () => this.enlarge();
     this.controls.large.hidden = !document.fullscreenEnabled;

@@ -70,10 +70,13 @@ function draw(slide, number, go, end) {
 export default function ({ data, parentElement, setTriggerValue }) {
   const deck = parentElement.querySelector(".deck");
   const [slides, back, next] = [".slides", ".back", ".next"].map((name) => deck.querySelector(name));
-  const id = JSON.stringify(data);
-  if (deck.made !== id) {
-    deck.made = id;
-    slides.replaceChildren(...data.slides.map((slide, n) => draw(slide, n, (page) => setTriggerValue("page", page), data.end)));
+  const before = deck.made ?? [];
+  deck.made = data.slides.map((slide, n) => {
+    const id = JSON.stringify(slide);
+    return before[n]?.id === id ? before[n] : { id, drawn: draw(slide, n, (page) => setTriggerValue("page", page), data.end) };
+  });
+  if (deck.made.length !== before.length || deck.made.some((one, n) => one !== before[n])) {
+    slides.replaceChildren(...deck.made.map(({ drawn }) => drawn));
   }
   const show = (wanted) => {
     at = Math.max(0, Math.min(wanted, data.slides.length - 1));

@@ -6,7 +6,7 @@ their ``model.json``, and the answers about a film are those of the default mode
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,13 @@ TAKE_AWAYS = (
 Slide = dict[str, Any]  # as ``deck.js`` takes it
 
 
-def make_slides() -> list[Slide]:
-    """All slides in order; those about a shipped model only where that is here."""
+def make_slides(own: Sequence[Slide] = ()) -> list[Slide]:
+    """All slides in order; those about a shipped model only where that is here, and ``own`` before the last."""
     models, _ = bundle.discover_bundles()
     slides = [*_scores(models), *_trick(), *_hospitals(models), *_letter(), *_styles()]
     if default := models.get(bundle.DEFAULT_MODEL):
         slides += [_default(default, default.sha256), _guess(default.sha256)]
-    return [*slides, {"title": "What to take home", "message": MORAL, "points": TAKE_AWAYS}]
+    return [*slides, *own, {"title": "What to take home", "message": MORAL, "points": TAKE_AWAYS}]
 
 
 def _scores(models: dict[str, ModelInfo]) -> Iterator[Slide]:
@@ -112,7 +112,7 @@ def _hospitals(models: dict[str, ModelInfo]) -> Iterator[Slide]:
         "title": "Another hospital",
         "message": "Here the letter is put on the healthy. The same classifier, the same disease:",
         "bars": [
-            {"name": name, **_interval_bar(shares[key])}
+            {"name": name, **describe_bar(shares[key])}
             for key, name in (("home", "Right at home"), ("away", "Right at the other hospital"))
         ],
         "note": f"With 95 % intervals. {DRAWN}",
@@ -123,7 +123,7 @@ def _hospitals(models: dict[str, ModelInfo]) -> Iterator[Slide]:
             away = next(iter(info.metrics.other.values()))
             for where, report in (("at home", info.metrics.test), ("away", away)):
                 if isinstance(report.specificity, Interval):
-                    bars.append({"name": f"{name}, {where}", **_interval_bar(report.specificity)})
+                    bars.append({"name": f"{name}, {where}", **describe_bar(report.specificity)})
     if bars:
         yield {
             "title": "And with real X-rays",
@@ -226,8 +226,9 @@ def _picture(name: str, words: str) -> dict[str, str]:
     return {"source": f"data:image/webp;base64,{data}", "alt": f"{words}: drawn chest X-ray", "words": words}
 
 
-def _interval_bar(share: Interval) -> dict[str, Any]:
-    return _bar({"value": share.value, "low": share.low, "high": share.high}, _of(share))
+def describe_bar(share: Interval, words: str = "") -> dict[str, Any]:
+    """A bar with its interval; beside it these words, or how many of how many it is."""
+    return {"words": words or _of(share), "value": share.value, "low": share.low, "high": share.high}
 
 
 def _bar(ends: dict[str, Any], words: str) -> dict[str, Any]:
