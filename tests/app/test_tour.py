@@ -1,5 +1,6 @@
 """The tour: what its slides tell is what was measured, and they are turned by button and key without a wait."""
 
+import dataclasses
 import json
 import re
 import time
@@ -12,7 +13,9 @@ from browsing import press, settled, visit
 from playwright.sync_api import Page, expect
 
 from covid_cnn.app.tour import own, slides
+from covid_cnn.common.statistics import Interval
 from covid_cnn.data.samples import SAMPLES
+from covid_cnn.data.shortcuts import Shortcut
 from covid_cnn.images import ops
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.reports import card
@@ -109,8 +112,11 @@ def test_without_the_shipped_models_the_drawn_slides_are_told(home):
     assert "Your guess" not in titles and {"The same, drawn", "Another hospital"} <= {*titles}
 
 
+AUROCS = {"size": 0.8, "format": 0.6, "borders": 0.9, "brightness": 0.5, "corners": 0.7}
+
+
 def test_ones_own_images_are_slides_once_they_were_looked_at(home):
-    hospital = tour.draw_hospital(1, 20, True, 64)
+    hospital = tour.draw_hospital(1, 6, True, 64)
     drawn = tour.write_hospitals(home / "data" / "mine", {"train": hospital})
     assert own.describe_images() == ([], [])  # what the program draws is nobody's own
     for item in drawn.items:
@@ -122,12 +128,19 @@ def test_ones_own_images_are_slides_once_they_were_looked_at(home):
         job.wait(60)
     (means, audited), again = own.describe_images()
     assert again == jobs and not [job.problem for job in jobs if job.problem]
-    assert [one["words"] for one in means["pictures"]][:2] == ["healthy, n = 10", "ill, n = 10"]
+    assert [one["words"] for one in means["pictures"]][:2] == ["healthy, n = 3", "ill, n = 3"]
     assert len(means["pictures"]) == 3 and "Few images" in means["note"]
     report = jobs[1].result
-    assert audited["message"] == report.findings[0].sentence
-    most = sorted(report.shortcuts, key=lambda one: -one.auroc.value)[:4]
-    assert [(bar["name"], bar["value"]) for bar in audited["bars"]] == [(one.what, one.auroc.value) for one in most]
+    assert audited["message"] == report.findings[0].sentence and audited["number"] == str(len(report.findings))
+    chances = [Shortcut(name, name, "ill", Interval(value, 0.4, 1.0, 9), True) for name, value in AUROCS.items()]
+    jobs[1].result = dataclasses.replace(report, shortcuts=tuple(chances))
+    bars = own.describe_images()[0][1]["bars"]
+    assert [(bar["name"], bar["words"]) for bar in bars] == [
+        ("borders", "0.90"),
+        ("size", "0.80"),
+        ("corners", "0.70"),
+        ("format", "0.60"),
+    ]
     made = slides.make_slides([means, audited])
     assert made[-3:-1] == [means, audited]
 

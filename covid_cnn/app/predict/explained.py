@@ -221,7 +221,8 @@ def ask_others(key: str, radiograph: Radiograph, model: Bundle) -> dict[str, tup
 def draw_others(radiograph: Radiograph, answers: dict[str, tuple[Bundle, Prediction]], shown: viewer.Shown) -> None:
     """One column a model: its answer, its probabilities, and where it looked, with heat drawn as in the viewer."""
     st.markdown("## The same image, asked of each model")
-    for column, (model, prediction) in zip(st.columns(len(answers)), answers.values(), strict=True):
+    columns = st.container(key="others").columns(len(answers))
+    for column, (model, prediction) in zip(columns, answers.values(), strict=True):
         with column.container(border=True):
             answer.draw_card(model, prediction)
             if prediction.in_distribution:
