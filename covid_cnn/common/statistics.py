@@ -21,6 +21,11 @@ Count = Annotated[int, Meta(ge=0, lt=LARGEST)]
 Metric = Callable[[np.ndarray], np.ndarray]  # of how often each image counts, [R, N], the R values
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """A share of 0 to 1 as people read it: "48 %"."""
+    return f"{100 * share:.{digits}f} %"
+
+
 class Interval(Struct, frozen=True, rename={"lower": "low", "upper": "high"}):
     """A metric's value and its 95 % confidence interval, found on `n` cases.
 

@@ -26,7 +26,7 @@ import numpy as np
 from covid_cnn.common import paths
 from covid_cnn.common.errors import BundleError, CovidCnnError, ImageError
 from covid_cnn.common.jobs import Progress
-from covid_cnn.common.statistics import Interval, wilson
+from covid_cnn.common.statistics import Interval, percent, wilson
 from covid_cnn.data.classes import matching_class
 from covid_cnn.data.dataset import Dataset, Item
 from covid_cnn.data.samples import SAMPLES
@@ -366,10 +366,12 @@ def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
         )
     if best.right.low <= 1 / len(classes):
         return (
-            f"No scale fits: at best {best.right.value:.0%} of {best.right.n} images are right, no better than chance. "
-            "Is the order of the classes the right one?"
+            f"No scale fits: at best {percent(best.right.value)} of {best.right.n} images are right, no better than "
+            "chance. Is the order of the classes the right one?"
         )
-    sentences = f"With pixels {SCALES[best.scale].words}, {best.right.value:.0%} of {best.right.n} images are right."
+    sentences = (
+        f"With pixels {SCALES[best.scale].words}, {percent(best.right.value)} of {best.right.n} images are right."
+    )
     others = [one for one in _alike(trials) if one is not best]
     if others:
         sentences += f" {', '.join(one.scale for one in others)} fit no worse, as far as so few images tell."

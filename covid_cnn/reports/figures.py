@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from covid_cnn.common.statistics import percent
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -68,7 +70,7 @@ def draw_confusion_matrix(
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(counts.shape):
-        text = f"{counts[row, column]}\n{shares[row, column]:.0%}" if totals[row, 0] else "0"
+        text = f"{counts[row, column]}\n{percent(shares[row, column])}" if totals[row, 0] else "0"
         colour = "white" if shares[row, column] > 0.6 else "black"
         axes.text(column, row, text, ha="center", va="center", color=colour)
     axes.set(xlabel="Answer", ylabel="Truth")

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from covid_cnn.common.statistics import percent
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.importer import Offer
 from covid_cnn.data.metadata import ClassMapping
@@ -32,7 +33,7 @@ def evaluation_text(report: Report) -> str:
     lines = [metrics.summarize(report)]
     if worth := report.at_prevalence:
         ppv, npv = (value or "undefined" for value in (worth.ppv, worth.npv))
-        lines.append(f"\nWhere {worth.prevalence:.2%} are {report.positive}: positive predictive value {ppv},")
+        lines.append(f"\nWhere {percent(worth.prevalence, 2)} are {report.positive}: positive predictive value {ppv},")
         lines.append(f"negative predictive value {npv}.")
     return "\n".join([*lines, "\n" + card.flagged_sentence(report), *report.notes])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from covid_cnn.common.statistics import wilson
+from covid_cnn.common.statistics import percent, wilson
 from covid_cnn.data.classes import matching_class
 from covid_cnn.models.bundle import NO_LIMIT
 from covid_cnn.models.info import Report
@@ -220,7 +220,7 @@ def verdict(prediction: Prediction) -> str:
     if not classes:
         return UNKNOWN_KIND
     probability = prediction.by_class()
-    shares = ", ".join(f"{100 * probability[name]:.0f} %" for name in classes)
+    shares = ", ".join(f"{percent(probability[name])}" for name in classes)
     *others, last = classes
     return f"Not sure: {', '.join(others)} or {last} ({shares})" if others else f"{last} ({shares})"
 
@@ -338,5 +338,8 @@ def describe_report(report: Report) -> tuple[str, str]:
 def _intervals(shares: Sequence[tuple[str, int, int]]) -> str:
     """Shares with Wilson's intervals, in percent."""
     intervals = [(what, wilson(k, n)) for what, k, n in shares if n]
-    parts = [f"{i.value:.0%} {what} (95 % interval {i.low:.0%} to {i.high:.0%}, n = {i.n})" for what, i in intervals]
+    parts = [
+        f"{percent(i.value)} {what} (95 % interval {percent(i.low)} to {percent(i.high)}, n = {i.n})"
+        for what, i in intervals
+    ]
     return "; ".join(parts) + "." if parts else ""

@@ -100,7 +100,7 @@ class Interval(msgspec.Struct):
     n: Count
 
     def __str__(self) -> str:
-        bounds = "" if self.low is None or self.high is None else f"{self.low:.1%} to {self.high:.1%}, "
+        bounds = "" if self.low is None or self.high is None else f"{100 * self.low:.1f} to {100 * self.high:.1f} %, "
         return f"{bounds}n = {self.n}"
 
 

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from covid_cnn.common.errors import CovidCnnError, RunError
+from covid_cnn.common.statistics import percent
 from covid_cnn.runs.run import Run, interruptible
 from covid_cnn.training import calibrate, callbacks
 from covid_cnn.training.callbacks import EpochRecorder, ScalarLog
@@ -110,7 +111,7 @@ def _fit(run: Run, learner: Learner, checkpoint: Checkpoint, attention: callback
             )
         finally:
             if recorder.seconds:
-                run.log(f"It waited for images for {recorder.waited / recorder.seconds:.1%} of the time.")
+                run.log(f"It waited for images for {percent(recorder.waited / recorder.seconds, 1)} of the time.")
 
 
 def _append_missing_epoch(run: Run, checkpoint: Checkpoint, attention: callbacks.AttentionMonitor) -> None:

@@ -223,7 +223,7 @@ def test_a_run_at_work_is_shown_to_whoever_comes():
     app = page()
     assert app.selectbox(key="train_run").value == run.name
     assert shown(app)["Epoch"] == "1 of 4"
-    assert shown(app)["Its validation accuracy"] == "25.0%"
+    assert shown(app)["Its validation accuracy"] == "25.0 %"
     button(app, "Stop").click().run()
     assert run.stop_requested()
     assert button(app, "Stop").disabled

@@ -88,14 +88,14 @@ def test_loss_curves_of_a_run_that_has_just_begun(epochs):
 
 def test_the_confusion_matrix_shows_counts_and_shares_of_rows():
     figure = figures.draw_confusion_matrix([[18, 2], [5, 15]], ["NORMAL", "PNEUMONIA"])
-    assert [text.get_text() for text in figure.axes[0].texts] == ["18\n90%", "2\n10%", "5\n25%", "15\n75%"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["18\n90 %", "2\n10 %", "5\n25 %", "15\n75 %"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["NORMAL", "PNEUMONIA"]
     assert rendered(figure).getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_the_confusion_matrix_bears_empty_classes_and_dollar_signs():
     figure = figures.draw_confusion_matrix([[3, 0], [0, 0]], [r"$\frac", "Viral pneumonia other than COVID-19"])
-    assert [text.get_text() for text in figure.axes[0].texts] == ["3\n100%", "0\n0%", "0", "0"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["3\n100 %", "0\n0 %", "0", "0"]
     rendered(figure)
 
 

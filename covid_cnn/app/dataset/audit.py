@@ -11,6 +11,7 @@ from covid_cnn.app.dataset import images
 from covid_cnn.app.shared import background
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.jobs import Job, Progress
+from covid_cnn.common.statistics import percent
 from covid_cnn.data import index
 from covid_cnn.data.dataset import Dataset, Item
 
@@ -33,7 +34,7 @@ def draw_badge(dataset: Dataset, state: Hashable) -> None:
     """The worst finding of the audit, which begins by itself in the background; a line about it until it has ended."""
     job = ensure_audit(dataset, state)
     if job.running:
-        st.badge(f"Audit: {job.part:.0%}", icon=":material/hourglass_top:", color="gray")
+        st.badge(f"Audit: {percent(job.part)}", icon=":material/hourglass_top:", color="gray")
     elif job.result is None:
         st.badge("The audit has stopped", icon=":material/info:", color="gray")
     elif not job.result.findings:

@@ -14,7 +14,7 @@ from covid_cnn.app.evaluate.asking import Evaluated, EvaluationSet, choose_sets
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.common.statistics import wilson
+from covid_cnn.common.statistics import percent, wilson
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import binary, external, leakage
 from covid_cnn.evaluation.binary import DISEASED, BinaryPredictions
@@ -149,7 +149,7 @@ def _sentences(
                 right = wilson(int(verdicts.right.sum()), len(verdicts.items))
                 parts.append(
                     f"{where} ({one.place.dataset.name}) {int(verdicts.right.sum())} of {right.n} right "
-                    f"(95 % interval {right.low:.0%} to {right.high:.0%})"
+                    f"(95 % interval {percent(right.low)} to {percent(right.high)})"
                 )
         sentences.append(f"{name}: {', '.join(parts)}.")
     return sentences

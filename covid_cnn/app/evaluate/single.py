@@ -16,7 +16,7 @@ from covid_cnn.app.evaluate.export import draw_downloads
 from covid_cnn.app.shared import elements, own_network
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.common.statistics import wilson
+from covid_cnn.common.statistics import percent, wilson
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import binary, leakage
 from covid_cnn.evaluation.binary import BinaryPredictions
@@ -105,7 +105,7 @@ def _draw_result(evaluated: Evaluated, verdicts: BinaryPredictions, question: st
     st.markdown(f"## {escape_markdown(sentence)}")
     st.caption(
         f"{escape_markdown(evaluated.place.name)}. {int(verdicts.right.sum())} of {right.n} images right: "
-        f"{right.value:.0%} (95 % interval {right.low:.0%} to {right.high:.0%})."
+        f"{percent(right.value)} (95 % interval {percent(right.low)} to {percent(right.high)})."
     )
 
 

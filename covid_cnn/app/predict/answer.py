@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from covid_cnn.app.shared import elements
+from covid_cnn.common.statistics import percent
 from covid_cnn.data.samples import Provenance
 from covid_cnn.models.bundle import Bundle, Prediction
 from covid_cnn.reports import card, wording
@@ -61,7 +62,7 @@ def render_bars(prediction: Prediction) -> str:
         rows.append(
             f'<tr class="{"named" if name in named else "other"}"><th scope="row">{escape(name)}</th>'
             f'<td><span class="track" title="{probability:.4f}"><span style="width:{100 * probability:.1f}%"></span>'
-            f'{mark}</span></td><td class="number">{100 * probability:.0f} %</td></tr>'
+            f'{mark}</span></td><td class="number">{percent(probability)}</td></tr>'
         )
     return f'<table class="bars" aria-label="Calibrated probabilities"><tbody>{"".join(rows)}</tbody></table>'
 

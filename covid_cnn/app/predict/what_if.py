@@ -8,6 +8,7 @@ import streamlit as st
 
 from covid_cnn.app.shared import elements
 from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.common.statistics import percent
 from covid_cnn.images import ops
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.models import faithfulness, perturb
@@ -238,8 +239,8 @@ def _draw_opinion(pixels: np.ndarray, prediction: Prediction, view: _View, drops
         place.image(overlay, caption=caption, width="stretch", alt=caption.replace("\\", ""))
     overlap = faithfulness.hottest_overlap(gradcam, occlusion) if gradcam.any() and occlusion.any() else 0.0
     st.caption(
-        f"Of the hottest tenth they share {100 * overlap:.0f} %; by chance it is 10 %, and from "
-        f"{100 * faithfulness.AGREE:.0f} % on they agree. Occlusion: Zeiler and Fergus 2014."
+        f"Of the hottest tenth they share {percent(overlap)}; by chance it is 10 %, and from "
+        f"{percent(faithfulness.AGREE)} on they agree. Occlusion: Zeiler and Fergus 2014."
     )
 
 

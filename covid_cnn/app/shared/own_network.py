@@ -12,6 +12,7 @@ from covid_cnn.app.shared import background, demo, elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.common.jobs import Job
+from covid_cnn.common.statistics import percent
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import own_network
 from covid_cnn.evaluation.own_network import SCALES, Choice, Example, OwnNetwork, Trial
@@ -181,16 +182,14 @@ def _table(trials: Sequence[Trial], examples: Sequence[Example], classes: Sequen
         picture = elements.data_address(ops.fit_within(example.pixels, _THUMBNAIL))
         cells = "".join(
             f"<td>{escape(classes[int(np.argmax(trial.probabilities[place]))])}<br>"
-            f"{100 * trial.probabilities[place].max():.0f} %</td>"
+            f"{percent(trial.probabilities[place].max())}</td>"
             for trial in trials
         )
         rows.append(
             f"<tr><th scope='row'><img src='{picture}' alt='' height='48'> {escape(example.label)}</th>{cells}</tr>"
         )
     if trials[0].right:
-        shares = "".join(
-            f"<td>{100 * trial.right.value:.0f} %</td>" if trial.right else "<td></td>" for trial in trials
-        )
+        shares = "".join(f"<td>{percent(trial.right.value)}</td>" if trial.right else "<td></td>" for trial in trials)
         rows.append(f"<tr><th scope='row'>right, of {trials[0].right.n} images</th>{shares}</tr>")
     style = "font-size:0.8rem;border-collapse:collapse;width:100%;text-align:center"
     return (

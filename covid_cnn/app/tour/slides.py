@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from covid_cnn.app.shared import elements
-from covid_cnn.common.statistics import Interval, wilson
+from covid_cnn.common.statistics import Interval, percent, wilson
 from covid_cnn.data.samples import SAMPLES, Sample
 from covid_cnn.images import ops
 from covid_cnn.models import bundle
@@ -54,7 +54,7 @@ def _scores(models: dict[str, ModelInfo]) -> Iterator[Slide]:
         yield {
             "title": "A perfect score",
             "message": f"A network was tested on {right.n} X-rays that it never saw. Would you trust it?",
-            "number": f"{_percent(right.value)} right",
+            "number": f"{percent(right.value)} right",
             "note": f"{PERFECT}: {right}.",
         }
     films = [SAMPLES[key] for key in (CHILD, ADULT)]
@@ -138,8 +138,8 @@ def _letter() -> Iterator[Slide]:
     figures = _figures()["stamp"]
     yield {
         "title": "One letter turns the answer",
-        "message": f"The same patient, and an {figures['letter']} stamped on: from {_percent(figures['before'])} ill "
-        f"to {_percent(figures['after'])}.",
+        "message": f"The same patient, and an {figures['letter']} stamped on: from {percent(figures['before'])} ill "
+        f"to {percent(figures['after'])}.",
         "pictures": [_picture("before", "As it is"), _picture("after", f"With an {figures['letter']}")],
         "note": f"Some letter turns the answer of {figures['turned']} of {figures['n']} healthy. {DRAWN}",
         "link": {"page": "predict", "words": "What if? on your X-ray"},
@@ -158,7 +158,7 @@ def _styles() -> Iterator[Slide]:
         "bars": [
             {
                 "name": f"{one['figure']}, {used[one['augmentation']]}",
-                **_bar(one["share"], _percent(one["share"]["value"])),
+                **_bar(one["share"], percent(one["share"]["value"])),
             }
             for one in measured["figures"]
         ],
@@ -195,7 +195,7 @@ def _guess(digest: str) -> Slide:
     answers = []
     for image, who in ((pixels, "The model says"), (stamped, "With an R in the corner it says")):
         prediction = model.predict(image)
-        shares = ", ".join(f"{name} {_percent(share)}" for name, share in prediction.by_class().items())
+        shares = ", ".join(f"{name} {percent(share)}" for name, share in prediction.by_class().items())
         answers.append(
             {
                 "source": elements.data_address(image),
@@ -233,10 +233,6 @@ def describe_bar(share: Interval, words: str = "") -> dict[str, Any]:
 
 def _bar(ends: dict[str, Any], words: str) -> dict[str, Any]:
     return {"words": words, **{key: ends[key] for key in ("value", "low", "high")}}
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 def _credit(film: Sample) -> str:

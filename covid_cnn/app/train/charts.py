@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from covid_cnn.app.shared import elements
+from covid_cnn.common.statistics import percent
 from covid_cnn.images import ops
 from covid_cnn.runs import pictures
 from covid_cnn.runs.events import EventLog
@@ -238,7 +239,7 @@ def _looked(run: Path, epoch: int, changed: int, classes: tuple[str, ...]) -> li
     names = list(classes) or sorted(set(labels))
     captioned = []
     for image, label, probabilities, heatmaps in zip(images, labels, look.probabilities, look.heatmaps, strict=True):
-        shares = ", ".join(f"{name} {p:.0%}" for name, p in zip(names, probabilities, strict=False))
+        shares = ", ".join(f"{name} {percent(p)}" for name, p in zip(names, probabilities, strict=False))
         picture = elements.data_address(ops.overlay(image, heatmaps[..., names.index(label)]))
         captioned.append((picture, f"{label}. It says: {shares}"))
     return captioned

@@ -9,6 +9,7 @@ import streamlit as st
 
 from covid_cnn.app.train import charts
 from covid_cnn.app.train.settings import describe_settings
+from covid_cnn.common.statistics import percent
 from covid_cnn.runs.events import Evaluated
 from covid_cnn.runs.run import Run
 
@@ -59,7 +60,7 @@ def _results(chosen: Sequence[Run]) -> pd.DataFrame:
         if value is None or value == "":
             return NONE
         if title.endswith("accuracy"):
-            return f"{value:.1%}"
+            return percent(value, 1)
         return f"{value:.4f}" if isinstance(value, float) else str(value)
 
     columns = {run.name: {t: text(t, v) for t, v in results(run).items()} for run in chosen}

@@ -22,6 +22,7 @@ from covid_cnn.app.train import charts, result, table
 from covid_cnn.app.train.settings import describe_settings, fill_settings
 from covid_cnn.common import paths, statistics
 from covid_cnn.common.errors import CovidCnnError
+from covid_cnn.common.statistics import percent
 from covid_cnn.reports import figures
 from covid_cnn.runs.config import INSTALLED, TrainConfig, find_recipe
 from covid_cnn.runs.events import Early, Epoch, EventLog, Exported, Failed, Read, Step
@@ -110,7 +111,7 @@ def _progress(run: Run, config: TrainConfig, active: bool) -> None:
     done, total = journal.done, journal.total
     if active and (progress := journal.progress):
         bar.progress(progress.done / progress.total, text=f"{progress.what}: {progress.done} of {progress.total}")
-    else:
+    elif active or done < total:
         step = f"Step {done} of {total}" if total else "No step yet"
         bar.progress(min(1.0, done / total) if total else 0.0, text=step)
     with figures_row:
@@ -175,7 +176,7 @@ def _figures(journal: EventLog, config: TrainConfig, state: str) -> None:
     if best:
         st.metric("Best epoch", best.epoch, help="The one with the lowest validation loss; it becomes the model.")
         st.metric("Its validation loss", f"{best.val_loss:.4f}")
-        st.metric("Its validation accuracy", f"{best.val_accuracy:.1%}")
+        st.metric("Its validation accuracy", percent(best.val_accuracy, 1))
     if "learning_rate" in config.active_settings:
         st.metric("Learning rate", f"{journal.learning_rate or config.learning_rate:.3g}")
 
@@ -186,8 +187,8 @@ def _notes(journal: EventLog) -> None:
     if best and read:
         among = statistics.wilson(round(best.val_accuracy * read.val), read.val)
         st.caption(
-            f"The validation accuracy is of {among.n} images: 95 % interval {among.low:.1%} to {among.high:.1%}. They "
-            "choose the best epoch, so that they flatter it; the test does not."
+            f"The validation accuracy is of {among.n} images: 95 % interval {percent(among.low, 1)} to "
+            f"{percent(among.high, 1)}. They choose the best epoch, so that they flatter it; the test does not."
         )
     if early := journal.latest(Early):
         st.info(escape_markdown(early.message), icon=":material/flag:")

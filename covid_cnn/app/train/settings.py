@@ -119,6 +119,7 @@ NETWORK_LINES = {
     "notebook_cnn": "The student notebook's four convolutions, from scratch. Minutes.",
     OTHER: "By its name; its weights come from the internet, once.",
 }
+FIELD = 150  # pixels
 ABOVE = ("epochs", "batch_size", "learning_rate", "seed", "patience")
 
 
@@ -220,7 +221,7 @@ def _number(field: str, recipe: Recipe, network: str, learns: str) -> Any:
     label, least, most, step, form, help_text = NUMBERS[field]
     value = getattr(recipe, field, 0)
     key = _key(field, network, learns)
-    return st.number_input(label, least, most, value, step, form, key=key, help=help_text)
+    return st.number_input(label, least, most, value, step, form, key=key, help=help_text, width=FIELD)
 
 
 def _choice(field: str, recipe: Recipe, network: str, learns: str) -> str:
