@@ -8,6 +8,7 @@ import numpy as np
 from covid_cnn.common import differences, statistics
 from covid_cnn.common.differences import Difference
 from covid_cnn.common.statistics import Interval
+from covid_cnn.data import synthetic
 from covid_cnn.data.classes import matching_class
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import binary, cohorts
@@ -81,14 +82,20 @@ def summary_row(model: str, where: str, verdicts: BinaryPredictions, known: Size
 def is_external(home: Dataset, others: Sequence[Dataset]) -> Dataset | None:
     """The dataset that says most about false alarms away from home: with no source in common, and most healthy people.
 
-    None where no dataset has healthy people and only other sources.
+    None where no dataset has healthy people and only other sources. What is drawn counts only for a drawn home, as the
+    other hospital that `data.synthetic` draws.
     """
     sources = {item.source for item in home.items}
 
     def healthy(one: Dataset) -> int:
         return sum(matching_class(item.label, ["normal"]) is not None for item in one.items)
 
-    apart = [one for one in others if not one.synthetic and sources.isdisjoint(item.source for item in one.items)]
+    apart = [
+        one
+        for one in others
+        if (not one.synthetic or (home.synthetic and one.name == synthetic.ELSEWHERE))
+        and sources.isdisjoint(item.source for item in one.items)
+    ]
     best = max(apart, key=healthy, default=None)
     return best if best and healthy(best) else None
 

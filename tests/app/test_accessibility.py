@@ -211,6 +211,7 @@ def test_axe_finds_nothing_serious_and_the_console_says_nothing(page, furnished,
     wrong = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        expect(page.locator("html")).to_have_css("color-scheme", scheme)  # of dialogs as well
         for size, viewport in SIZES.items():
             page.set_viewport_size(viewport)
             page.wait_for_timeout(300)

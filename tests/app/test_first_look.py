@@ -98,6 +98,10 @@ def test_keys_go_to_the_next_image_and_turn_the_heatmap(page, app):
     expect(page.locator(".viewer output")).to_have_text(re.compile(r"^\d+ px$"))
     page.keyboard.press("n")
     expect(page.locator("strong").get_by_text("A healthy adult", exact=True).first).to_be_visible()
+    page.evaluate("document.addEventListener('stagechange', () => { window.turns = (window.turns ?? 0) + 1; })")
+    page.keyboard.press("p")
+    expect(page.locator("html")).to_have_class(re.compile("stage"))
+    assert page.evaluate("turns") == 1  # however often the page has been drawn since it was opened
 
 
 def test_the_verdict_stays_visible_in_full_screen(page, app):

@@ -7,6 +7,7 @@ import pytest
 
 from covid_cnn.common import differences
 from covid_cnn.common.statistics import wilson
+from covid_cnn.data import synthetic
 from covid_cnn.data.dataset import Dataset, Item
 from covid_cnn.evaluation import cohorts
 from covid_cnn.evaluation.binary import BinaryPredictions
@@ -55,7 +56,7 @@ def test_one_model_at_home_is_compared_with_itself_away():
 def test_another_hospital_has_healthy_people_and_no_source_in_common():
     def dataset(name: str, source: str, *labels: str) -> Dataset:
         of = tuple(Item(Path(name, str(i)), "", label, str(i), source) for i, label in enumerate(labels))
-        return Dataset(name, Path(name), of, synthetic=name == "drawn")
+        return Dataset(name, Path(name), of, synthetic=source.startswith("drawn"))
 
     home = dataset("home", "Kermany", "NORMAL", "PNEUMONIA")
     same = dataset("again", "Kermany", "NORMAL", "NORMAL", "NORMAL")
@@ -65,6 +66,10 @@ def test_another_hospital_has_healthy_people_and_no_source_in_common():
     assert is_external(home, [same, ill, few, many, drawn]) is many
     assert is_external(home, [same, ill, drawn]) is None
     assert is_external(home, []) is None
+    elsewhere = dataset(synthetic.ELSEWHERE, "drawn elsewhere", "NORMAL")
+    assert is_external(home, [elsewhere]) is None
+    practice = dataset("practice", "drawn here", "NORMAL", "PNEUMONIA")
+    assert is_external(practice, [drawn, elsewhere]) is elsewhere
 
 
 def test_subgroups_part_the_images_by_what_the_metadata_tell():

@@ -29,12 +29,11 @@ def ensure_audit(dataset: Dataset, state: Hashable) -> "Job[AuditReport]":
     return background.ensure_work(("audit", dataset.root, state), lambda tell: _audit(dataset, tell))
 
 
-@st.fragment(run_every=2.0)
 def draw_badge(dataset: Dataset, state: Hashable) -> None:
     """The worst finding of the audit, which begins by itself in the background; a line about it until it has ended."""
     job = ensure_audit(dataset, state)
     if job.running:
-        st.badge(f"Audit: {percent(job.part)}", icon=":material/hourglass_top:", color="gray")
+        _watch(job)
     elif job.result is None:
         st.badge("The audit has stopped", icon=":material/info:", color="gray")
     elif not job.result.findings:
@@ -46,6 +45,13 @@ def draw_badge(dataset: Dataset, state: Hashable) -> None:
         colour: Literal["red", "orange", "blue"] = {"serious": "red", "warning": "orange"}.get(worst.severity, "blue")  # type: ignore[assignment]
         st.badge(f"Audit: {findings}", icon=SEVERITY_ICONS[worst.severity], color=colour)
         st.caption(f"The worst: {escape_markdown(worst.sentence)} More under Audit.")
+
+
+@st.fragment(run_every=2.0)
+def _watch(job: "Job[AuditReport]") -> None:
+    if not job.running:
+        st.rerun()
+    st.badge(f"Audit: {percent(job.part)}", icon=":material/hourglass_top:", color="gray")
 
 
 @st.fragment

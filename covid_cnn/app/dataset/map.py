@@ -20,6 +20,11 @@ from covid_cnn.evaluation.predictions import DatasetPredictions
 from covid_cnn.models import bundle
 
 NEIGHBOURS = 6
+EXPLAINED = (
+    "What the model finds alike lies close. Where the colours of the classes and those of the sources part the map in "
+    "the same way, it may have learned the source. Click a point to see its image; draw a line around points to have "
+    "the gallery show these images alone, with Shift besides those before."
+)
 OTHERS = "others"  # all values of a colouring but those with the most images, as there are no more colours
 _HTML, _CSS, _JS = (
     Path(__file__).with_name(f"map.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
@@ -30,10 +35,6 @@ _component = st.components.v2.component("covid_cnn_map", html=_HTML, css=_CSS, j
 @st.fragment
 def draw_map(dataset: Dataset) -> None:
     """Choose a model, see where it sees each image, and click a point to see the X-ray and those it finds like it."""
-    st.write(
-        "Where a model sees each image: what it finds alike lies close. Where the colours of the classes and those of "
-        "the sources part the map in the same way, it may have learned the source."
-    )
     models, _ = bundle.discover_bundles()
     if not models:
         st.info("There is no model yet: train one first.", icon=":material/model_training:")
@@ -45,12 +46,9 @@ def draw_map(dataset: Dataset) -> None:
     key = "map", dataset.root, tuple(item.path for item in dataset.items), models[name].sha256, method
     projected = background.await_result(key, lambda tell: _projected(dataset, name, method, tell), "Draw the map")
     if projected is None:
+        st.caption(EXPLAINED)
         return
     answers, points = projected
-    st.caption(
-        "Click a point to see its image. Draw a line around points to have the gallery show these images alone; with "
-        "Shift they join those before."
-    )
     framed = images.framed_on_map(dataset)
     chosen = _component(
         key=f"dataset_map_{dataset.name}",
@@ -73,6 +71,7 @@ def draw_map(dataset: Dataset) -> None:
             f"**{escape_markdown(items[0].path.name)}**, and the {len(near) - 1} that the model finds most like it"
         )
         images.draw_cards(items, [f"dataset_map_{n}" for n in range(len(near))])
+    st.caption(EXPLAINED)
     for note in answers.notes:
         st.caption(escape_markdown(note))
 

@@ -91,6 +91,8 @@ def _pixels(dataset: Dataset) -> None:
         st.warning(escape_markdown(few), icon=":material/warning:")
     st.markdown("## Sizes, brightness and contrast by class")
     _distributions(distributions)
+    if same := [measure for measure, _ in MEASURES if measure not in distributions]:
+        st.caption(f"The same in all images, and not drawn: {', '.join(same)}.")
     if len(means) > DRAWN:
         st.caption(f"Drawn are the {DRAWN} classes with the most images; the table has all.")
     st.dataframe(facts, hide_index=True)
@@ -165,6 +167,7 @@ def _look(dataset: Dataset, progress: Progress) -> Looked:
     distributions = {
         measure: overview.distribution({label: by_class[label] for label in drawn})
         for measure, by_class in measured.items()
+        if len({value for numbers in by_class.values() for value in numbers.tolist()}) > 1
     }
     return Looked(means, pd.DataFrame(rows), distributions)
 

@@ -47,9 +47,11 @@ def _place_of(name: str) -> DeltaGenerator:
 
 
 def _draw_dataset(dataset: Dataset) -> None:
-    with st.container(key="dataset_named"):
-        st.markdown(_summary(dataset))
-    audit.draw_badge(dataset, library.folder_stamp(dataset.root))
+    with st.container(key="dataset_named", horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(_summary(dataset), width="content")
+        if dataset.synthetic:
+            st.markdown(SYNTHETIC, width="content")
+        audit.draw_badge(dataset, library.folder_stamp(dataset.root))
     gallery, whole, plane, checks = st.tabs(
         [
             ":material/photo_library: Images",
@@ -77,4 +79,4 @@ def _summary(dataset: Dataset) -> str:
         f"**{patients}** patients",
         splits,
     ]
-    return " · ".join(parts) + (f"  \n{SYNTHETIC}" if dataset.synthetic else "")
+    return " · ".join(parts)

@@ -1,13 +1,18 @@
 // Stage mode is a class on the root element, with full screen where the browser grants it. Escape leaves both.
 const root = document.documentElement;
+const app = () => document.querySelector("[data-testid=stApp]");
 const typed = "input, textarea, select, [contenteditable=true], [role=textbox]";
 
 export default function ({ parentElement }) {
   const button = parentElement.querySelector(".stage-button");
   button.onclick = toggle;
   tell(button);
-  const stop = new AbortController();
-  const { signal } = stop;
+  follow();
+  root.stage?.abort(); // this is called with every run of a page, and one listener is enough
+  const stop = (root.stage = new AbortController()), { signal } = stop;
+  const observer = new MutationObserver(follow);
+  observer.observe(app(), { attributes: true, attributeFilter: ["class"] });
+  signal.addEventListener("abort", () => observer.disconnect());
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.composedPath()[0]?.closest?.(typed)) return;
     if (event.key === "p" || event.key === "P") toggle();
@@ -16,6 +21,11 @@ export default function ({ parentElement }) {
   document.addEventListener("fullscreenchange", () => document.fullscreenElement || leave(), { signal });
   document.addEventListener("stagechange", () => tell(button), { signal });
   return () => stop.abort();
+}
+
+// Dialogs lie outside the app's element, which alone is light or dark: the whole document follows it, and light-dark().
+function follow() {
+  root.style.colorScheme = root.dataset.scheme = getComputedStyle(app()).colorScheme;
 }
 
 function toggle() {

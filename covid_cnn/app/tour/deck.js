@@ -88,7 +88,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
   back.onclick = () => show(at - 1);
   next.onclick = () => show(at + 1);
   show(at);
-  const stop = new AbortController();
+  deck.stop?.abort(); // this is called with every run of the page
+  const stop = (deck.stop = new AbortController());
   // The keys of a keyboard and of a presenter's remote control.
   const keys = {
     ArrowRight: () => at + 1, ArrowLeft: () => at - 1, PageDown: () => at + 1, PageUp: () => at - 1,
@@ -100,5 +101,5 @@ export default function ({ data, parentElement, setTriggerValue }) {
     event.preventDefault();
     show(keys[event.key]());
   }, { signal: stop.signal });
-  return () => stop.abort();
+  return () => deck.stop.abort();
 }
