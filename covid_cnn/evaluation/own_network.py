@@ -32,10 +32,13 @@ from covid_cnn.data.dataset import Dataset, Item
 from covid_cnn.data.samples import SAMPLES
 from covid_cnn.images import ops, reader
 from covid_cnn.models import bundle
+from covid_cnn.models.plain_graph import PlainGraph, probabilities
 from covid_cnn.runs.events import NAME
 
 SUFFIXES = (".keras", ".h5", ".hdf5", ".tflite", ".zip")  # of files; a SavedModel is a folder, or a .zip of one
 SECONDS_TO_READ, SECONDS_TO_EXPORT = 600, 3600
+MEMORY = 12 * 2**30  # bytes that the process which reads it may take
+BY_OCCLUSION = "So its heatmaps are made by hiding one place of the image after the other."
 EXAMPLES = 3  # images of each class whose answers are told
 TRIED = 40  # images of each class on which scales are tried
 
@@ -115,7 +118,6 @@ class OwnNetwork:
         self.source, self.folder = source, Path(folder.name)
         weakref.finalize(self, folder.cleanup)
         self.facts: dict[str, Any] = json.loads((self.folder / "facts.json").read_text(encoding="utf-8"))
-        self._lock = threading.Lock()
         self.origin: tuple[Any, ...] = ()
         self.previews: dict[tuple[str, tuple[str, ...]], tuple[list[Example], list[Trial]]] = {}
 
@@ -125,18 +127,12 @@ class OwnNetwork:
         return max(2, self.facts["units"])
 
     @cached_property
-    def _run(self) -> Any:
-        from ai_edge_litert.interpreter import Interpreter
-
-        interpreter = Interpreter(str(self.folder / "probe.tflite"), num_threads=os.cpu_count() or 1)
-        return interpreter.get_signature_runner()
+    def _graph(self) -> PlainGraph:
+        return PlainGraph(self.folder / "probe.tflite", os.cpu_count() or 1, self.facts["probed"])
 
     def answer(self, pixels: np.ndarray, scale: str) -> np.ndarray:
         """What it answers to one image, float32 ``[units]``, given in a scale of `SCALES`."""
-        image = ops.prepare(pixels, tuple(self.facts["size"]))[None]
-        gain, offset = SCALES[scale].of(self.facts["channels"])
-        with self._lock:
-            return self._run(image=image, gain=gain, offset=offset)["answer"][0]
+        return self._graph.answer(ops.prepare(pixels, self._graph.shape[:2]), *SCALES[scale].of(self.facts["channels"]))
 
     def guess_scale(self) -> str:
         """The scale that its first layers point to; the usual division by 255 where they change nothing."""
@@ -158,16 +154,19 @@ class OwnNetwork:
         """What its file tells, in a sentence or two."""
         facts = self.facts
         colour = "grey" if facts["channels"] == 1 else "colour"
-        ends = {"softmax": "a softmax", "sigmoid": "a sigmoid", "": "no softmax or sigmoid"}[facts["last"]]
+        ends = {"softmax": ", behind a softmax", "sigmoid": ", behind a sigmoid", "": ", behind no softmax or sigmoid"}
+        end = "" if facts["unexplained"] else ends[facts["last"]]
         numbers = f"{facts['units']} numbers" if facts["units"] > 1 else "one number, which tells two classes apart"
         description = (
             f"{facts['kind']} with {facts['parameters']:,} numbers in it. It takes one {colour} image of "
-            f"{facts['size'][0]} x {facts['size'][1]} pixels and answers with {numbers}, behind {ends}."
+            f"{facts['size'][0]} x {facts['size'][1]} pixels and answers with {numbers}{end}."
         )
         if len(facts["outputs"]) > 1:
             description += (
                 f" Of its outputs ({', '.join(facts['outputs'])}) this is {facts['outputs'][facts['output']]}."
             )
+        if facts["unexplained"]:
+            description += f" {facts['unexplained']} {BY_OCCLUSION}"
         if self.guess_scale() == "none":
             description += " It scales its images itself."
         return description
@@ -213,7 +212,11 @@ def read_network(
         raise BundleError(f"There is no {file}: give a .keras, .h5 or .tflite file, or the folder of a SavedModel.")
     folder = tempfile.TemporaryDirectory(prefix="covid-cnn-")
     request = {"file": str(file.absolute()), "size": size, "output": output}
-    _work("read", Path(folder.name), request, SECONDS_TO_READ, progress)
+    try:
+        _work("read", Path(folder.name), request, SECONDS_TO_READ, progress)
+    except BaseException:
+        folder.cleanup()
+        raise
     return OwnNetwork(file.name, folder)
 
 
@@ -344,18 +347,6 @@ def _alike(trials: Sequence[Trial]) -> list[Trial]:
     return [one for one in trials if best is None or one.right is None or one.right.value > best.low]
 
 
-def probabilities(answers: np.ndarray, last: str) -> np.ndarray:
-    """Probabilities ``[N, K]`` of what a network answers, ``[N, units]``, as its bundle will give them."""
-    answers = answers.astype(np.float64)
-    if last == "softmax":
-        answers = np.exp(answers - answers.max(axis=1, keepdims=True))
-    elif last == "sigmoid":
-        answers = 1 / (1 + np.exp(-np.clip(answers, -500, 500)))
-    if answers.shape[1] == 1:
-        return np.hstack([1 - answers, answers])
-    return answers / np.maximum(answers.sum(axis=1, keepdims=True), 1e-30)
-
-
 def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
     """Which scale fits, and what each other one would cost, in sentences."""
     best = trials[0]
@@ -393,7 +384,8 @@ def _work(step: str, folder: Path, request: dict[str, Any], seconds: int, progre
     """
     if importlib.util.find_spec("tensorflow") is None:
         raise BundleError("TensorFlow reads a network, and is not installed: run pip install 'covid-cnn[train]'.")
-    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+    bounds = {"memory": MEMORY, "seconds": SECONDS_TO_EXPORT}
+    (folder / "request.json").write_text(json.dumps(request | bounds), encoding="utf-8")
     environment = os.environ | {
         "COVID_CNN_HOME": str(paths.home()),
         "KERAS_BACKEND": "tensorflow",
@@ -422,7 +414,7 @@ def _work(step: str, folder: Path, request: dict[str, Any], seconds: int, progre
     finally:
         patience.cancel()
         process.kill()
-        process.wait()
+        process.communicate()
     if ended:
         raise CovidCnnError(_reason(folder, ended))
 

@@ -171,7 +171,7 @@ def _numbers_of_some(
     kept = store.get(_cache_kind(bundle), sorted({digests[file] for file in files if file in digests})) if store else {}
     unknown = [file for file in files if digests.get(file) not in kept]
     fresh: dict[str, bytes] = {}
-    with closing(batch.predict_images(bundle, unknown, _numbers, reader.read)) as answers:
+    with closing(batch.predict_images(bundle, unknown, _numbers, reader.read, explained=False)) as answers:
         try:
             for file in files:
                 digest = digests.get(file, "")
@@ -202,7 +202,8 @@ def _cache_kind(bundle: Bundle) -> str:
     The latter is told by the code that reads them, so that no old answer outlives a change of it.
     """
     code = b"".join(path.read_bytes() for path in sorted(Path(reader.__file__).parent.glob("*.py")))
-    measured = msgspec.json.encode([bundle.info.sha256, bundle.info.in_distribution])
+    plain = [bundle.info.plain] if bundle.info.plain else []
+    measured = msgspec.json.encode([bundle.info.sha256, bundle.info.in_distribution, *plain])
     return "answer " + hashlib.sha256(measured + code).hexdigest()
 
 

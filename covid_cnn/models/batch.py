@@ -35,6 +35,7 @@ def predict_images(
     read: Callable[[S], Radiograph],
     crowd: bool = True,
     ahead: int | None = None,
+    explained: bool = True,
 ) -> Generator[tuple[S, T | CovidCnnError], None, None]:
     """Each source with ``then(radiograph, prediction)``, in order; one that cannot be read with its error.
 
@@ -48,6 +49,7 @@ def predict_images(
     read : reads one source; raises ImageError or ArchiveError for one that cannot be read
     crowd : see ``Bundle.predict``; False where there is but one source
     ahead : how many are held at a time, by default twice the cores
+    explained : see ``Bundle.predict``
     """
 
     def answer(source: S) -> tuple[S, T | CovidCnnError]:
@@ -55,7 +57,7 @@ def predict_images(
             radiograph = read(source)
         except (ImageError, ArchiveError) as error:
             return source, error
-        return source, then(radiograph, model.predict(radiograph.pixels, crowd))
+        return source, then(radiograph, model.predict(radiograph.pixels, crowd, explained))
 
     return map_ahead(sources, answer, ahead)
 
@@ -82,7 +84,8 @@ def predict_rows(
         return to_row(model, "", (radiograph, prediction)), prediction.label, overlay
 
     crowd = len(images) > 1 if crowd is None else crowd
-    for image, answer in predict_images(model, images, explain, lambda one: one.read(), crowd, ahead):
+    explained = heatmaps is not None
+    for image, answer in predict_images(model, images, explain, lambda one: one.read(), crowd, ahead, explained):
         if isinstance(answer, CovidCnnError):
             yield to_row(model, image.path, answer)
             continue
@@ -128,7 +131,7 @@ def to_row(model: Bundle, name: str, answer: tuple[Radiograph, Prediction] | Cov
         return empty | {"error": str(answer)}
     radiograph, prediction = answer
     heat = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
-    no_heat = "" if heat.any() else NO_HEAT
+    no_heat = "" if heat.any() or not heat.size else NO_HEAT
     return empty | {
         "label": prediction.label,
         "in_distribution": prediction.in_distribution,

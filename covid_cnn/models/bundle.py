@@ -63,7 +63,8 @@ class Prediction:
     ----------
     classes : names of the K classes
     probabilities : float32 ``[K]``, calibrated, sums to 1
-    heatmaps : float32 ``[h, w, K]``, 0..1, Grad-CAM of each class (all zero where nothing speaks for it)
+    heatmaps : float32 ``[h, w, K]``, 0..1, Grad-CAM of each class, or occlusion by a plain graph (all zero where
+        nothing speaks for it); ``[0, 0, K]`` where they were not wanted and are not to be had for nothing
     embedding : float32 ``[D]``
     label : the class that the decision names
     positive, threshold : ``label`` is ``positive`` when its probability reaches ``threshold``, else the most probable
@@ -135,7 +136,12 @@ class Bundle:
         for _ in range(_cores()):
             self._crowd.put(None)
 
-    def predict(self, pixels: np.ndarray, crowd: bool = False) -> Prediction:
+    @property
+    def explains_by(self) -> str:
+        """What its heatmaps are."""
+        return "Occlusion" if self.info.plain else "Grad-CAM"
+
+    def predict(self, pixels: np.ndarray, crowd: bool = False, explained: bool = True) -> Prediction:
         """Predict and explain one radiograph. The answer is the same, to rounding, with a crowd and without.
 
         Parameters
@@ -144,6 +150,7 @@ class Bundle:
         crowd : whether other threads predict at the same time, as over a folder. Then each call takes one core, so
             that more images are answered in a second; without, it takes all cores, so that one is answered sooner.
             The interpreters of the crowd cost memory: one a core, however many threads there are.
+        explained : False does without the heatmaps of a plain graph, for which it is asked a hundred times more
         """
         image = ops.prepare(pixels, self.input_size)
         outputs = self._in_crowd(image) if crowd else self._alone(image)
@@ -156,7 +163,7 @@ class Bundle:
         return Prediction(
             classes=self.classes,
             probabilities=probabilities,
-            heatmaps=outputs["heatmaps"][0],
+            heatmaps=outputs["heatmaps"][0] if "heatmaps" in outputs else self._occlude(pixels if explained else None),
             embedding=embedding,
             label=decide(self.classes, probabilities, self.positive, self.threshold),
             positive=self.positive,
@@ -168,6 +175,15 @@ class Bundle:
             prediction_set=self._prediction_set(probabilities, in_distribution),
             set_level=self.set_level,
         )
+
+    def _occlude(self, pixels: np.ndarray | None) -> np.ndarray:
+        """Heatmaps by hiding one place of an image after the other, ``[12, 12, K]``; of None those of nothing."""
+        if pixels is None:
+            return np.zeros((0, 0, len(self.classes)), np.float32)
+        from covid_cnn.models import faithfulness
+
+        drops = faithfulness.occlusion(self, pixels)
+        return np.stack([faithfulness.heat_of(one) for one in np.moveaxis(drops, -1, 0)], axis=-1)
 
     def _alone(self, image: np.ndarray) -> dict[str, np.ndarray]:
         with self._lock:
@@ -195,8 +211,6 @@ class Bundle:
         return float(ppca_distance(embedding[None], self._mean, self._components, self._variances, noise)[0])
 
     def _load_graph(self, threads: int | None = None) -> Any:
-        from ai_edge_litert.interpreter import Interpreter
-
         if (self.folder / GRAPH_FILE).stat().st_size > MAX_GRAPH_BYTES:
             raise BundleError(f"The graph of model {self.name} is larger than {MAX_GRAPH_BYTES // 2**30} GiB.")
         with (self.folder / GRAPH_FILE).open("rb") as file:
@@ -205,8 +219,17 @@ class Bundle:
             raise BundleError(
                 f"The graph of model {self.name} is not the one its model.json describes: export it again."
             )
+        threads = threads or min(4, _cores())
+        if self.info.plain:
+            from covid_cnn.models.plain_graph import PlainRunner
+
+            plain = PlainRunner(self.folder / GRAPH_FILE, threads, self.info.plain)
+            self._check_shapes(plain.shapes | {"heatmaps": (1, 1, 1, len(self.classes))})
+            return plain
+        from ai_edge_litert.interpreter import Interpreter
+
         try:
-            interpreter = Interpreter(str(self.folder / GRAPH_FILE), num_threads=threads or min(4, _cores()))
+            interpreter = Interpreter(str(self.folder / GRAPH_FILE), num_threads=threads)
             interpreter.allocate_tensors()
             runner = interpreter.get_signature_runner()
             inputs, outputs = runner.get_input_details(), runner.get_output_details()

@@ -50,7 +50,7 @@ def occlusion(model: Bundle, pixels: np.ndarray, progress: Progress | None = Non
         hidden[top:bottom, left:right] = grey
         return hidden
 
-    whole = model.predict(image).probabilities
+    whole = model.predict(image, explained=False).probabilities
     total = np.zeros((CELLS, CELLS, len(whole)), np.float32)
     count = np.zeros((CELLS, CELLS, 1), np.float32)
     for (row, column), answer in zip(places, predict_cases(model, hide, places, progress), strict=True):
@@ -96,7 +96,7 @@ def predict_cases(
     model: Bundle, make: Callable[[T], np.ndarray], cases: Sequence[T], progress: Progress | None
 ) -> Iterator[np.ndarray]:
     """Ask the model about the image that ``make`` makes of each case, on all cores: probabilities ``[K]``, in order."""
-    answers = map_ahead(cases, lambda case: model.predict(make(case), crowd=True).probabilities)
+    answers = map_ahead(cases, lambda case: model.predict(make(case), True, explained=False).probabilities)
     with contextlib.closing(answers):
         for done, answer in enumerate(answers, 1):
             yield answer

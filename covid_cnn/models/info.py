@@ -253,6 +253,24 @@ class Evidence(Struct, frozen=True, omit_defaults=True):
     table: Table | None = None
 
 
+class PlainAnswer(Struct, frozen=True):
+    """How a graph that explains nothing is asked (see ``plain_graph``).
+
+    Attributes
+    ----------
+    gain, offset : what makes of a grey 0..1 what it takes, one number a channel
+    output : the number of its answer among its outputs
+    last : what makes probabilities of its answer; "" where it is some
+    why : a sentence that says why it explains nothing
+    """
+
+    gain: list[Number]
+    offset: list[Number]
+    output: Count
+    last: Literal["", "sigmoid", "softmax"]
+    why: str
+
+
 class ModelInfo(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The content of ``model.json``.
 
@@ -263,6 +281,7 @@ class ModelInfo(Struct, frozen=True, omit_defaults=True, kw_only=True):
     temperature : by which the logits are divided
     sha256 : of ``model.tflite``
     versions : of the libraries that made it
+    plain : of a graph that answers and explains nothing
     """
 
     schema: Literal[1]
@@ -281,6 +300,7 @@ class ModelInfo(Struct, frozen=True, omit_defaults=True, kw_only=True):
     evidence: list[Evidence] | None = None
     training_images: TrainingImages | None = None
     versions: dict[str, str] = {}
+    plain: PlainAnswer | None = None
     sha256: str
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ shared among several, so that the sum over the places, which is all that Grad-CA
     alpha_kc = 1 / (h w) sum over places of d y_c / d A_k = 1 / (h w) sum over pooled places of d y_c / d pool(A)_k
 """
 
+import contextlib
 import re
 import tempfile
 from collections import defaultdict
@@ -23,14 +24,19 @@ from tensorflow.python.grappler import tf_optimizer
 
 from covid_cnn.common.errors import BundleError
 from covid_cnn.training import gradcam
+from covid_cnn.training.derivatives import GRADIENTS, LACKING, OWN_GRADIENT
 
 IMAGE = "image"  # the name of the one input
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "BatchMatMulV2")
 POOLS = ("MaxPool", "MaxPoolV2", "AvgPool")
+SIZES = (*CONVOLUTIONS[:3], *POOLS, "ResizeBilinear", "ResizeNearestNeighbor")  # make maps of another size
 REDUCTIONS = ("Mean", "Max")  # over the places: global pooling
 SAME_VALUES = ("Identity", "IdentityN", "Reshape", "Squeeze", "Cast", "StopGradient")
 LOOPS = ("Enter", "NextIteration", "While", "StatelessWhile", "TensorListReserve")
-OWN_GRADIENT = "LiteRT"  # before the names of the gradients below
+
+
+class UnexplainedError(BundleError):
+    """The gradient of a network cannot be written down, though its answers can be had."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +101,24 @@ def freeze(call: Callable[[tf.Tensor], Any], shape: Sequence[int]) -> FrozenNetw
 
 def _fold_constants(graph: tf.Graph, image: str, outputs: Sequence[str]) -> tf.compat.v1.GraphDef:
     """The graph with everything worked out that hangs on no image, such as the shapes of its tensors."""
-    meta = tf.compat.v1.train.export_meta_graph(graph_def=graph.as_graph_def(add_shapes=True), graph=graph)
+    described = graph.as_graph_def(add_shapes=True)
+    # Keras has XLA compile its grouped convolutions, and what it compiles is called and not laid open.
+    for holder in (*described.node, *described.library.function, *_inner_nodes(described)):
+        for mark in ("_XlaMustCompile", "_noinline"):
+            holder.attr.pop(mark, None)
+    meta = tf.compat.v1.train.export_meta_graph(graph_def=described, graph=graph)
     signature = meta_graph_pb2.CollectionDef()
     signature.node_list.value.extend([f"{image}:0", *outputs])
     meta.collection_def["train_op"].CopyFrom(signature)
     settings = config_pb2.ConfigProto()
-    settings.graph_options.rewrite_options.optimizers.extend(["constfold", "dependency"])
+    settings.graph_options.rewrite_options.optimizers.extend(["function", "constfold", "dependency"])
     settings.graph_options.rewrite_options.min_graph_nodes = -1
     return tf_optimizer.OptimizeGraph(settings, meta)
+
+
+def _inner_nodes(graph: tf.compat.v1.GraphDef) -> Iterator[tf.compat.v1.NodeDef]:
+    for function in graph.library.function:
+        yield from function.node_def
 
 
 def examine(network: FrozenNetwork, output: int = 0) -> Anatomy:
@@ -110,14 +126,13 @@ def examine(network: FrozenNetwork, output: int = 0) -> Anatomy:
 
     Raises
     ------
+    UnexplainedError
+        It has a loop, or looks at no map of features.
     BundleError
-        It looks at no map of features, or does not look at its image.
+        It does not look at its image.
     """
     if any(node.op in LOOPS for node in network.graph.node):
-        raise BundleError(
-            "This network has a loop, as LSTM and GRU are, whose gradient cannot be exported: end it in pooling and "
-            "dense layers."
-        )
+        raise UnexplainedError("This network has a loop, whose gradient cannot be exported.")
     graph = load_graph(network.graph)
     answer = graph.get_tensor_by_name(network.outputs[output])
     scores, last = _peel(answer)
@@ -173,19 +188,21 @@ def _is_map(tensor: tf.Tensor) -> bool:
 
 def _last_map(image: tf.Operation, end: tf.Operation, order: list[tf.Operation]) -> tuple[tf.Tensor, bool]:
     """The last feature map that everything behind it passes through, or else the last one of all and True."""
-    first = next((at for at, operation in enumerate(order) if operation.type in CONVOLUTIONS), len(order))
-    maps = [
-        operation
-        for operation in order[first:]
-        if operation.type not in POOLS and operation.type != "Pad" and _is_map(operation.outputs[0])
-    ]
+    maps, sizes = [], set()
+    for operation in order:
+        size = tuple(operation.outputs[0].shape[1:3]) if _is_map(operation.outputs[0]) else ()
+        if operation.type in SIZES:
+            sizes.add(size)
+        # What has other sides, such as the weights of attention, has no places of the image.
+        if size and size in sizes and operation.type not in POOLS and operation.type != "Pad":
+            maps.append(operation)
     for operation in reversed(maps):
         if not _reaches(image, end, around=operation):
             return operation.outputs[0], False
     if not maps:
-        raise BundleError(
+        raise UnexplainedError(
             "This network has no map of features, which a convolution makes of an image, and Grad-CAM explains nothing "
-            "else: only convolutional networks can be added."
+            "else."
         )
     return maps[-1].outputs[0], True
 
@@ -233,11 +250,11 @@ def explain(network: FrozenNetwork, anatomy: Anatomy, image: tf.Tensor) -> tuple
 
     Raises
     ------
-    BundleError
+    UnexplainedError
         An operation behind the feature map has no gradient.
     """
     names = [anatomy.answer, anatomy.scores, anatomy.feature_map, *anatomy.behind]
-    answer, scores, feature_map, *behind = _put(network, image, names)
+    answer, scores, feature_map, *behind = _put(network, image, names, anatomy.feature_map)
     answer, scores = (tf.reshape(tf.cast(one, tf.float32), (1, anatomy.units)) for one in (answer, scores))
     if not anatomy.last and anatomy.units > 1:
         scores = answer
@@ -245,9 +262,8 @@ def explain(network: FrozenNetwork, anatomy: Anatomy, image: tf.Tensor) -> tuple
         alpha = [_channel_weights(score, behind) for score in tf.unstack(gradcam.class_scores(scores), axis=-1)]
     except LookupError as error:
         operation = str(error).partition("type: ")[2].partition(")")[0] or str(error)
-        raise BundleError(
-            f"Behind its last feature map this network has an operation without a gradient ({operation}), so that "
-            "Grad-CAM cannot explain it: end it in pooling and dense layers."
+        raise UnexplainedError(
+            f"Behind its last feature map this network has an operation without a gradient ({operation})."
         ) from error
     _, height, width, channels = feature_map.shape
     weights = tf.stack(alpha, axis=-1)[None] / (height * width)  # [1, C, K]
@@ -256,12 +272,44 @@ def explain(network: FrozenNetwork, anatomy: Anatomy, image: tf.Tensor) -> tuple
     return answer, gradcam.scale(tf.nn.relu(heat)), tf.reduce_mean(flat, axis=1)
 
 
-def _put(network: FrozenNetwork, image: tf.Tensor, names: Sequence[str]) -> list[tf.Tensor]:
+def _put(network: FrozenNetwork, image: tf.Tensor, names: Sequence[str], feature_map: str) -> list[tf.Tensor]:
     """What a network makes of an image, at some of its tensors."""
     graph = tf.compat.v1.GraphDef()
     graph.versions.CopyFrom(network.graph.versions)
-    graph.node.extend(node for node in network.graph.node if node.name != IMAGE)  # a placeholder would wait for a value
+    # Before the feature map LiteRT knows GELU as one; behind it the gradient needs what GELU is made of.
+    whole = _before(network.graph, feature_map)
+    for node in network.graph.node:
+        if node.op in LACKING and node.name not in whole:
+            graph.node.extend(_write_out(node))
+        elif node.name != IMAGE:  # a placeholder would wait for a value
+            graph.node.append(node)
     return tf.graph_util.import_graph_def(graph, input_map={f"{IMAGE}:0": image}, return_elements=list(names), name="")
+
+
+def _before(graph: tf.compat.v1.GraphDef, tensor: str) -> set[str]:
+    """The names of the nodes that a tensor hangs on."""
+    inputs = {node.name: node.input for node in graph.node}
+    before: set[str] = set()
+    stack = [tensor]
+    while stack:
+        name = stack.pop().partition(":")[0]
+        if name not in before:
+            before.add(name)
+            stack.extend(inputs[name])
+    return before
+
+
+def _write_out(node: tf.compat.v1.NodeDef) -> Iterator[tf.compat.v1.NodeDef]:
+    """A node of `LACKING` in nodes that LiteRT has, the last of them under its name."""
+    with tf.Graph().as_default() as graph:
+        tf.identity(LACKING[node.op](tf.compat.v1.placeholder(node.attr["T"].type, name="x")), name="y")
+    names = {part.name: f"{node.name}/{part.name}" for part in graph.as_graph_def().node}
+    names |= {"x": node.input[0], "y": node.name}
+    for part in graph.as_graph_def().node:
+        if part.name != "x":
+            part.name = names[part.name]
+            part.input[:] = [names[name] for name in part.input]
+            yield part
 
 
 def _channel_weights(score: tf.Tensor, behind: list[tf.Tensor]) -> tf.Tensor:
@@ -286,17 +334,22 @@ def own_scaling(network: FrozenNetwork) -> tuple[list[float], list[float]]:
     return black, white
 
 
-def convert_probe(network: FrozenNetwork, anatomy: Anatomy) -> bytes:
-    """The network as a LiteRT graph of ``image [1, H, W, 1]``, ``gain [C]`` and ``offset [C]`` with its bare answer."""
-    _, height, width, channels = _shape(network)
-    sizes = {"image": (1, height, width, 1), "gain": (channels,), "offset": (channels,)}
+def convert_answer(network: FrozenNetwork, anatomy: Anatomy) -> bytes:
+    """The network as a LiteRT graph that answers ``image [1, H, W, C]`` and explains nothing."""
+    return convert_call(lambda image: _put(network, image, [anatomy.answer], anatomy.feature_map), _shape(network)[1:])
 
-    @tf.function(input_signature=[tf.TensorSpec(size, tf.float32, name=name) for name, size in sizes.items()])
-    def answer(image: tf.Tensor, gain: tf.Tensor, offset: tf.Tensor) -> dict[str, tf.Tensor]:
-        (answer,) = _put(network, image * gain + offset, [anatomy.answer])
-        return {"answer": tf.reshape(tf.cast(answer, tf.float32), (1, anatomy.units))}
 
-    return convert(answer)
+def convert_call(call: Callable[[tf.Tensor], Any], shape: Sequence[int], output: int = 0) -> bytes:
+    """One output of what ``call`` answers to images of a ``shape`` ``(H, W, C)``, as a LiteRT graph."""
+
+    @tf.function(input_signature=[tf.TensorSpec((1, *shape), tf.float32, name=IMAGE)], autograph=False)
+    def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"answer": tf.cast(tf.nest.flatten(call(image))[output], tf.float32)}
+
+    # Loops stay loops, which LiteRT has.
+    constants = convert_variables_to_constants_v2(answer.get_concrete_function(), lower_control_flow=False)
+    with _one_sentence("this network does"):
+        return tf.lite.TFLiteConverter.from_concrete_functions([constants]).convert()
 
 
 def explained(
@@ -333,8 +386,12 @@ def _shape(network: FrozenNetwork) -> list[int]:
     return [side.size for side in image.attr["shape"].shape.dim]
 
 
-def convert(function: Any) -> bytes:
+def convert(function: Any, what: str = "this network does") -> bytes:
     """A function as a LiteRT graph.
+
+    Parameters
+    ----------
+    what : it is that is converted, for the sentence that says it cannot be
 
     Raises
     ------
@@ -344,45 +401,18 @@ def convert(function: Any) -> bytes:
     module = tf.Module()
     module.function = function
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    with _one_sentence(what), tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=function, options=options)
+        return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+
+
+@contextlib.contextmanager
+def _one_sentence(what: str) -> Iterator[None]:
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            tf.saved_model.save(module, folder, signatures=function, options=options)
-            return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+        yield
+    except BundleError:
+        raise
     except Exception as error:  # the converter's own errors have no common base
-        lacking = re.findall(r"(?:Custom|Flex|Select TF) ops: ([^\n]*)", str(error))
-        raise BundleError(
-            "LiteRT, in which all models here work, lacks what this network does "
-            f"({lacking[0] if lacking else str(error).strip().splitlines()[-1].strip()}): replace that layer."
-        ) from error
-
-
-# What a small change of the input x of an operation does to its output y, in operations that LiteRT has.
-DERIVATIVES: dict[str, Callable[[tf.Operation, tf.Tensor, tf.Tensor], tf.Tensor]] = {
-    "Relu": lambda _, x, y: tf.cast(y > 0, y.dtype),
-    "Relu6": lambda _, x, y: tf.cast((y > 0) & (y < 6), y.dtype),
-    "LeakyRelu": lambda op, x, y: tf.where(x > 0, tf.ones_like(x), tf.ones_like(x) * op.get_attr("alpha")),
-    "Elu": lambda _, x, y: tf.where(x > 0, tf.ones_like(y), y + 1),
-    "Selu": lambda _, x, y: tf.where(x > 0, tf.ones_like(y) * 1.0507009873554805, y + 1.7580993408473766),
-    "Sigmoid": lambda _, x, y: y * (1 - y),
-    "Tanh": lambda _, x, y: 1 - y * y,
-    "Softplus": lambda _, x, y: tf.sigmoid(x),
-    "Erf": lambda _, x, y: 2 / np.sqrt(np.pi) * tf.exp(-x * x),
-    "Softsign": lambda _, x, y: tf.square(1 - tf.abs(y)),
-    "Rsqrt": lambda _, x, y: -0.5 * y * y * y,
-    "Sqrt": lambda _, x, y: 0.5 / y,
-    "Reciprocal": lambda _, x, y: -y * y,
-    "FusedBatchNormV3": lambda op, x, y: op.inputs[1] * tf.math.rsqrt(op.inputs[4] + op.get_attr("epsilon")),
-}
-GRADIENTS = frozenset(DERIVATIVES)
-
-
-def _register(name: str) -> None:
-    def gradient(operation: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor | None]:
-        change = DERIVATIVES[name](operation, operation.inputs[0], operation.outputs[0])
-        return [upstream * change, *[None] * (len(operation.inputs) - 1)]
-
-    tf.RegisterGradient(OWN_GRADIENT + name)(gradient)
-
-
-for _name in DERIVATIVES:
-    _register(_name)
+        lacking = re.findall(r"(?:Custom|Flex|TF Select) ops: ([^\n]*)", str(error))
+        reason = lacking[0] if lacking else str(error).strip().splitlines()[-1].strip()[:200]
+        raise BundleError(f"LiteRT, in which all models here work, cannot do what {what} ({reason}).") from error

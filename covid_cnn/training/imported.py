@@ -7,8 +7,8 @@ built of it, nothing in it is run as code, and the system holds this process to 
 
 import importlib
 import json
-import math
 import re
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from covid_cnn.common.errors import BundleError, CovidCnnError
 
-MEMORY, SECONDS = 12 * 2**30, 3600  # of this process; seconds of the processor, all cores together
 MAX_FILE_BYTES = 4 * 2**30  # unpacked
 MAX_CLASSES = 50
+MAX_STEPS = 64  # of a recurrent layer that are laid open, as many as 8 x 8 places have: more take minutes to convert
 # What is or may be code in a network's configuration, and layers that read files.
 CODE = re.compile(r"Lambda|OpLambda|TFSMLayer|TorchModule|JaxLayer|FlaxLayer|TextVectorization|Lookup", re.IGNORECASE)
 FUNCTIONS = re.compile(r"(builtins|(tf_)?keras(\.src)?\.(activations|initializers|regularizers|constraints).*)?")
@@ -38,6 +38,7 @@ class OpenedNetwork(NamedTuple):
     shape : ``(H, W, C)``, None where the file leaves a side open
     outputs : their names
     kind : the format of the file, for people
+    graph : the file, where it is a graph of LiteRT already
     """
 
     call: Callable[[Any], Any]
@@ -45,6 +46,7 @@ class OpenedNetwork(NamedTuple):
     outputs: list[str]
     kind: str
     name: str
+    graph: Path | None = None
 
 
 def open_network(path: Path) -> OpenedNetwork:
@@ -69,7 +71,7 @@ def _open(path: Path) -> OpenedNetwork:
     if beginning[4:8] == b"TFL3":
         from covid_cnn.training import lite_reader
 
-        return OpenedNetwork(*lite_reader.read_lite(path), "LiteRT (.tflite)", path.stem)
+        return OpenedNetwork(*lite_reader.read_lite(path), "LiteRT (.tflite)", path.stem, path)
     if zipfile.is_zipfile(path):
         return _open_keras_zip(path)
     if beginning == b"\x89HDF\r\n\x1a\n":
@@ -165,12 +167,28 @@ def _open_keras(path: Path, version: str, kind: str) -> OpenedNetwork:
         )
     shape = tuple(inputs[0].shape[1:])
     _check_input(shape)
+    _unroll(model)
     names = list(getattr(model, "output_names", []) or [])
 
     def call(image: Any) -> Any:
         return model(tf.cast(image, inputs[0].dtype), training=False)
 
     return OpenedNetwork(call, shape, names, f"Keras {version} ({kind})", model.name)
+
+
+def _unroll(model: Any) -> None:
+    """Lay open the loops of recurrent layers, step after step: the gradient of a loop cannot be exported."""
+    for layer in model._flatten_layers():
+        if getattr(layer, "unroll", True) is False and 0 < _steps(layer) <= MAX_STEPS:
+            layer.unroll = True
+            layer._could_use_gpu_kernel = False  # of Keras 2, which would loop by another way
+
+
+def _steps(layer: Any) -> int:
+    """How many steps a recurrent layer takes; 0 where its file leaves them open."""
+    built = layer.get_build_config() or {}
+    shape: tuple[int | None, ...] = built.get("input_shape") or next(iter(built.get("shapes_dict", {}).values()), ())
+    return (shape[1] if len(shape) > 1 else 0) or 0
 
 
 def _check_input(shape: tuple[int | None, ...]) -> None:
@@ -212,44 +230,52 @@ def _open_saved_model(path: Path) -> OpenedNetwork:
 
 
 def read(folder: Path, request: dict[str, Any]) -> None:
-    """Read a network and write what it is: ``facts.json``, ``network.pb``, and ``probe.tflite`` to try scales with."""
-    from covid_cnn.training import frozen
+    """Read a network and write what it is: ``facts.json``, ``probe.tflite``, which answers, and ``network.pb``."""
+    from covid_cnn.models.plain_graph import PlainGraph
+    from covid_cnn.training import frozen, lite_reader
 
     opened = open_network(Path(request["file"]))
     height, width = request.get("size") or opened.shape[:2]
     if not height or not width:
         raise BundleError("The file leaves the size of its images open: give it (--size 224).")
-    network = frozen.freeze(opened.call, (height, width, opened.shape[2]))
-    names = opened.outputs
-    if len(names) != len(network.outputs):
-        names = [f"output {n}" for n in range(len(network.outputs))]
-    output = _choose_output(names, request.get("output"))
-    anatomy = frozen.examine(network, output)
-    if anatomy.units > MAX_CLASSES:
+    shape, probe = (height, width, opened.shape[-1]), folder / "probe.tflite"
+    facts: dict[str, Any] = {"black": [0.0], "white": [1.0], "last": "", "partial": False, "unexplained": ""}
+    try:
+        network = frozen.freeze(opened.call, shape)
+        names = opened.outputs
+        if len(names) != len(network.outputs):
+            names = [f"output {n}" for n in range(len(network.outputs))]
+        output = _choose_output(names, request.get("output"))
+        anatomy = frozen.examine(network, output)
+        probe.write_bytes(frozen.convert_answer(network, anatomy))
+        (folder / "network.pb").write_bytes(network.graph.SerializeToString())
+        facts["black"], facts["white"] = frozen.own_scaling(network)
+        facts |= {"anatomy": vars(anatomy), "last": anatomy.last, "partial": anatomy.partial, "probed": 0}
+    except frozen.UnexplainedError as error:
+        names, facts["unexplained"] = opened.outputs or ["output 0"], str(error)
+        output = _choose_output(names, request.get("output"))
+        if opened.graph:
+            shutil.copyfile(opened.graph, probe)
+        else:
+            probe.write_bytes(frozen.convert_call(opened.call, shape, output))
+        facts["probed"] = output if opened.graph else 0
+    units = PlainGraph(probe, output=facts["probed"]).units
+    if units > MAX_CLASSES:
         raise BundleError(
-            f"This network tells {anatomy.units} classes apart, and at most {MAX_CLASSES} can be shown: give it a last "
+            f"This network tells {units} classes apart, and at most {MAX_CLASSES} can be shown: give it a last "
             "layer for yours."
         )
-    black, white = frozen.own_scaling(network)
-    constants = (node.attr["value"].tensor.tensor_shape.dim for node in network.graph.node if node.op == "Const")
-    facts = {
+    facts |= {
         "name": opened.name,
         "kind": opened.kind,
         "size": [height, width],
-        "channels": opened.shape[2],
+        "channels": shape[2],
         "outputs": names,
         "output": output,
-        "units": anatomy.units,
-        "last": anatomy.last,
-        "feature_map": anatomy.feature_map,
-        "partial": anatomy.partial,
-        "parameters": sum(math.prod(side.size for side in sides) for sides in constants),
-        "black": black,
-        "white": white,
+        "units": units,
+        "parameters": lite_reader.count_numbers(probe),
     }
-    (folder / "network.pb").write_bytes(network.graph.SerializeToString())
-    (folder / "probe.tflite").write_bytes(frozen.convert_probe(network, anatomy))
-    (folder / "facts.json").write_text(json.dumps(facts | {"anatomy": vars(anatomy)}), encoding="utf-8")
+    (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 def _choose_output(names: list[str], wanted: str | None) -> int:
@@ -260,14 +286,14 @@ def _choose_output(names: list[str], wanted: str | None) -> int:
     raise BundleError(f"This network has no output {wanted}: it has {', '.join(names)}.")
 
 
-def limit() -> None:
-    """Let the system end this process beyond its bounds."""
+def limit(memory: int, seconds: int) -> None:
+    """Let the system end this process beyond so many bytes, or seconds of the processor, all cores together."""
     try:
         import resource
     except ImportError:  # Windows has no such limits; there the caller's patience is the only one
         return
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
 
 
 def _report_progress(part: float, message: str) -> None:
@@ -276,8 +302,8 @@ def _report_progress(part: float, message: str) -> None:
 
 def main(step: str, folder: Path) -> None:
     """Do one step; what is wrong stands in ``FOLDER/error.txt``."""
-    limit()
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    limit(request["memory"], request["seconds"])
     try:
         if step == "read":
             read(folder, request)

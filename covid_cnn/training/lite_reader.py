@@ -15,6 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.python import schema_py_generated as schema
 
 from covid_cnn.common.errors import BundleError
+from covid_cnn.training.frozen import UnexplainedError
 
 TOLERANCE = 0.05  # between the answers of quantized arithmetic and of the numbers that it stands for
 ACTIVATIONS: dict[int, Callable[[Any], Any]] = {0: tf.identity, 1: tf.nn.relu, 3: tf.nn.relu6, 4: tf.tanh}
@@ -112,18 +113,15 @@ def read_lite(path: Path) -> tuple[Callable[[Any], list[Any]], tuple[int, int, i
     Raises
     ------
     BundleError
-        It takes no single image, or has an operation that is not written down here.
+        It takes no single image.
+    UnexplainedError
+        By what is returned: the file has an operation that is not written down here.
     """
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     graph = model.subgraphs[0]
     codes = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     names = [codes[max(one.builtinCode, one.deprecatedBuiltinCode)] for one in model.operatorCodes]
     lacking = sorted({names[one.opcodeIndex] for one in graph.operators} - OPERATIONS.keys())
-    if lacking or len(model.subgraphs) > 1:
-        raise BundleError(
-            f"A .tflite file with {', '.join(lacking) or 'several graphs'} cannot be explained here: add the Keras "
-            "file or the SavedModel that it was made of."
-        )
     if len(graph.inputs) != 1:
         raise BundleError(f"A network of one image can be added; this one takes {len(graph.inputs)} inputs.")
     shape = [int(side) for side in graph.tensors[graph.inputs[0]].shape]
@@ -131,6 +129,17 @@ def read_lite(path: Path) -> tuple[Callable[[Any], list[Any]], tuple[int, int, i
         raise BundleError(
             f"The input of this network is {shape}, and one image of [1, height, width, 1 or 3] is needed."
         )
+    labels = [graph.tensors[at].name.decode() for at in graph.outputs]
+    size = (shape[1], shape[2], shape[3])
+    if lacking or len(model.subgraphs) > 1:
+
+        def refuse(image: Any) -> list[Any]:
+            raise UnexplainedError(
+                f"The gradient of a .tflite file with {', '.join(lacking) or 'several graphs'} is not known here; the "
+                "Keras file or the SavedModel that it was made of has one."
+            )
+
+        return refuse, size, labels
     constants = {at: value for at, one in enumerate(graph.tensors) if (value := _constant(model, one)) is not None}
 
     def call(image: Any) -> list[Any]:
@@ -141,8 +150,18 @@ def read_lite(path: Path) -> tuple[Callable[[Any], list[Any]], tuple[int, int, i
         return [values[at] for at in graph.outputs]
 
     _check(path, call, shape)
-    labels = [graph.tensors[at].name.decode() for at in graph.outputs]
-    return call, (shape[1], shape[2], shape[3]), labels
+    return call, size, labels
+
+
+def count_numbers(file: Path) -> int:
+    """How many numbers a LiteRT graph holds."""
+    model = schema.ModelT.InitFromPackedBuf(file.read_bytes(), 0)
+    return sum(
+        int(np.prod(one.shape))
+        for graph in model.subgraphs
+        for one in graph.tensors
+        if model.buffers[one.buffer].data is not None and one.shape is not None
+    )
 
 
 def _constant(model: Any, tensor: Any) -> np.ndarray | None:

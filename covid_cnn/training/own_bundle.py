@@ -1,6 +1,7 @@
 """The second step for a network that somebody else saved: the bundle, tested on its dataset where one is given."""
 
 import json
+import math
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,16 +19,16 @@ from covid_cnn.data import index
 from covid_cnn.data.classes import HEALTHY
 from covid_cnn.data.dataset import Dataset, Item, fingerprint, open_dataset
 from covid_cnn.data.splits import training_splits
-from covid_cnn.evaluation import predictions
+from covid_cnn.evaluation import own_network, predictions
 from covid_cnn.evaluation.leakage import TrainingFingerprint
-from covid_cnn.models import bundle
+from covid_cnn.models import bundle, plain_graph
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import InDistribution, Metrics, SetThresholds
 from covid_cnn.reports import card
 from covid_cnn.training import calibrate, export, frozen
 
 TOLERANCE = 1e-3  # that the converted graph may be off the network, at every place of every heatmap
-UNKNOWN_DATA = {
+UNKNOWN_DATA: dict[str, Any] = {
     "name": "unknown images",
     "synthetic": False,
     "fingerprint": "unknown",
@@ -84,10 +85,15 @@ def make(folder: Path, request: dict[str, Any], progress: Progress) -> None:
     """
     progress(0, "Writing down the gradient of its last layers")
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    graph = _convert(folder, facts, request)
+    graph, plain = _graph(folder, facts, request)
     images = _Images.open(request["data"]) if request.get("data") else None
     about = images.describe() if images else UNKNOWN_DATA
-    info = _describe(facts, request, about, _channels(graph))
+    if plain:
+        facts["partial"] = False
+        about = about | {"notes": [*about["notes"], f"{plain['why']} {own_network.BY_OCCLUSION}"]}
+    info = _describe(facts, request, about, math.prod(plain_graph.LOOK) if plain else _channels(graph))
+    if plain:
+        info["plain"] = plain
     staged = export.stage_bundle(graph, info, images.remember() if images else None)
     try:
         if images:
@@ -99,18 +105,40 @@ def make(folder: Path, request: dict[str, Any], progress: Progress) -> None:
     export.publish_bundle(staged)
 
 
+def _graph(folder: Path, facts: dict[str, Any], request: dict[str, Any]) -> tuple[bytes, dict[str, Any] | None]:
+    """The graph of the bundle; and of one that explains nothing, how it is asked, as ``plain`` of ``model.json``."""
+    why = facts["unexplained"]
+    if not why:
+        try:
+            return _convert(folder, facts, request), None
+        except frozen.UnexplainedError as error:
+            why = str(error)
+    asked = {key: request[key] for key in ("gain", "offset", "last")}
+    return (folder / "probe.tflite").read_bytes(), asked | {"output": facts["probed"], "why": why}
+
+
 def _convert(folder: Path, facts: dict[str, Any], request: dict[str, Any]) -> bytes:
     """The graph of the bundle, held against the network that it was made of."""
     network = frozen.FrozenNetwork(tf.compat.v1.GraphDef.FromString((folder / "network.pb").read_bytes()), ())
     anatomy = frozen.Anatomy(**facts["anatomy"])
     serve = frozen.explained(network, anatomy, request["gain"], request["offset"], request["last"])
-    graph = frozen.convert(serve)
+    try:
+        graph = frozen.convert(serve, "the gradient of this network needs")
+    except BundleError as error:  # its answers alone were converted before
+        raise frozen.UnexplainedError(str(error)) from error
     image = np.random.default_rng(0).random((1, *facts["size"], 1), np.float32)
     wanted = {name: value.numpy() for name, value in serve(tf.constant(image)).items()}
-    answers = Interpreter(model_content=graph).get_signature_runner()(image=image)
-    off = max(float(np.abs(answers[name] - wanted[name]).max()) for name in ("probabilities", "heatmaps"))
-    if not off < TOLERANCE:
-        raise BundleError(f"The network and its LiteRT graph differ by {off:.2g}: it cannot be added as it is.")
+    try:
+        answers = Interpreter(model_content=graph).get_signature_runner()(image=image)
+    except RuntimeError as error:
+        raise frozen.UnexplainedError(f"LiteRT cannot run its gradient ({str(error).splitlines()[0]}).") from error
+    off = {name: float(np.abs(answers[name] - wanted[name]).max()) for name in ("probabilities", "heatmaps")}
+    if not off["probabilities"] < TOLERANCE:
+        raise BundleError(
+            f"The network and its LiteRT graph differ by {off['probabilities']:.2g}: it cannot be added as it is."
+        )
+    if not off["heatmaps"] < TOLERANCE:
+        raise frozen.UnexplainedError(f"LiteRT gives heatmaps that are {off['heatmaps']:.2g} off its gradient.")
     return graph
 
 
@@ -127,7 +155,8 @@ def _describe(facts: dict[str, Any], request: dict[str, Any], about: dict[str, A
     if len(classes) > 2:
         decision = {"positive": None, "threshold": None, "chosen": "the most probable class"}
     if facts["partial"]:
-        note = f"Its branches meet behind their last maps; the heatmaps are of one of them ({facts['feature_map']})."
+        place = facts["anatomy"]["feature_map"]
+        note = f"Its branches meet behind their last maps; the heatmaps are of one of them ({place})."
         about = about | {"notes": [*about["notes"], note]}
     return {
         "name": request["name"],

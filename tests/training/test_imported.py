@@ -2,6 +2,7 @@
 
 import json
 import warnings
+import zipfile
 from pathlib import Path
 
 import keras
@@ -10,11 +11,12 @@ import pytest
 from keras import layers
 
 from benchmarks import own_networks
-from covid_cnn.common.errors import BundleError
+from covid_cnn.common.errors import BundleError, CovidCnnError
 from covid_cnn.evaluation import own_network
 from covid_cnn.evaluation.own_network import Choice
+from covid_cnn.models import faithfulness
 from covid_cnn.models.bundle import NO_LIMIT, Bundle
-from covid_cnn.training import imported, own_bundle
+from covid_cnn.training import frozen, imported, own_bundle
 
 IMAGE = np.random.default_rng(3).random((80, 90), np.float32)
 
@@ -58,6 +60,28 @@ def vgg16_with_head() -> keras.Model:
     x = layers.AveragePooling2D((2, 2))(base.output)
     x = layers.Dense(64, activation="relu")(layers.Flatten(name="flatten")(x))
     return keras.Model(base.input, layers.Dense(2, activation="softmax")(layers.Dropout(0.5)(x)))
+
+
+def of_rare_layers() -> keras.Model:
+    """Grouped convolutions, which Keras leaves to XLA; behind the feature map recurrent layers, a slice and GELU."""
+    image = keras.Input((32, 32, 3), name="image")
+    x = layers.Conv2D(6, 3, strides=4, activation="relu")(image)
+    x = layers.Conv2D(6, 3, strides=4, groups=3, padding="same", activation="gelu")(x)
+    steps = layers.Reshape((4, 6))(x)
+    x = layers.Concatenate()([layers.LSTM(3)(steps), layers.GRU(3, return_sequences=True)(steps)[:, -1]])
+    x = layers.Dense(8, activation="gelu")(x)
+    return keras.Model(image, layers.Dense(1, activation="sigmoid")(x))
+
+
+class Subclassed(keras.Model):
+    """A network that is code of its own, as PyTorch's are."""
+
+    def __init__(self, inner: keras.Model) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def call(self, image):
+        return self.inner(image)
 
 
 def read(model: keras.Model, file: Path, tmp_path: Path, **wanted) -> own_network.OwnNetwork:
@@ -125,6 +149,65 @@ def test_a_network_within_another(home, tmp_path):
     nested.build((None, 64, 64, 3))
     flat = keras.Model(base.input, nested.layers[2](nested.layers[1](base.output)))
     held_to_keras(flat, add(read(nested, tmp_path / "nested.keras", tmp_path)))
+
+
+def test_rare_layers(home, tmp_path):
+    model = of_rare_layers()
+    held_to_keras(model, add(read(model, tmp_path / "rare.keras", tmp_path)))
+
+
+def test_a_subclassed_network_by_its_saved_call(home, tmp_path):
+    model = small()
+    subclassed = Subclassed(model)
+    subclassed(np.zeros((1, 32, 32, 3), np.float32))
+    held_to_keras(model, add(read(subclassed, tmp_path / "folder", tmp_path)))
+
+
+def occluded(network: own_network.OwnNetwork, answer, channels: int, **chosen) -> None:
+    """A network whose gradient is not to be had answers as it does, and is explained by hiding parts of the image."""
+    assert own_network.BY_OCCLUSION in network.describe()
+    bundle = add(network, **chosen)
+    told = bundle.predict(IMAGE)
+    image = np.repeat(told.prepared[None, ..., None], channels, axis=-1)
+    np.testing.assert_allclose(told.probabilities, np.ravel(answer(image)), rtol=0, atol=1e-4)
+    drops = faithfulness.occlusion(bundle, IMAGE)
+    np.testing.assert_allclose(told.heatmaps[..., 0], faithfulness.heat_of(drops[..., 0]), rtol=0, atol=1e-6)
+    assert told.heatmaps.max() == 1 and bundle.explains_by == "Occlusion"
+    assert not bundle.predict(IMAGE, explained=False).heatmaps.size
+    assert network.facts["unexplained"] in (bundle.folder / "model.json").read_text()
+
+
+def test_without_a_feature_map_it_is_explained_by_occlusion(home, tmp_path):
+    model = dense_alone()
+    network = read(model, tmp_path / "dense.keras", tmp_path)
+    assert "no map of features" in network.facts["unexplained"]
+    occluded(network, model, 1)
+
+
+def test_a_lite_graph_of_other_operations_is_explained_by_occlusion(home, tmp_path):
+    import tensorflow as tf
+
+    kernel = tf.constant(np.random.default_rng(0).normal(size=(3, 3)), tf.float32)
+
+    def logits(image):
+        return tf.reduce_mean(tf.sin(9 * image), axis=(1, 2)) @ kernel
+
+    (tmp_path / "sine.tflite").write_bytes(frozen.convert_call(logits, (16, 16, 3)))
+    network = read_file(tmp_path / "sine.tflite", tmp_path)
+    assert "a .tflite file with SIN" in network.facts["unexplained"] and network.facts["units"] == 3
+    assert network.guess_last(network.answer(IMAGE, "255")[None]) == "softmax"
+    occluded(network, lambda image: tf.nn.softmax(logits(image)), 3, last="softmax")
+
+
+def test_a_file_that_takes_too_much_memory_or_time_ends_in_a_sentence(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bomb:
+        bomb.writestr("config.json", b" " * 2**27 + b"{}")
+    monkeypatch.setattr(own_network, "MEMORY", 2**27)
+    with pytest.raises(CovidCnnError, match="needs more memory than it is given here"):
+        own_network.read_network(tmp_path / "bomb.keras")
+    monkeypatch.setattr(own_network, "SECONDS_TO_READ", 0.01)
+    with pytest.raises(CovidCnnError, match="took more memory or time"):
+        own_network.read_network(tmp_path / "bomb.keras")
 
 
 @pytest.mark.parametrize(
@@ -245,20 +328,12 @@ def of_1000_classes() -> keras.Model:
     return small(1000)
 
 
-def with_lstm() -> keras.Model:
-    image = keras.Input((32, 32, 3))
-    x = layers.Reshape((64, 8))(layers.Conv2D(8, 3, strides=4, activation="relu")(image))
-    return keras.Model(image, layers.Dense(2)(layers.LSTM(4)(x)))
-
-
 @pytest.mark.parametrize(
     ("build", "file", "sentence"),
     [
         (two_inputs, "two.keras", r"takes 2 inputs \(image \[32, 32, 3\], age \[1\]\)"),
         (with_lambda, "own.keras", r"The layer lambda\S* of this network is code .*model.export\('folder'\)"),
         (with_lambda, "own.h5", r"The layer lambda\S* of this network is code .*model.export\('folder'\)"),
-        (dense_alone, "dense.keras", "no map of features"),
-        (with_lstm, "lstm.keras", "has a loop, as LSTM and GRU are"),
         (of_1000_classes, "many.keras", "1000 classes apart, and at most 50"),
         (lambda: keras.Sequential([keras.Input((32, 32, 4)), layers.Conv2D(2, 3)]), "four.keras", r"\[32, 32, 4\]"),
     ],
