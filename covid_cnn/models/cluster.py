@@ -21,12 +21,14 @@ from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.common.storage import write_atomically
 from covid_cnn.images.sources import SelectedImage
 from covid_cnn.models import batch
+from covid_cnn.models.block_process import BlockProcess
 from covid_cnn.models.bundle import GRAPH_FILE, INFO_FILE, Bundle
 
 BLOCK = 256  # images: some seconds of work, so that what Ray itself takes does not count
 AHEAD = 2  # images that a process has at a time, so that it computes while it waits for the next
 PATIENCE = 10  # seconds for a cluster to answer at all
-DEATHS = 3  # of processes in a row before they have loaded the bundle; once they have, they are replaced for ever
+DEATHS = 3  # of processes in a row before they have loaded the bundle
+RETRIES = 10  # of a block whose machines die, before all is given up
 
 
 class Block(NamedTuple):
@@ -135,6 +137,7 @@ def answer_blocks(model: Bundle, blocks: Sequence[Block], workers: int | None = 
         fn_constructor_args=(model.name, files, crowd),
         compute=ActorPoolStrategy(size=workers) if workers else ActorPoolStrategy(min_size=1),
         num_cpus=1,
+        max_task_retries=RETRIES,
     )
     try:
         for answer in answers.iter_rows():
@@ -148,7 +151,10 @@ def answer_blocks(model: Bundle, blocks: Sequence[Block], workers: int | None = 
 
 
 class _Worker:
-    """A process that answers blocks. It keeps the bundle and nothing else, so that any may die and be replaced."""
+    """A process that has blocks answered. It keeps the bundle and nothing else, so that any may die and be replaced.
+
+    It leaves the images to a process of its own. Were it ended by one itself, Ray would give it the same block again.
+    """
 
     def __init__(self, name: str, files: dict[str, Any], crowd: bool) -> None:
         import ray
@@ -158,8 +164,8 @@ class _Worker:
         folder.mkdir()
         for file, content in files.items():
             (folder / file).write_bytes(ray.get(content))
-        self._model, self._crowd = Bundle(folder), crowd
+        self._process = BlockProcess(folder, crowd, AHEAD)
 
     def __call__(self, block: dict[str, Any]) -> dict[str, str]:
-        rows = batch.predict_rows(self._model, pickle.loads(block["images"]), crowd=self._crowd, ahead=AHEAD)
-        return {"file": block["file"], "rows": json.dumps(list(rows))}
+        rows = self._process.answer(pickle.loads(block["images"]))
+        return {"file": block["file"], "rows": json.dumps(rows)}

@@ -231,10 +231,10 @@ def _open_saved_model(path: Path) -> OpenedNetwork:
 
 def read(folder: Path, request: dict[str, Any]) -> None:
     """Read a network and write what it is: ``facts.json``, ``probe.tflite``, which answers, and ``network.pb``."""
-    from covid_cnn.models.plain_graph import PlainGraph
-    from covid_cnn.training import frozen, lite_reader
-
     opened = open_network(Path(request["file"]))
+    from covid_cnn.models.plain_graph import PlainGraph
+    from covid_cnn.training import frozen, lite_reader  # TensorFlow, of which a file that is refused needs none
+
     height, width = request.get("size") or opened.shape[:2]
     if not height or not width:
         raise BundleError("The file leaves the size of its images open: give it (--size 224).")
@@ -312,7 +312,8 @@ def main(step: str, folder: Path) -> None:
 
             own_bundle.make(folder, request, _report_progress)
     except (CovidCnnError, MemoryError) as error:
-        reason = str(error) or "This network needs more memory than it is given here."
+        short = isinstance(error, MemoryError)
+        reason = "This network needs more memory than it is given here." if short else str(error)
         (folder / "error.txt").write_text(reason, encoding="utf-8")
         sys.exit(1)
 

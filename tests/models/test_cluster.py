@@ -1,13 +1,14 @@
 """Archives over several machines: the rows that one machine makes, whoever dies on the way."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ import pytest
 from covid_cnn.data import synthetic
 from covid_cnn.images import sources
 from covid_cnn.models import batch, cluster
+from covid_cnn.models.block_process import BlockProcess
 from covid_cnn.models.bundle import INFO_FILE, Bundle
 
 pytestmark = pytest.mark.filterwarnings(
@@ -94,6 +96,7 @@ def test_driver_and_node_die_and_nothing_is_lost_nor_done_twice(nodes, archive, 
     wait_for(lambda: len(list(parts.glob("*.json"))) > 1)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
+    images.append(POISON)
     blocks = cluster.plan_blocks(model, images, parts, 4)
     before, after = {block.file for block in blocks if block.file.exists()}, []
     assert 1 < len(before) < len(blocks) - 10
@@ -104,8 +107,33 @@ def test_driver_and_node_die_and_nothing_is_lost_nor_done_twice(nodes, archive, 
                 made.remove_node(mortal, allow_graceful=False)
         assert sorted(node["Alive"] for node in ray.nodes()) == [False, True, True]
     assert sorted([*before, *after]) == sorted(block.file for block in blocks)
-    assert [row for block in blocks for row in cluster.read_rows(block)] == here
+    *rows, poison = [row for block in blocks for row in cluster.read_rows(block)]
+    assert rows == here and poison["error"].startswith("poison.dcm ends the program")
     assert sum(bool(row["error"]) for row in here) == 21
+
+
+def crash() -> None:
+    """What a codec does that fails hard."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang() -> None:
+    time.sleep(3600)
+
+
+POISON = sources.SelectedImage("films/poison.dcm", crash)
+
+
+def test_an_image_that_ends_its_process_or_keeps_it_is_a_row(archive, opened, default_model):
+    images = sources.select([archive], opened.enter_context).images[:2]
+    here = list(batch.predict_rows(Bundle(default_model), images, crowd=True))
+    with closing(BlockProcess(default_model, True, 2)) as process:
+        first, poison, last = process.answer([images[0], POISON, images[1]])
+        assert [first, last] == here
+        process._patience = 0.2
+        assert process.answer([POISON._replace(read=hang)]) == [poison]
+    assert poison.keys() == here[0].keys() and poison["path"] == POISON.path
+    assert poison["error"].startswith("poison.dcm ends the program that reads it, or keeps it for ever")
 
 
 def test_a_block_that_changed_is_another_block(archive, default_model, tmp_path):
