@@ -159,7 +159,7 @@ def home_and_away(page: Page, app: App) -> None:
     visit(page, app, "evaluate")
     page.get_by_role("tab", name="Home and away").click()
     ensure_result(page, "Ask all of these", page.get_by_role("tabpanel").get_by_test_id("stVegaLiteChart").first)
-    expect(page.get_by_role("heading", name=re.compile("right .* right"))).to_have_count(3)  # of each model at both
+    expect(page.get_by_role("heading", name=re.compile("right.* right"))).to_have_count(3)  # of each model at both
     expect(page.get_by_role("progressbar")).to_have_count(0)
     settled(page, "evaluate")
 

@@ -155,7 +155,7 @@ def test_three_clicks_lead_to_a_model_of_ones_own_and_its_answer_about_another_h
     assert page.evaluate("clicks") == 2, "a model of one's own"
     press(page, "Ask it about another hospital's images")  # which is drawn first
     expect(page.get_by_role("heading", level=1)).to_have_text("Evaluate", timeout=TRAINING)
-    expect(page.get_by_role("heading", name=re.compile("at home .* right .*, away .* right"))).to_be_visible(
+    expect(page.get_by_role("heading", name=re.compile("at home .* right.*, away .* right"))).to_be_visible(
         timeout=TRAINING
     )
     assert page.evaluate("clicks") == 3, "its answer about another hospital"

@@ -206,6 +206,11 @@ def test_every_slide_fits_the_window(page, app, size):
             box = part.bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= width + 1, (title(page), box)
             assert box["y"] + box["height"] <= height + 1, (title(page), box)
+        room = page.locator(".deck .slide:visible .picture").bounding_box()
+        for part in page.locator(".deck .slide:visible .picture > *").all():
+            box = part.bounding_box()
+            assert box["y"] >= room["y"] - 1, (title(page), box, room)
+            assert box["y"] + box["height"] <= room["y"] + room["height"] + 1, (title(page), box, room)
         page.keyboard.press("ArrowRight")
 
 

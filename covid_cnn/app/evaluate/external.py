@@ -35,11 +35,6 @@ CAUTION = (
 
 def draw_external(models: Mapping[str, ModelInfo], datasets: list[Dataset]) -> None:
     """Choose, ask, and compare."""
-    st.write(
-        "A model at home, on images from where it learned, and away, at other hospitals; or several models on the same "
-        "images. The question is one that all can be asked: ill or healthy. What a model has learned from is left out "
-        "for it."
-    )
     choices = choose_sets(datasets)
     if (wanted := st.session_state.pop(DATASETS, None)) is not None:  # the test images of each, which stand first
         first = {one.dataset.name: name for name, one in reversed(choices.items())}
@@ -62,6 +57,11 @@ def draw_external(models: Mapping[str, ModelInfo], datasets: list[Dataset]) -> N
                 evaluated[name, where] = one
         if evaluated:
             _compared(evaluated)
+        st.caption(
+            "A model at home, on images from where it learned, and away, at other hospitals; or several models on the "
+            "same images. The question is one that all can be asked: ill or healthy. What a model has learned from is "
+            "left out for it."
+        )
     except CovidCnnError as error:
         st.error(escape_markdown(str(error)), icon=":material/error:")
 
@@ -111,8 +111,9 @@ def _compared(evaluated: Mapping[tuple[str, str], Evaluated]) -> None:
     """The chart, the tables, and their download."""
     verdicts = {key: binary.binarize(one.model, one.answers, DISEASED) for key, one in evaluated.items()}
     notes = _warn(evaluated)
-    for sentence in _sentences(evaluated, verdicts):
+    for sentence, intervals in _sentences(evaluated, verdicts):
         st.markdown(f"## {escape_markdown(sentence)}")
+        st.caption(escape_markdown(intervals))
     rows = [_row(*key, verdicts[key], one, one.key) for key, one in evaluated.items()]
     lines = [row.shares for row in rows]
     evaluate_figures.draw_dots(lines)
@@ -137,21 +138,20 @@ def _compared(evaluated: Mapping[tuple[str, str], Evaluated]) -> None:
 
 def _sentences(
     evaluated: Mapping[tuple[str, str], Evaluated], by_pair: Mapping[tuple[str, str], BinaryPredictions]
-) -> list[str]:
-    """What was found, a sentence a model: how many were right at home and away, in people."""
+) -> list[tuple[str, str]]:
+    """What was found, a sentence a model, how many were right at home and away, in people; and the intervals."""
     sentences = []
     for name in dict.fromkeys(name for name, _ in evaluated):
-        parts = []
-        for (model, place), one in evaluated.items():
-            if model == name:
-                where = asking.home_or_away(one.model, one.place).lower() or "on images"
-                verdicts = by_pair[model, place]
-                right = wilson(int(verdicts.right.sum()), len(verdicts.items))
-                parts.append(
-                    f"{where} ({one.place.dataset.name}) {int(verdicts.right.sum())} of {right.n} right "
-                    f"(95 % interval {percent(right.low)} to {percent(right.high)})"
-                )
-        sentences.append(f"{name}: {', '.join(parts)}.")
+        own = {place: one for (model, place), one in evaluated.items() if model == name}
+        wheres = [asking.home_or_away(one.model, one.place).lower() or "elsewhere" for one in own.values()]
+        parts, intervals = [], []
+        for (place, one), where in zip(own.items(), wheres, strict=True):
+            verdicts, data = by_pair[name, place], one.place.dataset.name
+            right = wilson(int(verdicts.right.sum()), len(verdicts.items))
+            which = where if wheres.count(where) == 1 else f"{where} ({data})"
+            parts.append(f"{which} {int(verdicts.right.sum())} of {right.n} right")
+            intervals.append(f"{data} {percent(right.low)} to {percent(right.high)}")
+        sentences.append((f"{name}: {', '.join(parts)}.", f"95 % intervals: {', '.join(intervals)}."))
     return sentences
 
 

@@ -22,7 +22,7 @@ function figure({ source, alt, words }) {
 }
 
 function bars(rows) {
-  return make("table", "", make("tbody", "", ...rows.map(({ name, value, low, high, words }) => {
+  return make("table", rows.length > 4 ? "many" : "", make("tbody", "", ...rows.map(({ name, value, low, high, words }) => {
     const [bar, interval] = [make("span"), make("i")];
     bar.style.width = `${100 * value}%`;
     Object.assign(interval.style, { left: `${100 * low}%`, width: `${100 * (high - low)}%` });
