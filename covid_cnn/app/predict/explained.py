@@ -65,7 +65,7 @@ def draw_explained(
             _offer_report(key, radiograph, prediction, model, shown.name)
         if asking:
             what_if.draw_panel(key, radiograph, prediction, model, shown.name, shown.opacity, shown.colour_map)
-        with st.expander("How far to trust this model", icon=":material/fact_check:"):
+        with st.expander("How good is it?", icon=":material/fact_check:"):
             library.draw_trust(model)
         with st.expander("The numbers", icon=":material/menu_book:"):
             st.caption(f"{elements.escape_markdown(radiograph.origin)}. {viewer.map_facts(radiograph)}")
