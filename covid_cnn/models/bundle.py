@@ -44,6 +44,7 @@ def prediction_sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.nda
     return sets
 
 
+GRAD_CAM, OCCLUSION = "Grad-CAM (Selvaraju et al. 2017)", "Occlusion (Zeiler and Fergus 2014)"
 GRAPH_FILE = "model.tflite"
 INFO_FILE = "model.json"
 CARD_FILE = "MODEL_CARD.md"
@@ -77,6 +78,7 @@ class Prediction:
         not in distribution, for then the model knows nothing of it; None where the bundle has no prediction sets
     set_level : of the images of each class, at least this share have it in their set (see
         ``calibration.conformal_thresholds``); None where the bundle has no prediction sets
+    explained_by : what the heatmaps are, `GRAD_CAM` or `OCCLUSION`
     """
 
     classes: tuple[str, ...]
@@ -92,6 +94,7 @@ class Prediction:
     prepared: np.ndarray
     prediction_set: tuple[str, ...] | None
     set_level: float | None
+    explained_by: str = GRAD_CAM
 
     def by_class(self) -> dict[str, float]:
         """The probability of each class by its name."""
@@ -136,11 +139,6 @@ class Bundle:
         for _ in range(_cores()):
             self._crowd.put(None)
 
-    @property
-    def explains_by(self) -> str:
-        """What its heatmaps are."""
-        return "Occlusion" if self.info.plain else "Grad-CAM"
-
     def predict(self, pixels: np.ndarray, crowd: bool = False, explained: bool = True) -> Prediction:
         """Predict and explain one radiograph. The answer is the same, to rounding, with a crowd and without.
 
@@ -174,6 +172,7 @@ class Bundle:
             prepared=image[..., 0],
             prediction_set=self._prediction_set(probabilities, in_distribution),
             set_level=self.set_level,
+            explained_by=OCCLUSION if self.info.plain else GRAD_CAM,
         )
 
     def _occlude(self, pixels: np.ndarray | None) -> np.ndarray:

@@ -59,7 +59,7 @@ def render_report(
 
     Parameters
     ----------
-    heatmap_class : the class whose Grad-CAM is shown.
+    heatmap_class : the class whose heatmap is shown.
 
     The others are those of `summarize_prediction`.
     """
@@ -197,7 +197,7 @@ def _write_alerts(page: _Page, facts: dict[str, Any], prediction: Prediction) ->
 
 
 def _draw_images(page: _Page, radiograph: Radiograph, prediction: Prediction, heatmap_class: str, room: float) -> None:
-    """The X-ray and the Grad-CAM over it, side by side with their captions, as large as fits in `room` mm of height."""
+    """The X-ray and the heatmap over it, side by side with their captions, as large as fits in `room` mm of height."""
     pixels = ops.fit_within(radiograph.pixels, 768)
     heatmap = prediction.heatmaps[..., prediction.classes.index(heatmap_class)]
     meaning = (
@@ -208,7 +208,7 @@ def _draw_images(page: _Page, radiograph: Radiograph, prediction: Prediction, he
     )
     sides = (
         (MARGIN, ops.overlay(pixels, heatmap, opacity=0), f"The X-ray as read: {_describe_origin(radiograph)}"),
-        (RIGHT, ops.overlay(pixels, heatmap), f"Grad-CAM (Selvaraju et al. 2017): {meaning}"),
+        (RIGHT, ops.overlay(pixels, heatmap), f"{prediction.explained_by}: {meaning}"),
     )
     y = page.get_y()
 

@@ -167,7 +167,7 @@ def _open_keras(path: Path, version: str, kind: str) -> OpenedNetwork:
         )
     shape = tuple(inputs[0].shape[1:])
     _check_input(shape)
-    _unroll(model)
+    unroll(model)
     names = list(getattr(model, "output_names", []) or [])
 
     def call(image: Any) -> Any:
@@ -176,7 +176,7 @@ def _open_keras(path: Path, version: str, kind: str) -> OpenedNetwork:
     return OpenedNetwork(call, shape, names, f"Keras {version} ({kind})", model.name)
 
 
-def _unroll(model: Any) -> None:
+def unroll(model: Any) -> None:
     """Lay open the loops of recurrent layers, step after step: the gradient of a loop cannot be exported."""
     for layer in model._flatten_layers():
         if getattr(layer, "unroll", True) is False and 0 < _steps(layer) <= MAX_STEPS:

@@ -15,7 +15,7 @@ from covid_cnn.common.errors import BundleError, CovidCnnError
 from covid_cnn.evaluation import own_network
 from covid_cnn.evaluation.own_network import Choice
 from covid_cnn.models import faithfulness
-from covid_cnn.models.bundle import NO_LIMIT, Bundle
+from covid_cnn.models.bundle import NO_LIMIT, OCCLUSION, Bundle
 from covid_cnn.training import frozen, imported, own_bundle
 
 IMAGE = np.random.default_rng(3).random((80, 90), np.float32)
@@ -172,7 +172,7 @@ def occluded(network: own_network.OwnNetwork, answer, channels: int, **chosen) -
     np.testing.assert_allclose(told.probabilities, np.ravel(answer(image)), rtol=0, atol=1e-4)
     drops = faithfulness.occlusion(bundle, IMAGE)
     np.testing.assert_allclose(told.heatmaps[..., 0], faithfulness.heat_of(drops[..., 0]), rtol=0, atol=1e-6)
-    assert told.heatmaps.max() == 1 and bundle.explains_by == "Occlusion"
+    assert told.heatmaps.max() == 1 and told.explained_by == OCCLUSION
     assert not bundle.predict(IMAGE, explained=False).heatmaps.size
     assert network.facts["unexplained"] in (bundle.folder / "model.json").read_text()
 

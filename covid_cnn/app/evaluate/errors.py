@@ -58,13 +58,15 @@ def _error(model: Bundle, verdicts: BinaryPredictions, i: int, trained: DatasetP
         + (", flagged as unlike the training images." if verdicts.flagged[i] else ".")
     )
     try:
-        xray, overlay, heat_of, embedding = _explained(model.name, model.info.sha256, item.path, _changed(item.path))
+        xray, overlay, by, heat_of, embedding = _explained(
+            model.name, model.info.sha256, item.path, _changed(item.path)
+        )
     except CovidCnnError as error:
         st.error(escape_markdown(str(error)))
         return
     left, right = st.columns(2)
     elements.draw_captioned(left, xray, f"Truth: {truth}")
-    elements.draw_captioned(right, overlay, f"Grad-CAM: what speaks for {heat_of}")
+    elements.draw_captioned(right, overlay, f"{by}: what speaks for {heat_of}")
     if trained is not None:
         _neighbours(embedding, trained)
 
@@ -74,13 +76,14 @@ def _changed(path: Path) -> int:
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
-def _explained(name: str, digest: str, path: Path, changed: int) -> tuple[bytes, bytes, str, np.ndarray]:
-    """An image and its heatmap as PNG, the class that it is of, and the embedding; raises CovidCnnError."""
+def _explained(name: str, digest: str, path: Path, changed: int) -> tuple[bytes, bytes, str, str, np.ndarray]:
+    """An image and its heatmap as PNG, what that is and of which class, and the embedding; raises CovidCnnError."""
     pixels = reader.read(path).pixels
     prediction = elements.load_bundle(name).predict(pixels)
     small = ops.fit_within(pixels, 480)
     overlay = ops.overlay(small, prediction.heatmaps[..., prediction.classes.index(prediction.label)])
-    return ops.to_png(small), ops.to_png(overlay), prediction.label, prediction.embedding
+    by = prediction.explained_by.partition(" ")[0]
+    return ops.to_png(small), ops.to_png(overlay), by, prediction.label, prediction.embedding
 
 
 def _training_answers(model: Bundle) -> DatasetPredictions | None:

@@ -142,7 +142,7 @@ def _window(key: str) -> str:
 def _viewer(key: str, radiograph: Radiograph, answers: dict[str, Prediction]) -> viewer.Shown:
     """The viewer with the heatmaps of all classes of all models; what is shown of the first model."""
     maps = [
-        viewer.Map(name, each, prediction.heatmaps[..., k])
+        viewer.Map(name, each, prediction.heatmaps[..., k], prediction.explained_by.partition(" ")[0])
         for name, prediction in answers.items()
         for k, each in enumerate(prediction.classes)
     ]
@@ -239,7 +239,7 @@ def _heatmap(radiograph: Radiograph, prediction: Prediction, shown: viewer.Shown
     pixels = ops.fit_within(radiograph.pixels, 512)
     overlay = ops.overlay(pixels, heatmap, shown.opacity, shown.colour_map)
     what = "what speaks for" if heatmap.any() else "nothing here speaks for"
-    caption = f"Grad-CAM: {what} {prediction.label}"
+    caption = f"{prediction.explained_by.partition(' ')[0]}: {what} {prediction.label}"
     st.image(
         elements.data_address(overlay),
         caption=elements.escape_markdown(caption),

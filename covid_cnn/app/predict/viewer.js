@@ -169,7 +169,7 @@ class Viewer {
         pane.compose(this.image, +index, state, this.palettes[state.colours]);
         pane.draw(state, this.length());
         const name = mapName(data.maps[+index]);
-        const heat = this.image.threshold(+index) ? `what speaks for ${name} (Grad-CAM)` : `nothing here speaks for ${name}`;
+        const heat = this.image.threshold(+index) ? `what speaks for ${name} (${data.maps[+index].by})` : `nothing here speaks for ${name}`;
         const alone = state.show === "off";
         pane.label = alone ? "The X-ray alone" : `The X-ray, and ${heat}`;
         pane.canvas.setAttribute("aria-label", `${pane.label}. ${data.headline}`);

@@ -28,11 +28,12 @@ _component = st.components.v2.component("covid_cnn_viewer", html=_HTML, css=_CSS
 
 
 class Map(NamedTuple):
-    """A heatmap, float [h, w] of 0..1, of what speaks for a class of a model."""
+    """A heatmap, float [h, w] of 0..1, of what speaks for a class of a model, and how it was made."""
 
     model: str
     name: str
     heat: np.ndarray
+    by: str
 
 
 class Shown(NamedTuple):
@@ -191,8 +192,7 @@ def show_viewer(
         "heat_width": size[1],
         "heat_height": size[0],
         "maps": [
-            {"model": each.model, "name": each.name, "several": several, "heat": _deflated(_eight_bit(each.heat, size))}
-            for each in maps
+            each._asdict() | {"several": several, "heat": _deflated(_eight_bit(each.heat, size))} for each in maps
         ],
         "palettes": {name: _text(table.astype(np.uint8)) for name, table in ops.COLOUR_MAPS.items()},
         "first": first,

@@ -12,7 +12,7 @@ from covid_cnn.common.statistics import percent
 from covid_cnn.images import ops
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.models import faithfulness, perturb
-from covid_cnn.models.bundle import Bundle, Prediction
+from covid_cnn.models.bundle import OCCLUSION, Bundle, Prediction
 from covid_cnn.models.perturb import CHANGES, Step
 from covid_cnn.reports import wording
 
@@ -203,6 +203,9 @@ def _short_verdict(prediction: Prediction) -> str:
 
 
 def _ask_opinion(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, view: _View) -> None:
+    if prediction.explained_by == OCCLUSION:
+        st.caption("The heatmap of this model is made by hiding one place after the other already.")
+        return
     name = (key, model.name, view.name)
     place = st.empty()
     if name not in _memory():

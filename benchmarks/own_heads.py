@@ -1,0 +1,135 @@
+"""What Keras can build behind a feature map: each head as one of a network of one's own, against GradientTape.
+
+A small network with random weights gets one head after the other, and its graph is held to Keras and GradientTape as in
+`benchmarks.own_networks`. What has no gradient in LiteRT is told apart: such a network is explained by occlusion.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from benchmarks.own_networks import TOLERANCES, measure
+from covid_cnn.common.errors import BundleError
+from covid_cnn.reports import card
+from covid_cnn.training import imported
+
+SIZE = 24  # pixels a side of its images
+ACTIVATIONS = (
+    "relu relu6 leaky_relu elu selu celu gelu silu hard_silu hard_sigmoid hard_tanh tanh sigmoid softplus softsign "
+    "mish exponential log_sigmoid log_softmax softmax squareplus sparse_plus sparsemax soft_shrink hard_shrink "
+    "tanh_shrink"
+)
+Head = Callable[[Any], Any]
+
+
+def _mean(x: Any) -> Any:
+    return layers.GlobalAveragePooling2D()(x)
+
+
+def _steps(x: Any) -> Any:
+    return layers.Reshape((-1, x.shape[-1]))(x)
+
+
+def _squeeze_and_excite(x: Any) -> Any:
+    shares = layers.Dense(x.shape[-1], activation="sigmoid")(layers.Dense(4, activation="relu")(_mean(x)))
+    return _mean(layers.Multiply()([x, layers.Reshape((1, 1, x.shape[-1]))(shares)]))
+
+
+def _of_vector(layer: Callable[[], Any]) -> Head:
+    return lambda x: layer()(layers.Dense(12)(_mean(x)))
+
+
+def _of_steps(layer: Callable[[], Any]) -> Head:
+    return lambda x: layers.Flatten()(layers.Dense(3, activation="tanh")(layer()(_steps(x))))
+
+
+def _of_both(layer: str) -> Head:
+    return lambda x: getattr(layers, layer)()(
+        [layers.Dense(6)(_mean(x)), layers.Dense(6)(layers.GlobalMaxPooling2D()(x))]
+    )
+
+
+def _attend(layer: str) -> Head:
+    return lambda x: layers.GlobalAveragePooling1D()(getattr(layers, layer)()([_steps(x), _steps(x)]))
+
+
+HEADS: dict[str, Head] = {
+    **{f"activation {name}": _of_vector(lambda name=name: layers.Activation(name)) for name in ACTIVATIONS.split()},
+    **{
+        name: _of_vector(getattr(layers, name))
+        for name in ("PReLU", "BatchNormalization", "LayerNormalization", "UnitNormalization", "RMSNormalization")
+    },
+    "GroupNormalization": _of_vector(lambda: layers.GroupNormalization(4)),
+    "SpectralNormalization": _of_vector(lambda: layers.SpectralNormalization(layers.Dense(6))),
+    "RepeatVector": lambda x: layers.Flatten()(layers.RepeatVector(3)(layers.Dense(8, activation="tanh")(_mean(x)))),
+    "EinsumDense": _of_vector(lambda: layers.EinsumDense("ab,bc->ac", output_shape=8)),
+    "Flatten": lambda x: layers.Dense(12, activation="relu")(layers.Flatten()(x)),
+    "GlobalMaxPooling2D": lambda x: layers.Rescaling(2)(layers.GlobalMaxPooling2D()(x)),
+    "squeeze and excite": _squeeze_and_excite,
+    "spatial attention": lambda x: _mean(layers.Multiply()([x, layers.Conv2D(1, 1, activation="sigmoid")(x)])),
+    **{name: _attend(name) for name in ("Attention", "AdditiveAttention")},
+    "MultiHeadAttention": lambda x: layers.GlobalAveragePooling1D()(
+        layers.MultiHeadAttention(2, 4)(_steps(x), _steps(x))
+    ),
+    **{name: lambda x, name=name: getattr(layers, name)(6)(_steps(x)) for name in ("LSTM", "GRU", "SimpleRNN")},
+    "Bidirectional LSTM": lambda x: layers.Bidirectional(layers.LSTM(6))(_steps(x)),
+    "RNN of cells": lambda x: layers.RNN([layers.LSTMCell(4), layers.GRUCell(4)])(_steps(x)),
+    "last step of LSTM": lambda x: layers.LSTM(6, return_sequences=True)(_steps(x))[:, -1],
+    "TimeDistributed": _of_steps(lambda: layers.TimeDistributed(layers.Dense(8, activation="relu"))),
+    **{name: _of_steps(lambda name=name: getattr(layers, name)(8, 3)) for name in ("Conv1D", "Conv1DTranspose")},
+    "SeparableConv1D": _of_steps(lambda: layers.SeparableConv1D(8, 3)),
+    "DepthwiseConv1D": _of_steps(lambda: layers.DepthwiseConv1D(3)),
+    "MaxPooling1D": _of_steps(lambda: layers.MaxPooling1D(2)),
+    "AveragePooling1D": _of_steps(lambda: layers.AveragePooling1D(2)),
+    "Permute": _of_steps(lambda: layers.Permute((2, 1))),
+    **{name: _of_steps(lambda name=name: getattr(layers, name)(2)) for name in ("Cropping1D", "ZeroPadding1D")},
+    "UpSampling1D": _of_steps(lambda: layers.UpSampling1D(2)),
+    "Dot": lambda x: layers.Flatten()(layers.Dot(axes=1)([_steps(x), _steps(x)])),
+    **{
+        name: _of_both(name) for name in ("Average", "Maximum", "Minimum", "Subtract", "Add", "Multiply", "Concatenate")
+    },
+    "a slice": lambda x: _mean(x)[:, 2:9],
+    "every second": lambda x: _mean(x)[:, ::2],
+    "sum": lambda x: ops.sum(x, axis=(1, 2)),
+    "generalized mean": lambda x: ops.power(ops.mean(ops.power(ops.maximum(x, 1e-6), 3.0), axis=(1, 2)), 1 / 3),
+    "bilinear": lambda x: layers.Dense(8)(layers.Flatten()(ops.matmul(layers.Permute((2, 1))(_steps(x)), _steps(x)))),
+    "grouped convolution": lambda x: layers.Flatten()(layers.Conv2D(12, 3, groups=3, activation="relu")(x)),
+}
+
+
+def build(head: Head) -> keras.Model:
+    """A network of two convolutions with a head."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(image)
+    x = layers.Conv2D(12, 3, strides=2, padding="same", activation="relu")(x)
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(head(x)))
+    imported.unroll(model)
+    return model
+
+
+def main() -> None:
+    """Measure the heads that are named, or all, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*")
+    rows = []
+    for name in parser.parse_args().names or HEADS:
+        began = time.monotonic()
+        try:
+            told = measure(build(HEADS[name]), SIZE)
+        except (BundleError, RuntimeError) as error:
+            rows.append((name, f"by occlusion: {str(error).splitlines()[0][-160:]}", "", ""))
+        else:
+            within = all(told[key] <= most for key, most in TOLERANCES.items())
+            seconds = f"{time.monotonic() - began:.0f}"
+            rows.append((name + ("" if within else " (beyond)"), *(f"{told[key]:.0e}" for key in TOLERANCES), seconds))
+        print(*rows[-1], flush=True)
+    print(card.markdown_table(("Head", "Probabilities off", "Heatmaps off", "Seconds"), rows))
+
+
+if __name__ == "__main__":
+    main()
