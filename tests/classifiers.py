@@ -30,7 +30,7 @@ class Looker:
     input_size = (SIDE, SIDE)
     place = np.s_[8:12, 32:36]
 
-    def predict(self, pixels: np.ndarray, crowd: bool = False) -> SimpleNamespace:
+    def predict(self, pixels: np.ndarray, crowd: bool = False, explained: bool = True) -> SimpleNamespace:
         bright = ops.prepare(pixels, self.input_size)[..., 0][self.place].mean()
         return SimpleNamespace(probabilities=np.float32([1 - bright, bright]))
 

@@ -33,9 +33,9 @@ def calls(monkeypatch) -> list[tuple[int, ...]]:
     asked = []
     predict_one = Bundle.predict
 
-    def counted(self, pixels, crowd=False):
+    def counted(self, pixels, *crowd, **wanted):
         asked.append(pixels.shape)
-        return predict_one(self, pixels, crowd)
+        return predict_one(self, pixels, *crowd, **wanted)
 
     monkeypatch.setattr(Bundle, "predict", counted)
     return asked

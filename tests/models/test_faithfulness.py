@@ -16,7 +16,7 @@ class CountingLooker(Looker):
 
     asked = 0
 
-    def predict(self, pixels: np.ndarray, crowd: bool = False) -> SimpleNamespace:
+    def predict(self, pixels: np.ndarray, crowd: bool = False, explained: bool = True) -> SimpleNamespace:
         self.asked += 1
         time.sleep(0.001)
         return super().predict(pixels, crowd)
