@@ -86,10 +86,9 @@ def _audit(dataset: Dataset, audited: Job[Any]) -> Slide:
 def describe_models(models: Mapping[str, ModelInfo]) -> Iterator[Slide]:
     """A slide of the tests of a model of one's own: the one that the Predict page asks, or else the first."""
     own = {name: info for name, info in models.items() if name not in SHIPPED and info.metrics.test}
-    name = st.session_state.get("predict_model")
     if not own:
         return
-    info = own.get(name) or next(iter(own.values()))
+    info = own.get(str(st.session_state.get("predict_model"))) or next(iter(own.values()))
     tests = {"Right at home": info.metrics.test}
     tests |= {f"Right on {where}": report for where, report in info.metrics.other.items()}
     yield {

@@ -56,7 +56,7 @@ def results(run: Run) -> dict[str, Any]:
 
 
 def _results(chosen: Sequence[Run]) -> pd.DataFrame:
-    def text(title: str, value: object) -> str:
+    def text(title: str, value: Any) -> str:
         if value is None or value == "":
             return NONE
         if title.endswith("accuracy"):
