@@ -81,10 +81,7 @@ def paired_auroc(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> D
     if estimate is None:
         return None
     aurocs, covariance = estimate
-    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    difference = _normal(aurocs[0] - aurocs[1], variance, len(labels), "DeLong, paired")
-    alone = [_alone(one, own, labels) for one, own in zip(aurocs, np.diag(covariance), strict=True)]
-    return _at_bound(difference, *alone)
+    return _auroc_difference(aurocs, covariance, (labels, labels), len(labels), "DeLong, paired")
 
 
 def unpaired_auroc(
@@ -97,13 +94,9 @@ def unpaired_auroc(
     one, other = _delong(first_labels, np.asarray(first)[None]), _delong(second_labels, np.asarray(second)[None])
     if one is None or other is None:
         return None
-    variance = one[1][0, 0] + other[1][0, 0]
-    difference = _normal(one[0][0] - other[0][0], variance, len(first_labels) + len(second_labels), "DeLong, unpaired")
-    alone = [
-        _alone(estimate[0][0], estimate[1][0, 0], labels)
-        for estimate, labels in ((one, first_labels), (other, second_labels))
-    ]
-    return _at_bound(difference, *alone)
+    aurocs, covariance = np.concatenate([one[0], other[0]]), np.diag([one[1][0, 0], other[1][0, 0]])
+    n = len(first_labels) + len(second_labels)
+    return _auroc_difference(aurocs, covariance, (first_labels, second_labels), n, "DeLong, unpaired")
 
 
 def unpaired_share(first: tuple[int, int], second: tuple[int, int]) -> Difference:
@@ -131,20 +124,31 @@ def _apart(a: Interval, b: Interval) -> Interval:
     return Interval(difference, max(low, -1.0), min(high, 1.0), a.n + b.n)
 
 
-def _alone(value: float, variance: float, labels: np.ndarray) -> Interval:
-    """One AUROC with its interval; at 0 and 1, where DeLong's variance vanishes, with `perfect_auroc`'s."""
-    m, n = int(np.sum(labels)), int(len(labels) - np.sum(labels))
-    error = Z * math.sqrt(max(float(variance), 0.0))
-    width = 1 - perfect_auroc(m, n) if value in (0, 1) else error
-    return Interval(float(value), max(0.0, float(value) - width), min(1.0, float(value) + width), m + n)
+def _auroc_difference(
+    aurocs: np.ndarray, covariance: np.ndarray, sides: Sequence[np.ndarray], n: int, method: str
+) -> Difference:
+    """The difference of two AUROCs by the normal distribution.
 
+    Where one is 0 or 1 its variance by DeLong vanishes, and the interval follows from those of the two alone, of which
+    that of the one is `perfect_auroc`'s.
+    """
+    from scipy.stats import norm
 
-def _at_bound(difference: Difference, first: Interval, second: Interval) -> Difference:
-    """The difference of two AUROCs; where one is 0 or 1, with the interval that follows from those of the two."""
-    if first.value not in (0, 1) and second.value not in (0, 1):
-        return difference
-    interval = structs.replace(_apart(first, second), n=difference.interval.n)
-    return Difference(interval, difference.p, f"{difference.method}; interval of Zou and Donner from Newcombe's")
+    difference = float(aurocs[0] - aurocs[1])
+    error = math.sqrt(max(float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]), 0.0))
+    # Scores that order all images alike differ by nothing, with certainty.
+    p = float(2 * norm.sf(abs(difference) / error)) if error > 1e-12 else float(abs(difference) < 1e-12)
+    if not {0, 1} & set(aurocs):
+        interval = Interval(difference, max(difference - Z * error, -1.0), min(difference + Z * error, 1.0), n)
+        return Difference(interval, p, method)
+    alone = []
+    for value, variance, labels in zip(aurocs.tolist(), np.diag(covariance), sides, strict=True):
+        positives = int(np.sum(labels))
+        at_bound = value in (0, 1)
+        width = 1 - perfect_auroc(positives, len(labels) - positives) if at_bound else Z * math.sqrt(max(variance, 0))
+        alone.append(Interval(value, max(0.0, value - width), min(1.0, value + width), len(labels)))
+    interval = structs.replace(_apart(*alone), n=n)
+    return Difference(interval, p, f"{method}; interval of Zou and Donner from Newcombe's")
 
 
 def _delong(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -160,14 +164,3 @@ def _delong(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndar
     of_negatives = 1 - (ranks[:, ~labels] - rankdata(scores[:, ~labels], axis=1)) / m
     covariance = np.atleast_2d(np.cov(of_positives)) / m + np.atleast_2d(np.cov(of_negatives)) / n
     return of_positives.mean(axis=1), covariance
-
-
-def _normal(difference: float, variance: float, n: int, method: str) -> Difference:
-    """A difference with the interval and p-value of a normal distribution."""
-    from scipy.stats import norm
-
-    error = math.sqrt(max(float(variance), 0.0))
-    # Scores that order all images alike differ by nothing, with certainty.
-    p = float(2 * norm.sf(abs(difference) / error)) if error > 1e-12 else float(abs(difference) < 1e-12)
-    low, high = max(difference - Z * error, -1.0), min(difference + Z * error, 1.0)
-    return Difference(Interval(float(difference), float(low), float(high), n), p, method)

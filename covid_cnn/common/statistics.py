@@ -6,10 +6,13 @@ prediction takes.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Annotated
 
 import numpy as np
 from msgspec import Meta, Struct, structs
+
+from covid_cnn.common.words import count
 
 NOT_KNOWN = "not known"
 EDGES = (2.5, 97.5)  # percentiles of a 95 % interval
@@ -145,7 +148,7 @@ def mean_of(values: np.ndarray) -> Metric:
     return lambda weights: weights @ values / weights.sum(axis=1)
 
 
-def auroc_interval(labels: np.ndarray, scores: np.ndarray, patients: Sequence[str], seed: int = 0) -> Interval | None:
+def auroc_interval(labels: np.ndarray, scores: np.ndarray, patients: Sequence[str]) -> Interval | None:
     """The AUROC with its `bootstrap` interval over patients, or `perfect_auroc`'s where it is 0 or 1.
 
     Parameters
@@ -158,15 +161,12 @@ def auroc_interval(labels: np.ndarray, scores: np.ndarray, patients: Sequence[st
     -------
     The interval; None where all are positive or none is.
     """
-    estimate = bootstrap(auroc_of(labels, scores), patients, seed)
+    estimate = bootstrap(auroc_of(labels, scores), patients)
     if estimate is None or estimate.known or 0 < estimate.value < 1:
         return estimate
-    side = np.asarray(labels, bool)
-    of = [
-        len({patient for patient, one in zip(patients, side, strict=True) if one == which}) for which in (True, False)
-    ]
-    low = perfect_auroc(*of)
-    return Interval(1.0, low, 1.0, len(side)) if estimate.value == 1 else Interval(0.0, 0.0, 1 - low, len(side))
+    positive, n = np.asarray(labels, bool), len(labels)
+    low = perfect_auroc(*(len(set(compress(patients, side))) for side in (positive, ~positive)))
+    return Interval(1.0, low, 1.0, n) if estimate.value == 1 else Interval(0.0, 0.0, 1 - low, n)
 
 
 def perfect_auroc(positives: int, negatives: int) -> float:
@@ -223,8 +223,8 @@ def clustered_proportion(right: np.ndarray, patients: Sequence[str]) -> Interval
 def warn_of_few_patients(counts: Mapping[str, tuple[int, int]]) -> list[str]:
     """A warning for each class that has too few patients for a reliable figure."""
     return [
-        f"{name}: {images} images of only {patients} {'patient' if patients == 1 else 'patients'}, as far as names and "
-        "metadata tell them apart (all figures of one paper count as one): too few to tell much of."
+        f"{name}: {images} images of only {count(patients, 'patient')}, as far as names and metadata tell them apart "
+        "(all figures of one paper count as one): too few to tell much of."
         for name, (images, patients) in counts.items()
         if 0 < patients < FEW
     ]

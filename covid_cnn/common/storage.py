@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import io
+import json
+import math
 import os
 import sqlite3
 import zipfile
@@ -42,7 +44,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 T = TypeVar("T")
 NAME = "worked_out.sqlite"
 SCHEMA = "CREATE TABLE IF NOT EXISTS blobs (kind TEXT, key TEXT, blob BLOB, PRIMARY KEY (kind, key))"
-AT_ONCE = 500  # keys a query; SQLite allows 999 at least
+
 PATIENCE = 10  # seconds to wait for another process that writes
 
 
@@ -68,17 +70,8 @@ class Cache:
     def _select(self, columns: str, kind: str, keys: Sequence[str]) -> list[tuple]:
         if not self.file.is_file():
             return []
-
-        def read(connection: sqlite3.Connection) -> list[tuple]:
-            rows: list[tuple] = []
-            for first in range(0, len(keys), AT_ONCE):
-                some = keys[first : first + AT_ONCE]
-                marks = ",".join("?" * len(some))
-                query = f"SELECT {columns} FROM blobs WHERE kind = ? AND key IN ({marks})"
-                rows += connection.execute(query, (kind, *some))
-            return rows
-
-        return self._with_connection(read) or []
+        query = f"SELECT {columns} FROM blobs WHERE kind = ? AND key IN (SELECT value FROM json_each(?))"
+        return self._with_connection(lambda c: c.execute(query, (kind, json.dumps(list(keys)))).fetchall()) or []
 
     def put(self, kind: str, blobs: Mapping[str, bytes]) -> None:
         """Keep blobs; what is there under the same keys is replaced."""
@@ -165,7 +158,4 @@ def _declared_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
         version = np.lib.format.read_magic(file)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, _, dtype = read[version](file)
-    size = dtype.itemsize
-    for side in shape:
-        size *= side
-    return max(size, member.file_size)
+    return max(dtype.itemsize * math.prod(shape), member.file_size)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from covid_cnn.common.errors import ImageError
+from covid_cnn.common.words import count
 from covid_cnn.data import index, metadata, shortcuts
 from covid_cnn.data.classes import DISEASES, HEALTHY, LATERAL_VIEWS
 from covid_cnn.data.dataset import SYNTHETIC, Dataset, Item
@@ -152,14 +153,14 @@ def _shortcuts(readable: list[_Examined], progress: Callable[[float, str], None]
 
 def _unreadable(paths: list[str]) -> Iterator[Finding]:
     if paths:
-        sentence = f"{_count(len(paths), 'image')} cannot be read; training and evaluation skip what they cannot read."
+        sentence = f"{count(len(paths), 'image')} cannot be read; training and evaluation skip what they cannot read."
         yield Finding("unreadable", "warning", sentence, tuple(paths))
 
 
 def _small(images: list[_Examined]) -> Iterator[Finding]:
     small = tuple(one.path for one in images if min(one.record.size) < SMALL_SIDE_OF_NETWORKS)
     if small:
-        few = _count(len(small), "image")
+        few = count(len(small), "image")
         sentence = f"{few} of less than {SMALL_SIDE_OF_NETWORKS} px on a side: too coarse for fine findings."
         yield Finding("small", "note", sentence, small)
 
@@ -174,7 +175,7 @@ def _not_frontal(images: list[_Examined]) -> Iterator[Finding]:
         or any(UNLIKE.search(warning) for warning in one.record.warnings)
     )
     if other:
-        sentence = f"{_count(len(other), 'image')} may be no frontal chest X-ray, as name, metadata or colours tell."
+        sentence = f"{count(len(other), 'image')} may be no frontal chest X-ray, as name, metadata or colours tell."
         yield Finding("not_frontal", "warning", sentence, other)
 
 
@@ -210,7 +211,7 @@ def _pairs(kind: str, what: str, pairs: list[tuple[_Examined, _Examined]]) -> It
         pairs_apart = [(a, b) for a, b in left if apart(a.item, b.item)]
         left = [(a, b) for a, b in left if not apart(a.item, b.item)]
         if pairs_apart:
-            sentence = f"{_count(len(pairs_apart), 'pair')} of images {what}, {where}."
+            sentence = f"{count(len(pairs_apart), 'pair')} of images {what}, {where}."
             yield Finding(kind, severity, sentence, pairs=tuple((a.path, b.path) for a, b in pairs_apart))
 
 
@@ -221,7 +222,7 @@ def _patients_in_splits(dataset: Dataset) -> Iterator[Finding]:
     leaked = {patient for patient, where in splits.items() if len(where) > 1}
     if leaked:
         paths = [item.path.relative_to(dataset.root).as_posix() for item in dataset.items if item.patient in leaked]
-        sentence = f"{_count(len(leaked), 'patient')} in two splits: the test knows patients of the training."
+        sentence = f"{count(len(leaked), 'patient')} in two splits: the test knows patients of the training."
         yield Finding("patient_in_splits", "serious", sentence, tuple(paths))
 
 
@@ -231,10 +232,9 @@ def _several_images(dataset: Dataset) -> Iterator[Finding]:
         images[item.patient].append(item.path.relative_to(dataset.root).as_posix())
     several = [paths for paths in images.values() if len(paths) > 1]
     if several:
-        count = sum(map(len, several))
         sentence = (
-            f"{_count(len(several), 'patient')} with several images, {count} in all, as names or metadata tell: "
-            "splits and intervals must go by patient."
+            f"{count(len(several), 'patient')} with several images, {sum(map(len, several))} in all, as names or "
+            "metadata tell: splits and intervals must go by patient."
         )
         yield Finding("several_images", "note", sentence, tuple(path for paths in several for path in paths))
 
@@ -247,7 +247,7 @@ def _contradicted_labels(dataset: Dataset) -> Iterator[Finding]:
             if named:
                 diseases = ", ".join(f"{n} {disease}" for disease, n in Counter(named.values()).most_common())
                 sentence = (
-                    f"The file names or metadata of {len(named)} of {_count(len(items), 'image')} "
+                    f"The file names or metadata of {len(named)} of {count(len(items), 'image')} "
                     f"in {f'{split}/' if split else ''}{label} name something else: {diseases}."
                 )
                 paths = tuple(item.path.relative_to(dataset.root).as_posix() for item in named)
@@ -295,7 +295,3 @@ def _about(source: str, dataset: Dataset) -> str:
     if source == dataset.name:
         return "unknown source"
     return f"{source}: {metadata.WHO[source]}" if source in metadata.WHO else source
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

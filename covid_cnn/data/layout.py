@@ -12,6 +12,7 @@ from typing import NamedTuple
 from urllib.parse import urlparse
 
 from covid_cnn.common.errors import DatasetError
+from covid_cnn.common.words import count
 from covid_cnn.data import metadata
 from covid_cnn.data.classes import LATERAL_VIEWS, NO_FINDING_GIVEN
 from covid_cnn.data.masks import find_masks
@@ -83,7 +84,7 @@ def understand(tree: Tree, name: str) -> Layout:
     images, notes = _images(tree)
     masks = find_masks(tree, images)
     if masks:
-        notes.append(f"{_count(len(masks), 'mask was', 'masks were')} left out: no X-rays, but where something lies.")
+        notes.append(f"{count(len(masks), 'mask was', 'masks were')} left out: no X-rays, but where something lies.")
     images = [place for place in images if place not in masks]
     found, problem = find_table(tree, images)
     if found:
@@ -98,10 +99,6 @@ def understand(tree: Tree, name: str) -> Layout:
     about_files = [*kept, *notes, *([problem] if problem else [])]
     notes = list(dict.fromkeys([*about_files, *layout.notes, *linked, *merged]))
     return layout._replace(entries=entries, notes=notes, about_files=tuple(about_files))
-
-
-def _count(number: int, one: str, several: str) -> str:
-    return f"1 {one}" if number == 1 else f"{number} {several}"
 
 
 def _images(tree: Tree) -> tuple[list[PurePosixPath], list[str]]:
@@ -121,7 +118,7 @@ def _images(tree: Tree) -> tuple[list[PurePosixPath], list[str]]:
     if others:
         names = ", ".join(f"{number} {ending}" for ending, number in others.most_common(6))
         number = sum(others.values())
-        notes.append(f"{_count(number, 'file is', 'files are')} of no kind that is read, and left out: {names}.")
+        notes.append(f"{count(number, 'file is', 'files are')} of no kind that is read, and left out: {names}.")
     return images, notes
 
 
@@ -195,11 +192,11 @@ def _from_table(at: PurePosixPath, table: Table, images: list[PurePosixPath], na
         raise DatasetError(f"There are no frontal X-rays in {name} that its {at.name} names.")
     notes = [f"{number} {what} were left out." for what, number in sorted(left_out.items())]
     if unnamed := len(images) - len(every):
-        notes.append(f"{_count(unnamed, 'image is', 'images are')} not named in {at.name}, and left out.")
+        notes.append(f"{count(unnamed, 'image is', 'images are')} not named in {at.name}, and left out.")
     if unknown:
         names = ", ".join(value for value, _ in unknown.most_common(4))
         number = sum(unknown.values())
-        notes.append(f"{_count(number, 'image belongs', 'images belong')} to no split that is known: {names}.")
+        notes.append(f"{count(number, 'image belongs', 'images belong')} to no split that is known: {names}.")
     taken, rest = ([replace(e, place=root / e.place) for e in some.values()] for some in (entries, every))
     return Layout(root, taken, notes, at, MetadataTable.of(table, inner), every=tuple(rest))
 
@@ -256,28 +253,21 @@ def _from_folders(images: list[PurePosixPath], name: str, problem: str) -> Layou
             entries.append(Entry(place, split, label, "", ""))
         else:
             flat["/".join(folders) or "."] += 1
-    splits = {entry.split for entry in entries} | {split_of(folder.split("/")[0]) for folder in flat}
+    has_splits = any([entry.split for entry in entries] + [split_of(folder.split("/")[0]) for folder in flat])
+    beside = Counter(entry.label for entry in entries if has_splits and not entry.split)
+    entries = [entry for entry in entries if entry.split or not has_splits]
     if not entries:
-        where = "train/CLASS/ and test/CLASS/" if any(splits) else "folders that are named by their classes"
-        raise DatasetError(
-            " ".join(
-                [*filter(None, [problem]), f"The images of {name} are not sorted by class; put them into {where}."]
-            )
-        )
+        where = "train/CLASS/ and test/CLASS/" if has_splits else "folders that are named by their classes"
+        sentence = f"The images of {name} are not sorted by class; put them into {where}."
+        raise DatasetError(f"{problem} {sentence}".strip())
     notes = [
-        f"{_count(number, 'image', 'images')} in {'the folder itself' if folder == '.' else folder + '/'} left out: "
+        f"{count(number, 'image')} in {'the folder itself' if folder == '.' else folder + '/'} left out: "
         "in no folder of a class."
         for folder, number in sorted(flat.items())
     ]
-    if any(splits):
-        beside = Counter(entry.label for entry in entries if not entry.split)
-        entries = [entry for entry in entries if entry.split]
-        names = ", ".join(f"{label} ({_count(number, 'image', 'images')})" for label, number in sorted(beside.items()))
-        notes += [f"Left out, beside the splits: {names}."] if beside else []
-        if not entries:
-            raise DatasetError(
-                f"The images of {name} are not sorted by class; put them into train/CLASS/ and test/CLASS/."
-            )
+    if beside:
+        names = ", ".join(f"{label} ({count(number, 'image')})" for label, number in sorted(beside.items()))
+        notes.append(f"Left out, beside the splits: {names}.")
     return Layout(root, _with_patients(entries, root, name), notes)
 
 
@@ -330,9 +320,9 @@ def _without_second_links(entries: list[Entry], tree: Tree) -> tuple[list[Entry]
     notes = []
     if twice := len(entries) - len(kept):
         one, several = "link to an image of the same folder was", "links to images of the same folder were"
-        notes.append(f"{_count(twice, one, several)} left out.")
+        notes.append(f"{count(twice, one, several)} left out.")
     if outside:
-        notes.append(f"{_count(outside, 'image is a link', 'images are links')} out of the folder, and read.")
+        notes.append(f"{count(outside, 'image is a link', 'images are links')} out of the folder, and read.")
     return kept, notes
 
 

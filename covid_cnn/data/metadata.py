@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from covid_cnn.common.errors import DatasetError
+from covid_cnn.common.words import count
 from covid_cnn.data.classes import LATERAL_VIEWS, NOT_GIVEN, class_of_finding
 from covid_cnn.data.tables import METADATA, ImageFinder, Table
 
@@ -134,14 +135,16 @@ class MetadataTable:
                 left[f"of the view {view}"] += 1
             elif not choice.classes.get(row["finding"], "").strip():
                 findings[row["finding"] or NOT_GIVEN] += 1
-        notes = [f"Left out: {_images(n)} {what}." for what, n in left.most_common()]
+        notes = [f"Left out: {count(n, 'image')} {what}." for what, n in left.most_common()]
         if findings:
             names = ", ".join(f"{n} {finding}" for finding, n in findings.most_common())
-            notes.append(f"Left out: {_images(sum(findings.values()))} whose finding was given no class: {names}.")
+            notes.append(
+                f"Left out: {count(sum(findings.values()), 'image')} whose finding was given no class: {names}."
+            )
         if self.without_image:
             notes.append(f"{self.without_image} rows of {METADATA} name an image that is not there.")
         if self.unnamed:
-            notes.append(f"Left out: {_images(self.unnamed)} that {METADATA} does not name.")
+            notes.append(f"Left out: {count(self.unnamed, 'image')} that {METADATA} does not name.")
         return notes
 
     def written(self, choice: ClassMapping) -> bytes:
@@ -165,10 +168,6 @@ def radiographs(modalities: Collection[str]) -> list[str]:
 
 def _cell(row: Mapping[str, str], column: str) -> str:
     return row.get(column) or NOT_GIVEN
-
-
-def _images(n: int) -> str:
-    return "1 image" if n == 1 else f"{n} images"
 
 
 # Collections whose file names tell the patient (group 1).

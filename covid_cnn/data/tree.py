@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, Protocol
 
 from covid_cnn.common.errors import DatasetError
+from covid_cnn.common.words import count
 from covid_cnn.images import headers, sources
 
 PIECE = 2**20  # bytes
@@ -64,7 +65,7 @@ class Folder:
         self._top, self._skipped = root.resolve(), Counter[str]()
         self.files: Mapping[PurePosixPath, File] = dict(self._walk(root, PurePosixPath()))
         self.notes = [
-            f"1 {one} left out." if number == 1 else f"{number} {several} left out."
+            f"{count(number, one, several)} left out."
             for kind, one, several in _SKIPPED
             if (number := self._skipped[kind])
         ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 from zipfile import ZipInfo
 
 from covid_cnn.common.errors import ArchiveError
+from covid_cnn.common.words import count
 from covid_cnn.images import headers, limits, reader
 from covid_cnn.images.radiograph import Radiograph
 
@@ -200,16 +201,16 @@ class Selection(NamedTuple):
 
     def notes(self) -> list[str]:
         """A sentence for each kind of what was left out."""
-        one_file, files = "1 file of no kind that is read was", "{} files of no kind that is read were"
-        other, others = "1 pipe, device or broken link was", "{} pipes, devices or broken links were"
+        kinds = (
+            (self.other_kinds, "file of no kind that is read was", "files of no kind that is read were"),
+            (self.no_files, "pipe, device or broken link was", "pipes, devices or broken links were"),
+        )
         notes = []
-        for paths, one, several in ((self.other_kinds, one_file, files), (self.no_files, other, others)):
+        for paths, one, several in kinds:
             names = [reader.display_name(path) for path in paths[:NAMED]]
-            if len(paths) > NAMED:
-                names.append(f"{len(paths) - NAMED} more")
-            if names:
-                what = one if len(paths) == 1 else several.format(len(paths))
-                notes.append(f"{what} left out: {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))}.")
+            names += [f"{len(paths) - NAMED} more"] if len(paths) > NAMED else []
+            named = " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+            notes += [f"{count(len(paths), one, several)} left out: {named}."] if paths else []
         return notes
 
 
