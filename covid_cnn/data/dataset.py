@@ -98,20 +98,19 @@ class Dataset:
             raise DatasetError(f"{self.name} needs two classes to train, and has only {self.classes[0]}.")
 
 
-def open_dataset(name_or_path: str | Path, data_dir: str | Path | None = None) -> Dataset:
+def open_dataset(name_or_path: str | Path) -> Dataset:
     """Index a dataset.
 
     Parameters
     ----------
-    name_or_path : the name of a dataset under `data_dir`, or any folder.
-    data_dir : the folder of the datasets; `paths.data_dir()` by default.
+    name_or_path : the name of a dataset under data/, or any folder.
 
     Raises
     ------
     DatasetError
         there is no such folder, or it holds no images in one of the known layouts.
     """
-    folder, _ = _find(name_or_path, data_dir)
+    folder, _ = _find(name_or_path)
     if not folder.is_dir():
         raise DatasetError(f"There is no dataset {name_or_path}; give a folder, or the name of one under data/.")
     name = folder.name if folder.name not in ("", "..") else folder.resolve().name
@@ -127,24 +126,23 @@ def open_dataset(name_or_path: str | Path, data_dir: str | Path | None = None) -
 
 def reference(name_or_path: str | Path) -> str:
     """What ``open_dataset`` finds a dataset by from anywhere: its name under data/, or else its whole path."""
-    folder, named = _find(name_or_path, None)
+    folder, named = _find(name_or_path)
     return str(folder.absolute()) if folder.is_dir() and not named else str(name_or_path)
 
 
-def _find(name_or_path: str | Path, data_dir: str | Path | None) -> tuple[Path, bool]:
-    """The folder of a dataset, and whether it was found by its name under ``data_dir``."""
+def _find(name_or_path: str | Path) -> tuple[Path, bool]:
+    """The folder of a dataset, and whether it was found by its name under data/."""
     folder = Path(name_or_path)
-    named = Path(data_dir or paths.data_dir()) / folder.name
+    named = paths.data_dir() / folder.name
     if str(name_or_path) == folder.name and folder.name not in ("", "..") and named.is_dir():
         return named, True
     return folder, False
 
 
-def discover_datasets(data_dir: str | Path | None = None) -> tuple[list[Dataset], list[str]]:
-    """All datasets under `data_dir`, and one sentence for each folder there that is not one."""
-    data_dir = Path(data_dir or paths.data_dir())
+def discover_datasets() -> tuple[list[Dataset], list[str]]:
+    """All datasets under data/, and one sentence for each folder there that is not one."""
     datasets, problems = [], []
-    folders = sorted(path for path in data_dir.glob("*") if path.is_dir() and not path.name.startswith("."))
+    folders = sorted(path for path in paths.data_dir().glob("*") if path.is_dir() and not path.name.startswith("."))
     for folder in folders:  # links too: a large collection may lie elsewhere
         try:
             datasets.append(open_dataset(folder))

@@ -9,17 +9,17 @@ import hashlib
 import os
 import re
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from covid_cnn.common import paths
 from covid_cnn.common.errors import ArchiveError, DatasetError, ImageError
+from covid_cnn.common.jobs import Job, Progress
 from covid_cnn.data import dataset, index, synthetic
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.layout import Entry, Layout, understand
@@ -28,7 +28,6 @@ from covid_cnn.data.tables import METADATA, NOTES
 from covid_cnn.data.tree import Tree, open_tree
 from covid_cnn.images import reader
 
-Progress = Callable[[float, str], None]
 KAGGLE_DEFAULT = "khoongweihao/covid19-xray-dataset-train-test-sets"
 KAGGLE_PATIENCE = 60  # seconds without one new byte, after which Kaggle counts as out of reach
 _UNFINISHED = re.compile(r"\.adding-(.+)-[0-9a-f]{16}")
@@ -123,19 +122,17 @@ def load_samples(source: Path | BinaryIO, offer: Offer) -> dict[str, list[bytes]
 
 def add_dataset(
     source: str | Path,
-    data_dir: str | Path | None = None,
     name: str | None = None,
     progress: Progress | None = None,
     choose: Choose = take_proposed,
 ) -> Added:
-    """Add a dataset to `data_dir`, whole or not at all; one that is already there is left as it is.
+    """Add a dataset to data/, whole or not at all; one that is already there is left as it is.
 
     Cut off at any moment, the same call copies only what is lacking.
 
     Parameters
     ----------
     source : a folder, a .zip file, "kaggle:owner/name", or "synthetic".
-    data_dir : the folder of the datasets; `paths.data_dir()` by default.
     name : what to call it; by default as its folder, file, or Kaggle page.
     progress : called with the part done (0..1) and a line about it.
     choose : which images are taken, and as what; called before anything is copied.
@@ -147,51 +144,44 @@ def add_dataset(
     ArchiveError
         it is a .zip that cannot be read, or is not safe to unpack.
     """
-    data_dir = Path(data_dir or paths.data_dir())
     text = str(source)
     if not text.strip() or text == ".":
         raise DatasetError("Give the folder or .zip of a dataset; other sources are kaggle:owner/name and synthetic.")
     if text == "synthetic":
-        place = data_dir / _name(name or text)
+        place = paths.data_dir() / _name(name or text)
         new = not place.exists()
         return Added(dataset.open_dataset(synthetic.write_dataset(place, progress=progress)), new)
     if text.startswith("kaggle:"):
         handle = text.removeprefix("kaggle:")
         source, name = download_kaggle(handle, progress or _silent), name or handle.split("/")[1]
     with open_tree(Path(source)) as opened:
-        return _install(opened, _name(name or opened.name), data_dir, progress or _silent, choose)
+        return _install(opened, _name(name or opened.name), progress or _silent, choose)
 
 
-def add_zip(
-    file: BinaryIO,
-    name: str,
-    data_dir: str | Path | None = None,
-    progress: Progress | None = None,
-    choose: Choose = take_proposed,
-) -> Added:
+def add_zip(file: BinaryIO, name: str, progress: Progress | None = None, choose: Choose = take_proposed) -> Added:
     """Add a dataset from an open .zip, as `add_dataset`; its images and metadata.csv are unpacked and nothing else.
 
     The archive may come from anywhere; what is not safe to unpack is refused (see `sources.Archive`).
     """
     with open_tree(file, name) as opened:
-        return _install(opened, _name(name), Path(data_dir or paths.data_dir()), progress or _silent, choose)
+        return _install(opened, _name(name), progress or _silent, choose)
 
 
-def unfinished_imports(data_dir: str | Path | None = None) -> list[str]:
+def unfinished_imports() -> list[str]:
     """The names of the datasets whose import was cut off. To add one again is to go on with it."""
-    data_dir = Path(data_dir or paths.data_dir())
-    return sorted({name for name, _ in _cut_off(data_dir) if not _is_under_way(data_dir, name)})
+    return sorted({name for name, _ in _cut_off() if not _is_under_way(name)})
 
 
-def discard_unfinished(name: str, data_dir: str | Path | None = None) -> None:
+def discard_unfinished(name: str) -> None:
     """Delete what was copied of the dataset `name` by imports that were cut off."""
-    for one, folder in _cut_off(Path(data_dir or paths.data_dir())):
+    for one, folder in _cut_off():
         if one == name:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _cut_off(data_dir: Path) -> list[tuple[str, Path]]:
-    return [(match[1], path) for path in data_dir.glob(".adding-*") if (match := _UNFINISHED.fullmatch(path.name))]
+def _cut_off() -> list[tuple[str, Path]]:
+    folders = paths.data_dir().glob(".adding-*")
+    return [(match[1], folder) for folder in folders if (match := _UNFINISHED.fullmatch(folder.name))]
 
 
 # Copying
@@ -213,13 +203,14 @@ def _row(entry: Entry, root: PurePosixPath) -> dict[str, str]:
     return entry.facts | own | {"source": entry.source}
 
 
-def _install(tree: Tree, name: str, data_dir: Path, progress: Progress, choose: Choose) -> Added:
+def _install(tree: Tree, name: str, progress: Progress, choose: Choose) -> Added:
     """Copy a dataset into a hidden folder, check it, and rename it into its place."""
+    data_dir = paths.data_dir()
     try:
         copied, written = _plan(_offer(tree, name), choose)
         hidden = data_dir / f".adding-{name}-{_digest(tree, copied, written)}"
         _check_names(name, hidden, copied)
-        with _alone(data_dir, name):
+        with _alone(name):
             try:
                 _copy(tree, copied, hidden / name, progress)
                 for place, content in written.items():
@@ -229,7 +220,7 @@ def _install(tree: Tree, name: str, data_dir: Path, progress: Progress, choose: 
                 shutil.rmtree(hidden, ignore_errors=True)  # there is nothing to go on with
                 raise
             shutil.rmtree(hidden, ignore_errors=True)
-            discard_unfinished(name, data_dir)  # what other imports of it left
+            discard_unfinished(name)  # what other imports of it left
     except OSError as error:
         raise DatasetError(
             f"{name} cannot be added: {error.strerror or error}. What was copied is kept: add it again to go on."
@@ -298,25 +289,25 @@ def _put(finished: Path, place: Path) -> bool:
     return False
 
 
-def _lock(data_dir: Path, name: str, patience: float = 0) -> FileLock:
-    locks = data_dir / ".locks"
+def _lock(name: str, patience: float = 0) -> FileLock:
+    locks = paths.data_dir() / ".locks"
     locks.mkdir(parents=True, exist_ok=True)
     return FileLock(locks / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock", timeout=patience)
 
 
 @contextmanager
-def _alone(data_dir: Path, name: str) -> Iterator[None]:
+def _alone(name: str) -> Iterator[None]:
     """Nobody else adds a dataset of this name, in this process or another."""
     try:
-        with _lock(data_dir, name, patience=1):  # a page that asks who is at it holds it for a moment
+        with _lock(name, patience=1):  # a page that asks who is at it holds it for a moment
             yield
     except Timeout:
         raise DatasetError(f"{name} is being added already; wait until that is done.") from None
 
 
-def _is_under_way(data_dir: Path, name: str) -> bool:
+def _is_under_way(name: str) -> bool:
     try:
-        with _lock(data_dir, name):
+        with _lock(name):
             return False
     except Timeout:
         return True
@@ -343,31 +334,27 @@ def download_kaggle(handle: str, progress: Progress) -> Path:
     import kagglehub
     from kagglehub.config import get_cache_folder
 
-    outcome: list[str | Exception] = []
-
-    def download() -> None:
+    def download(_: Progress) -> str:
         try:
-            outcome.append(kagglehub.dataset_download(handle))
+            return kagglehub.dataset_download(handle)
         except Exception as error:  # kagglehub lets through whatever its HTTP library, archives and disk raise
-            outcome.append(error)
+            raise DatasetError(type(error).__name__) from error
 
     # kagglehub waits without end for a server that accepts a connection and says nothing, so that it is watched.
-    thread = threading.Thread(target=download, daemon=True)
-    thread.start()
+    job = Job(download)
     cache = Path(get_cache_folder()) / "datasets" / handle
     received, quiet = 0, 0
-    while thread.is_alive() and quiet < KAGGLE_PATIENCE:
+    while job.running and quiet < KAGGLE_PATIENCE:
         progress(0.0, f"Downloading {handle} from Kaggle: {received / 1e6:.0f} MB")
-        thread.join(1)
+        job.wait(1)
         now = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) if cache.is_dir() else 0
         received, quiet = now, quiet + 1 if now == received else 0
-    if outcome and isinstance(outcome[0], str):
-        return Path(outcome[0])
-    reason = type(outcome[0]).__name__ if outcome else f"no answer in {KAGGLE_PATIENCE} s"
+    if job.result:
+        return Path(job.result)
     raise DatasetError(
-        f"Kaggle could not be reached for {handle} ({reason}); download it by hand from "
-        f"https://www.kaggle.com/datasets/{handle} and add the .zip."
-    ) from cast("Exception | None", outcome[0] if outcome else None)
+        f"Kaggle could not be reached for {handle} ({job.problem or f'no answer in {KAGGLE_PATIENCE} s'}); download it "
+        f"by hand from https://www.kaggle.com/datasets/{handle} and add the .zip."
+    )
 
 
 def _silent(part: float, message: str) -> None:

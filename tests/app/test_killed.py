@@ -45,14 +45,13 @@ def add_folder(page: Page, app: web.App, folder: Path) -> None:
 
 
 @pytest.mark.browser
-def test_an_import_that_was_cut_off_is_told_and_goes_on(page, tmp_path):
-    home = tmp_path / "home"
+def test_an_import_that_was_cut_off_is_told_and_goes_on(page, home, tmp_path):
     source = synthetic.write_dataset(tmp_path / "source", counts={"train": 100, "val": 10, "test": 10}, size=384)
     with web.app(home) as app, ThreadPoolExecutor() as pool:  # for copying may have ended before a click returns
         killed = pool.submit(kill_while_copying, app, home / "data")
         add_folder(page, app, source)
         killed.result(90)
-    assert importer.unfinished_imports(home / "data") == ["source"]
+    assert importer.unfinished_imports() == ["source"]
     assert not (home / "data" / "source").exists()
     with web.app(home) as app:
         page.goto(f"{app.address}/dataset")
@@ -60,7 +59,7 @@ def test_an_import_that_was_cut_off_is_told_and_goes_on(page, tmp_path):
         add_folder(page, app, source)
         expect(page.get_by_text("240 images").or_(page.get_by_text("240"))).not_to_have_count(0, timeout=60_000)
     assert len(dataset.open_dataset(home / "data" / "source").items) == 240
-    assert not importer.unfinished_imports(home / "data")
+    assert not importer.unfinished_imports()
 
 
 @pytest.mark.browser

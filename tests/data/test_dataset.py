@@ -46,6 +46,12 @@ def make_zip(members: dict[str, bytes]) -> io.BytesIO:
 GOOD_ZIP = {"train/A/1.png": b"1", "train/B/2.png": b"2", "run.sh": b"rm", "__MACOSX/train/A/._1.png": b"x"}
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> None:
+    """The datasets lie in data/ of each test's own folder."""
+    monkeypatch.setenv("COVID_CNN_HOME", str(tmp_path))
+
+
 def test_home_is_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("COVID_CNN_HOME", str(tmp_path))
     assert paths.data_dir() == tmp_path / "data"
@@ -320,25 +326,25 @@ def test_fingerprint_knows_content_and_label_but_no_place_or_order(tmp_path):
 def test_add_a_folder_once(tmp_path):
     source = make(tmp_path / "my set", "train/A/1.png", "train/B/2.png", "train/B/run.exe")
     progress = []
-    added, new = importer.add_dataset(source, tmp_path / "data", progress=lambda part, message: progress.append(part))
+    added, new = importer.add_dataset(source, progress=lambda part, message: progress.append(part))
     assert new and added.name == "my_set" and len(added.items) == 2
     assert not list(added.root.rglob("*.exe"))
     assert progress[-1] == 1
-    assert importer.add_dataset(source, tmp_path / "data") == (added, False)
+    assert importer.add_dataset(source) == (added, False)
     make(source, "train/A/3.png")
     with pytest.raises(DatasetError, match="another name"):
-        importer.add_dataset(source, tmp_path / "data")
-    assert len(importer.add_dataset(source, tmp_path / "data", name="other").dataset.items) == 3
+        importer.add_dataset(source)
+    assert len(importer.add_dataset(source, name="other").dataset.items) == 3
     assert sorted(path.name for path in (tmp_path / "data").glob("[!.]*")) == ["my_set", "other"]
 
 
 def test_add_a_zip(tmp_path):
     (tmp_path / "set.zip").write_bytes(make_zip(GOOD_ZIP).getvalue())
-    added, _ = importer.add_dataset(tmp_path / "set.zip", tmp_path / "data")
+    added, _ = importer.add_dataset(tmp_path / "set.zip")
     assert added.name == "set"
     assert sorted(p.name for p in added.root.rglob("*") if p.is_file()) == ["1.png", "2.png", "NOTES.txt"]
     assert added.notes == ("1 file is of no kind that is read, and left out: 1 .sh.",)
-    assert importer.add_zip(make_zip(GOOD_ZIP), "set", tmp_path / "data") == (added, False)
+    assert importer.add_zip(make_zip(GOOD_ZIP), "set") == (added, False)
 
 
 def encrypted() -> io.BytesIO:
@@ -380,7 +386,7 @@ def linked() -> io.BytesIO:
 )
 def test_a_bad_zip_leaves_nothing(tmp_path, file, sentence):
     with pytest.raises(CovidCnnError, match=sentence):
-        importer.add_zip(file, "set", tmp_path / "data")
+        importer.add_zip(file, "set")
     assert list(tmp_path.glob("data/[!.]*")) == list(tmp_path.glob("data/.adding*")) == []
     assert not list(tmp_path.rglob("evil.png"))
 
@@ -389,12 +395,12 @@ def test_add_from_kaggle(tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
     cache = make(tmp_path / "cache" / "versions" / "4", "xray/train/A/1.png", "xray/train/B/2.png")
     monkeypatch.setattr(kagglehub, "dataset_download", lambda handle: {"me/x-rays": str(cache)}[handle])
-    added, _ = importer.add_dataset("kaggle:me/x-rays", tmp_path / "data")
+    added, _ = importer.add_dataset("kaggle:me/x-rays")
     assert added.name == "x-rays" and added.classes == ("A", "B")
     with pytest.raises(DatasetError, match=r"could not be reached for me/other .*by hand"):
-        importer.add_dataset("kaggle:me/other", tmp_path / "data")
+        importer.add_dataset("kaggle:me/other")
     with pytest.raises(DatasetError, match="owner/name"):
-        importer.add_dataset("kaggle:nonsense", tmp_path / "data")
+        importer.add_dataset("kaggle:nonsense")
 
 
 def test_kaggle_that_never_answers(tmp_path, monkeypatch):
@@ -405,7 +411,7 @@ def test_kaggle_that_never_answers(tmp_path, monkeypatch):
     monkeypatch.setattr(importer, "KAGGLE_PATIENCE", 1)
     monkeypatch.setattr(kagglehub, "dataset_download", lambda handle: silence.wait())
     with pytest.raises(DatasetError, match="no answer in 1 s"):
-        importer.add_dataset("kaggle:me/x-rays", tmp_path / "data")
+        importer.add_dataset("kaggle:me/x-rays")
     silence.set()
 
 
@@ -415,8 +421,8 @@ def test_add_synthetic(tmp_path, monkeypatch):
         return make(folder, "train/NORMAL/synthetic_0.png", "train/PNEUMONIA/synthetic_1.png")
 
     monkeypatch.setattr("covid_cnn.data.synthetic.write_dataset", write)
-    added, new = importer.add_dataset("synthetic", tmp_path)
-    assert new and added.synthetic and added.root == tmp_path / "synthetic"
+    added, new = importer.add_dataset("synthetic")
+    assert new and added.synthetic and added.root == tmp_path / "data" / "synthetic"
 
 
 COVID_ROWS = [
@@ -429,20 +435,20 @@ COVID_ROWS = [
 
 def test_findings_become_classes_when_they_are_added(tmp_path):
     source = make_metadata(tmp_path / "findings", COVID_ROWS)
-    added, _ = importer.add_dataset(source, tmp_path / "data")
+    added, _ = importer.add_dataset(source)
     assert {item.path.name: item.label for item in added.items} == {"a.png": "COVID-19", "c.png": "normal"}
     assert added.items[0].facts["license"] == "CC0"
     assert "1 image of the view L" in added.notes[0] and "1 Tuberculosis" in added.notes[1]
-    assert importer.add_dataset(source, tmp_path / "data") == (added, False)
+    assert importer.add_dataset(source) == (added, False)
 
     def lateral_too(offer):
         return offer.sheet.chosen({"Tuberculosis": "other"}, ["PA", "AP", "L"])
 
     with pytest.raises(DatasetError, match="another name"):
-        importer.add_dataset(source, tmp_path / "data", choose=lateral_too)
-    more, _ = importer.add_dataset(source, tmp_path / "data", name="more", choose=lateral_too)
+        importer.add_dataset(source, choose=lateral_too)
+    more, _ = importer.add_dataset(source, name="more", choose=lateral_too)
     assert [item.label for item in more.items] == ["COVID-19", "other pneumonia", "normal", "other"]
-    assert importer.add_dataset(more.root, tmp_path / "data", name="again").dataset.classes == more.classes
+    assert importer.add_dataset(more.root, name="again").dataset.classes == more.classes
 
 
 def test_findings_of_a_zip_become_classes(tmp_path):
@@ -450,7 +456,7 @@ def test_findings_of_a_zip_become_classes(tmp_path):
     packed = {f"outer/{path.relative_to(root)}": path.read_bytes() for path in root.rglob("*") if path.is_file()}
     sheet = importer.examine_source(make_zip(packed), "set").sheet
     assert sheet.findings() == {row["finding"]: 1 for row in COVID_ROWS}
-    added, _ = importer.add_zip(make_zip(packed), "set", tmp_path / "data")
+    added, _ = importer.add_zip(make_zip(packed), "set")
     assert added.classes == ("COVID-19", "normal")
     assert importer.examine_source(make(tmp_path / "plain", "A/1.png")).sheet.from_folders
 
@@ -458,9 +464,7 @@ def test_findings_of_a_zip_become_classes(tmp_path):
 def test_findings_that_are_given_no_class_at_all(tmp_path):
     source = make_metadata(tmp_path / "findings", COVID_ROWS)
     with pytest.raises(DatasetError, match="No image would be left"):
-        importer.add_dataset(
-            source, tmp_path / "data", choose=lambda offer: offer.sheet.chosen({"COVID-19": "", "No Finding": ""})
-        )
+        importer.add_dataset(source, choose=lambda offer: offer.sheet.chosen({"COVID-19": "", "No Finding": ""}))
 
 
 class Killed(BaseException):
@@ -483,13 +487,13 @@ def test_an_import_that_is_cut_off_goes_on_where_it_was(tmp_path, monkeypatch, p
 
     def again(progress=None):
         if packed:
-            return importer.add_zip(archive, "set", tmp_path / "data", progress)
-        return importer.add_dataset(root, tmp_path / "data", progress=progress)
+            return importer.add_zip(archive, "set", progress)
+        return importer.add_dataset(root, progress=progress)
 
     with pytest.raises(Killed):
         again(killed_after(6))
-    assert data_dataset.discover_datasets(tmp_path / "data") == ([], []), "half a dataset is none"
-    assert importer.unfinished_imports(tmp_path / "data") == ["set"]
+    assert data_dataset.discover_datasets() == ([], []), "half a dataset is none"
+    assert importer.unfinished_imports() == ["set"]
 
     read = []
     for source in (tree.Folder, tree.Zip):
@@ -505,47 +509,47 @@ def test_an_import_that_is_cut_off_goes_on_where_it_was(tmp_path, monkeypatch, p
     assert {item.path.relative_to(added.root).as_posix(): item.path.read_text() for item in added.items} == {
         name: name for name in names
     }
-    assert importer.unfinished_imports(tmp_path / "data") == []
+    assert importer.unfinished_imports() == []
     assert [path.name for path in (tmp_path / "data").glob("[!.]*")] == ["set"]
 
 
 def test_an_import_does_not_go_on_with_the_files_of_another(tmp_path):
     source = make(tmp_path / "set", "A/1.png", "B/2.png")
     with pytest.raises(Killed):
-        importer.add_dataset(source, tmp_path / "data", progress=killed_after(1))
+        importer.add_dataset(source, progress=killed_after(1))
     for name in ("A/1.png", "B/2.png"):
         (source / name).write_text(name[::-1])  # of the same size
-    added, _ = importer.add_dataset(source, tmp_path / "data")
+    added, _ = importer.add_dataset(source)
     assert {item.path.read_text() for item in added.items} == {"gnp.1/A", "gnp.2/B"}
 
 
 def test_what_was_cut_off_can_be_discarded(tmp_path):
     with pytest.raises(Killed):
-        importer.add_dataset(make(tmp_path / "a-b", "A/1.png"), tmp_path / "data", progress=killed_after(1))
-    importer.discard_unfinished("a", tmp_path / "data")
-    assert importer.unfinished_imports(tmp_path / "data") == ["a-b"]
-    importer.discard_unfinished("a-b", tmp_path / "data")
+        importer.add_dataset(make(tmp_path / "a-b", "A/1.png"), progress=killed_after(1))
+    importer.discard_unfinished("a")
+    assert importer.unfinished_imports() == ["a-b"]
+    importer.discard_unfinished("a-b")
     assert list((tmp_path / "data").glob("[!.]*")) == list((tmp_path / "data").glob(".adding*")) == []
 
 
 def test_add_nothing(tmp_path):
     with pytest.raises(DatasetError, match="no folder or .zip"):
-        importer.add_dataset(tmp_path / "nowhere", tmp_path)
+        importer.add_dataset(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match="no name"):
-        importer.add_dataset(make(tmp_path / "set", "A/1.png"), tmp_path, name="../..")
+        importer.add_dataset(make(tmp_path / "set", "A/1.png"), name="../..")
     with pytest.raises(DatasetError, match="Give the folder"):
-        importer.add_dataset("", tmp_path)
+        importer.add_dataset("")
     with pytest.raises(DatasetError, match="too long a name"):
-        importer.add_dataset(make(tmp_path / "set", "A/1.png"), tmp_path, name="x" * 240)
+        importer.add_dataset(make(tmp_path / "set", "A/1.png"), name="x" * 240)
 
 
 def test_a_linked_dataset_is_found_by_the_name_of_its_link(tmp_path):
     elsewhere = make(tmp_path / "elsewhere", "A/1.png", "B/2.png")
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "linked").symlink_to(elsewhere, target_is_directory=True)
-    (found,), problems = data_dataset.discover_datasets(tmp_path / "data")
+    (found,), problems = data_dataset.discover_datasets()
     assert found.name == "linked" and not problems
-    assert data_dataset.open_dataset("linked", tmp_path / "data").items == found.items
+    assert data_dataset.open_dataset("linked").items == found.items
 
 
 def test_the_licence_is_the_images_own_or_that_of_its_collection(tmp_path):

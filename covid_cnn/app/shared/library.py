@@ -39,7 +39,7 @@ def folder_stamp(folder: Path) -> Stamp:
 
 @st.cache_resource(max_entries=4, show_spinner="Looking through the datasets")
 def _discover(data_dir: Path, stamp: Stamp) -> tuple[list[Dataset], list[str]]:
-    return dataset.discover_datasets(data_dir)
+    return dataset.discover_datasets()
 
 
 def current_model(key: str) -> Bundle | None:
