@@ -181,7 +181,6 @@ class ImageRecord(Struct, frozen=True):
 def index_images(
     files: Sequence[Path],
     progress: Callable[[float, str], None] | None = None,
-    store: Cache | None = None,
     thumbnails: bool = True,
 ) -> list[ImageRecord | ImageError]:
     """Measure each image file, in order, or take what is kept of it; an image that cannot be read gives its error.
@@ -191,24 +190,21 @@ def index_images(
     files : image files.
     progress : called with the part done (0..1) and a line about it; what it raises stops the work, and what was
         found until then is kept.
-    store : where records are kept; the program's own by default.
     thumbnails : whether the records hold theirs. They are most of a record's memory, which counts with thousands.
     """
-    store = store or Cache()
     records: list[ImageRecord | ImageError] = []
     for first in range(0, len(files), AT_ONCE):
-        for record in _records_of(files[first : first + AT_ONCE], store):
+        for record in _records_of(files[first : first + AT_ONCE]):
             records.append(record if thumbnails or isinstance(record, ImageError) else _without_thumbnail(record))
             if progress:
                 progress(len(records) / len(files), f"Read {len(records)} of {len(files)} images")
     return records
 
 
-def load_thumbnails(files: Sequence[Path], store: Cache | None = None) -> list[bytes | ImageError]:
+def load_thumbnails(files: Sequence[Path]) -> list[bytes | ImageError]:
     """A small JPEG of each image file, at most `GALLERY_SIDE` px a side, in proportion; or why there is none."""
-    store = store or Cache()
-    records = list(_records_of(files, store))
-    kept = store.get(THUMBNAIL_LONGEST, [record.file for record in records if isinstance(record, ImageRecord)])
+    records = list(_records_of(files))
+    kept = Cache().get(THUMBNAIL_LONGEST, [record.file for record in records if isinstance(record, ImageRecord)])
     lost = [
         file
         for file, record in zip(files, records, strict=True)
@@ -226,8 +222,9 @@ def make_thumbnail(pixels: np.ndarray) -> bytes:
     return _thumbnail_of(to_grey(pixels))
 
 
-def _records_of(files: Sequence[Path], store: Cache) -> Iterator[ImageRecord | ImageError]:
+def _records_of(files: Sequence[Path]) -> Iterator[ImageRecord | ImageError]:
     """The record of each file, from the store, or else measured and then kept."""
+    store = Cache()
     digests = store.file_digests(files)
     kept = store.get(KIND, list(digests.values()))
     unknown = [file for file in files if digests.get(file) not in kept]

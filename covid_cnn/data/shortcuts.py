@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -73,19 +74,17 @@ class Shortcut:
         return f"{evidence}, where 0.5 is chance."
 
 
-@dataclass(frozen=True)
-class _Cue:
+class _Cue(NamedTuple):
     name: str
     what: str
     limit: float
-    features: Callable[[Sequence[ImageRecord], np.ndarray], np.ndarray]
+    features: "Features"
 
 
 def measure_shortcuts(
     items: Sequence[Item],
     records: Sequence[ImageRecord],
     progress: Callable[[float, str], None] | None = None,
-    store: Cache | None = None,
 ) -> list[Shortcut]:
     """Measure each shortcut, as the AUROC of the class that it predicts best.
 
@@ -95,9 +94,8 @@ def measure_shortcuts(
 
     Parameters
     ----------
-    items, found : N images, and the look at each.
+    items, records : N images, and what is kept of each.
     progress : called with the part done (0..1) and a line about it; what it raises stops the work.
-    store : where the places of the lungs are kept; the program's own by default.
 
     Returns
     -------
@@ -109,7 +107,7 @@ def measure_shortcuts(
     classes = [name for name in np.unique(labels) if _enough(labels == name, patients)]
     if not classes or not CUES:
         return []
-    boxes = _lung_boxes(items, records, lambda part, line: progress(0.5 * part, line), store or Cache())
+    boxes = _lung_boxes(items, records, lambda part, line: progress(0.5 * part, line))
     folds = _folds(labels, classes, patients)
     measured = []
     for n, cue in enumerate(CUES):
@@ -200,8 +198,14 @@ def _cross_validated(
 # The cues
 
 
-def _size(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
-    return np.array([(width, height, width / height) for width, height in (record.size for record in records)])
+Features = Callable[[Sequence[ImageRecord], np.ndarray], np.ndarray]  # float [N, D] of N images and their lung boxes
+_BORDERS = np.r_[:BORDER, COMPARED_SIDE - BORDER : COMPARED_SIDE]
+_CORNERS = np.ix_(*2 * [np.r_[:CORNER, COMPARED_SIDE - CORNER : COMPARED_SIDE]])
+
+
+def _each(feature: Callable[[ImageRecord], Any]) -> Features:
+    """A feature of each image by itself, one number or an array of them."""
+    return lambda records, boxes: np.stack([np.ravel(feature(record)) for record in records])
 
 
 def _format(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
@@ -209,31 +213,9 @@ def _format(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
     return np.array([[record.format == name for name in formats] for record in records], np.float32)
 
 
-def _brightness(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
-    return np.array([[record.brightness] for record in records])
-
-
-def _borders(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
-    columns = np.r_[:BORDER, COMPARED_SIDE - BORDER : COMPARED_SIDE]
-    return np.stack([record.fingerprint.thumbnail[:, columns].ravel() for record in records])
-
-
-def _corners(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
-    edge = np.r_[:CORNER, COMPARED_SIDE - CORNER : COMPARED_SIDE]
-    return np.stack([record.fingerprint.thumbnail[np.ix_(edge, edge)].ravel() for record in records])
-
-
-def _thumbnail(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
-    return np.stack([_shrunk(record.fingerprint.thumbnail, THUMBNAIL_SIDE) for record in records])
-
-
 def _without_lungs(records: Sequence[ImageRecord], boxes: np.ndarray) -> np.ndarray:
-    return np.stack(
-        [
-            _shrunk(black_out(record.fingerprint.thumbnail, box), DARKENED_SIDE)
-            for record, box in zip(records, boxes, strict=True)
-        ]
-    )
+    thumbnails = (record.fingerprint.thumbnail for record in records)
+    return np.stack([_shrunk(black_out(*both), DARKENED_SIDE) for both in zip(thumbnails, boxes, strict=True)])
 
 
 def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
@@ -242,20 +224,31 @@ def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
 
 
 CUES = (
-    _Cue("size", "Image size and aspect ratio", LIMIT, _size),
+    _Cue("size", "Image size and aspect ratio", LIMIT, _each(lambda one: (*one.size, one.size[0] / one.size[1]))),
     _Cue("format", "The formats of the files", LIMIT, _format),
-    _Cue("brightness", "Mean brightness values", LIMIT_WITH_LUNGS, _brightness),
-    _Cue("borders", "The columns at the left and right border", LIMIT, _borders),
-    _Cue("corners", "The four corners", LIMIT, _corners),
-    _Cue("thumbnail", "Thumbnails of 16 x 16 pixels", LIMIT_WITH_LUNGS, _thumbnail),
+    _Cue("brightness", "Mean brightness values", LIMIT_WITH_LUNGS, _each(lambda one: one.brightness)),
+    _Cue(
+        "borders",
+        "The columns at the left and right border",
+        LIMIT,
+        _each(lambda one: one.fingerprint.thumbnail[:, _BORDERS]),
+    ),
+    _Cue("corners", "The four corners", LIMIT, _each(lambda one: one.fingerprint.thumbnail[_CORNERS])),
+    _Cue(
+        "thumbnail",
+        "Thumbnails of 16 x 16 pixels",
+        LIMIT_WITH_LUNGS,
+        _each(lambda one: _shrunk(one.fingerprint.thumbnail, THUMBNAIL_SIDE)),
+    ),
     _Cue("without_lungs", "Images with their lungs blacked out", LIMIT, _without_lungs),
 )
 
 
 def _lung_boxes(
-    items: Sequence[Item], records: Sequence[ImageRecord], progress: Callable[[float, str], None], store: Cache
+    items: Sequence[Item], records: Sequence[ImageRecord], progress: Callable[[float, str], None]
 ) -> np.ndarray:
     """The box about the lungs in each image, float32 ``[N, 4]``."""
+    store = Cache()
     boxes = np.zeros((len(records), 4), np.float32)
     for first in range(0, len(records), AT_ONCE):
         some = slice(first, first + AT_ONCE)
@@ -266,7 +259,7 @@ def _lung_boxes(
             for item, record in zip(items[some], records[some], strict=True)
             if record.file not in kept
         }
-        fresh = map_ahead(load_thumbnails(list(lacking.values()), store), _box_of)
+        fresh = map_ahead(load_thumbnails(list(lacking.values())), _box_of)
         made = {key: box.tobytes() for key, box in zip(lacking, fresh, strict=True)}
         store.put(LUNGS, made)
         boxes[some] = [np.frombuffer((kept | made)[key], np.float32) for key in keys]

@@ -1,8 +1,8 @@
 """Synthetic radiographs: frontal chest X-rays drawn from a seed, with or without the patchy opacities of a pneumonia.
 
-They show no patient. They let a person try the whole app, training included, with nothing downloaded, and they give
-tests images whose opacities have a known place. A radiograph here is soft tissue and bone, minus the air of the lungs,
-behind a film curve; opacities fill part of that air, and nothing else differs between the two classes.
+They show no patient. They let a person try the whole app, training included, with nothing downloaded. A radiograph
+here is soft tissue and bone, minus the air of the lungs, behind a film curve; opacities fill part of that air, and
+nothing else differs between the two classes.
 """
 
 import shutil
@@ -39,12 +39,6 @@ def draw_radiograph(seed: int, opacities: bool, size: int = GRID) -> np.ndarray:
     if opacities:
         air = air * (1 - _filled(seed, air))
     return _scaled(_film(seed, body - air), size)
-
-
-def opacity_mask(seed: int, size: int = GRID) -> np.ndarray:
-    """Where the opacities of `draw(seed, True, size)` lie: bool [size, size], False wherever they change no pixel."""
-    _, air = _anatomy(seed)
-    return _scaled((_filled(seed, air) > 0).astype(np.float32), size) > 0
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
@@ -369,10 +363,7 @@ def draw_elsewhere(progress: Progress) -> Dataset:
                 path = unfinished / label / f"{dataset.SYNTHETIC}elsewhere_{n:03}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_png(path, as_elsewhere(draw_radiograph(SEED + n, bool(n % 2), SIZE)))
-                progress(
-                    (n + 1) / (2 * IMAGES_ELSEWHERE),
-                    f"Drawn {n + 1} of {2 * IMAGES_ELSEWHERE} radiographs of another hospital",
-                )
+                progress((n + 1) / total, f"Drawn {n + 1} of {total} radiographs of another hospital")
             shutil.move(unfinished, folder)
     return dataset.open_dataset(folder)
 

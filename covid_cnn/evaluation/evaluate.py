@@ -83,14 +83,14 @@ def select_images(data: str, split: str) -> NamedImages:
     return NamedImages(f"{dataset.name}, {'all' if whole else split}", dataset.name, items)
 
 
-def find_training_images(model: Bundle, items: Sequence[Item], cache: Cache) -> frozenset[Path] | None:
+def find_training_images(model: Bundle, items: Sequence[Item]) -> frozenset[Path] | None:
     """Which of the images a model has learned from; None where that cannot be told."""
     # Only a model that brings no fingerprint needs its dataset, and all that are here to be looked through for it.
     own = None
     if not model.info.training_images:
-        own = leakage.find_training_dataset(model.info, discover_datasets()[0], cache)
-    learned = leakage.training_fingerprint(model, own, cache)
-    return None if learned is None else leakage.find_leaked(items, learned, cache)
+        own = leakage.find_training_dataset(model.info, discover_datasets()[0])
+    learned = leakage.training_fingerprint(model, own)
+    return None if learned is None else leakage.find_leaked(items, learned)
 
 
 def evaluate_model(
@@ -117,7 +117,7 @@ def evaluate_model(
     """
     cache = Cache()
     name, items = images.name, images.items
-    known = find_training_images(model, items, cache)
+    known = find_training_images(model, items)
     if unseen:
         items = leakage.drop_leaked(model, items, known)
         name += ", images it never saw"
@@ -150,7 +150,7 @@ def compare(models: Sequence[Bundle], places: Iterable[NamedImages], task: str) 
     answers: dict[tuple[str, str], BinaryPredictions] = {}
     for images in places:
         for model in models:
-            known = find_training_images(model, images.items, cache)
+            known = find_training_images(model, images.items)
             left = [item for item in images.items if item.path not in (known or ())] or list(images.items)
             one = answers[model.name, images.name] = binary.binarize(
                 model, predictions.predict_dataset(model, left, cache), task

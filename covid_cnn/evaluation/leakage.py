@@ -58,7 +58,7 @@ class TrainingFingerprint:
         return TrainingImages(len(self.hashes), hashlib.sha256(self.encoded()).hexdigest())
 
 
-def training_fingerprint(bundle: Bundle, own: Dataset | None, store: Cache) -> TrainingFingerprint | None:
+def training_fingerprint(bundle: Bundle, own: Dataset | None = None) -> TrainingFingerprint | None:
     """The fingerprint of a bundle's training images; None where it brings none and its dataset is not here.
 
     Parameters
@@ -75,7 +75,7 @@ def training_fingerprint(bundle: Bundle, own: Dataset | None, store: Cache) -> T
     items = training_images(bundle, own) if own else None
     if items is None:
         return None
-    records = index.index_images([item.path for item in items], store=store, thumbnails=False)
+    records = index.index_images([item.path for item in items], thumbnails=False)
     hashes = [record.fingerprint.fine for record in records if not isinstance(record, ImageError)]
     return TrainingFingerprint.from_items(items, hashes, bundle.info.training_data.synthetic)
 
@@ -98,25 +98,24 @@ def _read(bundle: Bundle, digest: str) -> TrainingFingerprint:
         ) from error
 
 
-def find_training_dataset(info: ModelInfo, datasets: Iterable[Dataset], store: Cache) -> Dataset | None:
+def find_training_dataset(info: ModelInfo, datasets: Iterable[Dataset]) -> Dataset | None:
     """The dataset that a bundle learned from, whatever it is called here: by its content, or else by its name.
 
     Parameters
     ----------
     info : the content of the bundle's model.json.
     datasets : those that are here.
-    store : where the digests of files are kept, so that each is read once.
     """
     learned = info.training_data
     named = sorted(datasets, key=lambda one: one.name != learned.name)  # the likeliest first
     alike = (one for one in named if list(one.classes) == info.classes)
-    same = (one for one in alike if _fingerprint(one, store) == learned.fingerprint)
+    same = (one for one in alike if _fingerprint(one) == learned.fingerprint)
     return next(same, next((one for one in named if one.name == learned.name), None))
 
 
-def _fingerprint(dataset: Dataset, store: Cache) -> str:
+def _fingerprint(dataset: Dataset) -> str:
     try:
-        return fingerprint(dataset.items, store.file_digests([item.path for item in dataset.items]))
+        return fingerprint(dataset.items, Cache().file_digests([item.path for item in dataset.items]))
     except DatasetError:
         return ""  # a file is gone
 
@@ -130,13 +129,13 @@ def training_images(bundle: Bundle, own: Dataset) -> list[Item] | None:
     return splits.train + splits.val
 
 
-def find_leaked(items: Sequence[Item], learned: TrainingFingerprint, store: Cache) -> frozenset[Path]:
+def find_leaked(items: Sequence[Item], learned: TrainingFingerprint) -> frozenset[Path]:
     """Those of the items that show a patient who was learned from.
 
     That is who has an image among them that looks the same as a training image, or is called as the patient of one, in
     the metadata or by the file names.
     """
-    records = index.index_images([item.path for item in items], store=store, thumbnails=False)
+    records = index.index_images([item.path for item in items], thumbnails=False)
     readable = [
         (item, record) for item, record in zip(items, records, strict=True) if not isinstance(record, ImageError)
     ]

@@ -23,7 +23,7 @@ _SCRAPS = 0.1  # share of the mask that may lie outside its two largest parts
 _SURENESS = 0.91  # mean probability within the mask
 
 
-def segment_lungs(pixels: np.ndarray) -> np.ndarray:
+def segment_both_lungs(pixels: np.ndarray) -> np.ndarray | None:
     """The lungs of a radiograph, as a U-Net (Ronneberger et al. 2015) finds them.
 
     It learned on frontal chest X-rays; on others it marks whatever looks most like lungs, or nothing.
@@ -34,13 +34,8 @@ def segment_lungs(pixels: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    bool ``[H, W]``, True where there is lung
+    bool ``[H, W]``, True where there is lung; None where what is found does not look like two lungs.
     """
-    return ops.upsample(lung_probability(pixels), pixels.shape) > 0.5
-
-
-def segment_both_lungs(pixels: np.ndarray) -> np.ndarray | None:
-    """The lungs as ``segment_lungs`` gives them, or None where what is found does not look like two lungs."""
     lung = lung_probability(pixels)
     return ops.upsample(lung, pixels.shape) > 0.5 if is_plausible(lung) else None
 
@@ -64,7 +59,7 @@ def is_plausible(lung: np.ndarray) -> bool:
 
 
 def lung_probability(pixels: np.ndarray) -> np.ndarray:
-    """The probability of lung, float32 ``[128, 128]``, of a radiograph as ``segment_lungs`` takes it."""
+    """The probability of lung, float32 ``[128, 128]``, of a radiograph as ``segment_both_lungs`` takes it."""
     image = ops.prepare(pixels, SEGMENTER_SIZE)
     # An interpreter has one set of tensors: one call at a time. A call takes milliseconds.
     with _LOCK:

@@ -10,7 +10,6 @@ import pytest
 
 from covid_cnn.app.predict import viewer
 from covid_cnn.common.errors import ImageError
-from covid_cnn.common.storage import Cache
 from covid_cnn.data import samples
 from covid_cnn.data.classes import CLASSES, class_of_finding, matching_class
 from covid_cnn.data.samples import FILM_KEYS, SAMPLES
@@ -77,7 +76,7 @@ def default() -> Bundle:
 
 
 def test_the_default_model_has_learned_from_no_film(default):
-    learned = leakage.training_fingerprint(default, None, Cache())
+    learned = leakage.training_fingerprint(default)
     assert learned is not None
     assert not [key for key in FILM_KEYS if leakage.is_training_image(SAMPLES[key].read(), learned)]
 

@@ -139,7 +139,7 @@ def own_dataset(info: ModelInfo) -> Dataset | None:
 
 @st.cache_data(max_entries=64, show_spinner="Looking for what the model has learned from")
 def _own_root(_info: ModelInfo, _found: Sequence[Dataset], key: tuple) -> Path | None:
-    own = leakage.find_training_dataset(_info, _found, Cache())
+    own = leakage.find_training_dataset(_info, _found)
     return own.root if own else None
 
 
@@ -159,5 +159,5 @@ def leaked_images(model: Bundle, place: EvaluationSet) -> frozenset[Path] | None
 
 @st.cache_data(max_entries=64, show_spinner="Looking which images the model has learned from")
 def _known(_model: Bundle, _place: EvaluationSet, _own: Dataset | None, key: tuple) -> frozenset[Path] | None:
-    learned = leakage.training_fingerprint(_model, _own, Cache())
-    return None if learned is None else leakage.find_leaked(_place.items, learned, Cache())
+    learned = leakage.training_fingerprint(_model, _own)
+    return None if learned is None else leakage.find_leaked(_place.items, learned)

@@ -12,7 +12,6 @@ from covid_cnn import __version__
 from covid_cnn.app.predict import answer, viewer, what_if
 from covid_cnn.app.shared import elements, library
 from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.common.storage import Cache
 from covid_cnn.data.samples import Provenance
 from covid_cnn.evaluation import leakage
 from covid_cnn.images import ops
@@ -106,7 +105,7 @@ def _is_learned(key: str, radiograph: Radiograph, model: Bundle) -> bool:
 def _fingerprint(name: str, digest: str) -> leakage.TrainingFingerprint | None:
     """By what the training images of a model are known again; None where it brings nothing to tell."""
     try:
-        return leakage.training_fingerprint(elements.load_bundle(name), None, Cache())
+        return leakage.training_fingerprint(elements.load_bundle(name))
     except CovidCnnError:  # the Evaluate page says what is wrong with it
         return None
 
