@@ -11,7 +11,6 @@ import logging
 import re
 import warnings as python_warnings
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -32,7 +31,7 @@ from covid_cnn.common.errors import ImageError
 from covid_cnn.images import limits
 from covid_cnn.images.dicom_frames import FLOATS, complete_header, unpack_frame
 from covid_cnn.images.dicom_tags import depersonalize, modality, pixel_spacing, tag_warnings
-from covid_cnn.images.dicom_windows import Way, as_window, modality_lut, padding_range, unit, ways_to_look
+from covid_cnn.images.dicom_windows import look_through, modality_lut, padding_range, unit, windows_of
 from covid_cnn.images.greys import NARROW, STRETCHED, flatten, is_narrow, map_values, spread, stretch
 from covid_cnn.images.radiograph import (
     FULL_RANGE,
@@ -126,39 +125,33 @@ def read_dicom(data: bytes, name: str, frame: int = 0, window: int | None = None
 
 def _gray(stored: np.ndarray, dataset: pydicom.Dataset, name: str, window: int | None) -> Radiograph:
     """Stored numbers as one looks at them."""
-    ways = ways_to_look(dataset)
+    windows, measured, padding = windows_of(dataset), modality_lut(dataset), padding_range(dataset)
     if window is not None:
-        check_index(window, len(ways), name, "window")
-    labels, measured, warnings = list(ways), modality_lut(dataset), []
+        check_index(window, len(windows), name, "window")
+    labels, warnings = tuple(one.label for one in windows), []
     first = window or 0
-    for index in range(first, len(ways) if window is None else first + 1):
-        pixels = map_values(stored, partial(_look, ways[labels[index]], measured))
+    for index in range(first, len(windows) if window is None else first + 1):
+        pixels = map_values(stored, partial(look_through, windows[index], measured, padding))
         low, high = spread(pixels)
         if high - low >= NARROW:
             break
     if index > first:
         warnings.append(f"Seen by {labels[0]} the image is nearly one grey; it is seen by {labels[index]}.")
-    padding = padding_range(dataset)
     if labels[index] == FULL_RANGE and not padding and is_narrow(stored, int(dataset.BitsStored)):
         warnings.append(STRETCHED)
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
     if inverted:
         np.subtract(1, pixels, out=pixels)
-    windows = tuple(as_window(*item) for item in ways.items())
     photometric = "MONOCHROME1 (inverted to show bone white)" if inverted else "MONOCHROME2"
     return Radiograph(
         pixels,
         "",
         f"DICOM, {int(dataset.BitsStored)} bit, {photometric}",
         tuple(warnings),
-        windows=tuple(labels),
+        windows=labels,
         window=labels[index],
         values=Values(stored, measured, unit(dataset), windows, index, inverted, padding),
     )
-
-
-def _look(way: Way, measured: Callable[[np.ndarray], np.ndarray], numbers: np.ndarray) -> np.ndarray:
-    return way.look(numbers, measured(numbers))
 
 
 def _colour(stored: np.ndarray, dataset: pydicom.Dataset) -> Radiograph:

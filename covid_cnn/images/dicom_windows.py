@@ -3,7 +3,6 @@
 import itertools
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +18,6 @@ _FUNCTIONS = ("LINEAR", "LINEAR EXACT", "SIGMOID")
 # What rescaled values are in (RescaleType, ModalityLUTType), and how to write it.
 _UNITS = {"HU": "HU", "HU MOD": "HU", "OD": "mOD", "MGML": "mg/ml", "PCT": "%"}
 _WINDOW_NAMES = frozenset({"NORMAL", "HARDER", "SOFTER", "BONE", "LUNG", "LUNGS", "MEDIASTINUM", "SOFT TISSUE"})
-
-
-# ---- from stored values to gray
 
 
 def modality_lut(dataset: pydicom.Dataset) -> Callable[[np.ndarray], np.ndarray]:
@@ -69,14 +65,13 @@ class _Table(NamedTuple):
             places = np.rint(values).astype(np.int64) - first
         return self.entries[np.clip(places, 0, len(self.entries) - 1)]
 
-    @property
-    def top(self) -> int:
-        """What is white: the largest value of the bits that it declares, or of those that its entries have.
+    def greys(self, values: np.ndarray) -> np.ndarray:
+        """Make greys of values, white being the largest value of the bits that it declares, or that its entries have.
 
         Many tables declare more; one bit more may be meant, for a table that is to look dark.
         """
         own = int(self.entries.max()).bit_length()
-        return max(2 ** (self.depth if own == self.depth - 1 else own) - 1, 1)
+        return stretch(self.look_up(values), 0, max(2 ** (self.depth if own == self.depth - 1 else own) - 1, 1))
 
 
 def _tables(dataset: pydicom.Dataset, sequence: str) -> list[_Table]:
@@ -110,51 +105,46 @@ def _words(value: object, little_endian: bool, count: int = 3) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
-class Way(NamedTuple):
-    """How to get from stored values and those behind the modality LUT to float32 0..1, and the window that it is."""
-
-    look: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    center: float | None = None
-    width: float | None = None
-    function: str = "LINEAR"
-    is_table: bool = False
-
-
-def as_window(label: str, way: Way) -> Window:
-    """A way to look as the ``Window`` that a radiograph offers."""
-    table = (lambda values: way.look(values, values)) if way.is_table else None
-    function = way.function if way.function in _FUNCTIONS else "LINEAR"  # never free text
-    return Window(label, way.center, way.width, function, table)
-
-
-def ways_to_look(dataset: pydicom.Dataset) -> dict[str, Way]:
-    """The VOI LUTs, the windows and the full range, by what each is called."""
-    ways: dict[str, Way] = {}
+def windows_of(dataset: pydicom.Dataset) -> tuple[Window, ...]:
+    """The VOI LUTs, the windows and the full range; of windows that are called the same, the first."""
+    windows: dict[str, Window] = {}
     for number, table in enumerate(_tables(dataset, "VOILUTSequence"), start=1):
         label = f"lookup table {number}{_in_brackets(table.explanation)}"
-        ways[label] = Way(partial(_through, table), is_table=True)
-    function = words_of(dataset, "VOILUTFunction") or "LINEAR"
+        windows[label] = Window(label, table=table.greys)
+    function = words_of(dataset, "VOILUTFunction")
+    function = function if function in _FUNCTIONS else "LINEAR"  # never free text
     names = dataset.get("WindowCenterWidthExplanation")
     names = list(names) if isinstance(names, MultiValue) else [names]
     centers, widths = numbers(dataset, "WindowCenter"), numbers(dataset, "WindowWidth")
-    windows = itertools.zip_longest(centers, widths, names[: len(centers)])
-    for center, width, name in itertools.islice(windows, limits.MAX_WINDOWS):
+    for center, width, name in itertools.islice(itertools.zip_longest(centers, widths, names), limits.MAX_WINDOWS):
         if center is not None and width is not None and width > (function == "LINEAR") and math.isfinite(center):
             label = f"centre {center:g}, width {width:g}{_in_brackets(plain_words(name))}"
-            ways.setdefault(label, Way(partial(_windowed, center, width, function), center, width, function))
-    ways[FULL_RANGE] = Way(partial(_over_full_range, padding_range(dataset)))
-    return ways
+            windows.setdefault(label, Window(label, center, width, function))
+    return (*windows.values(), Window(FULL_RANGE))
 
 
-def _through(table: _Table, _: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return stretch(table.look_up(values), 0, table.top)
+def look_through(
+    window: Window,
+    measured: Callable[[np.ndarray], np.ndarray],
+    padding: tuple[float, float] | None,
+    stored: np.ndarray,
+) -> np.ndarray:
+    """Stored values as greys, float32 0..1, by a window of `windows_of` (PS3.3, C.11.2.1.2 and C.11.2.1.3).
 
-
-def _windowed(center: float, width: float, function: str, _: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """PS3.3, C.11.2.1.2 and C.11.2.1.3."""
-    if function == "SIGMOID":
+    Parameters
+    ----------
+    measured : what `modality_lut` gives.
+    padding : the `padding_range`, which the full range leaves out.
+    """
+    values, center, width = measured(stored), window.center, window.width
+    if window.table:
+        return window.table(values)
+    if center is None or width is None:
+        image = values[(stored < padding[0]) | (stored > padding[1])] if padding else values
+        return stretch(values, float(image.min()), float(image.max())) if padding and image.size else stretch(values)
+    if window.function == "SIGMOID":
         return (0.5 + 0.5 * np.tanh(2 * (values.astype(np.float32) - center) / width)).astype(np.float32)
-    if function != "LINEAR EXACT":
+    if window.function == "LINEAR":
         center, width = center - 0.5, width - 1
     return stretch(values, center - width / 2, center + width / 2)
 
@@ -173,15 +163,6 @@ def padding_range(dataset: pydicom.Dataset) -> tuple[float, float] | None:
         lowest = -size // 2 if dataset.PixelRepresentation else 0
         padding = [(number - lowest) % size + lowest for number in padding]
     return (min(padding), max(padding)) if padding else None
-
-
-def _over_full_range(padding: tuple[float, float] | None, stored: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Stretch to 0..1 the values that are no padding."""
-    if padding:
-        image = values[(stored < padding[0]) | (stored > padding[1])]
-        if image.size:
-            return stretch(values, float(image.min()), float(image.max()))
-    return stretch(values)
 
 
 def _in_brackets(name: str) -> str:

@@ -17,16 +17,8 @@ from covid_cnn.common.errors import ImageError
 from covid_cnn.images import limits
 from covid_cnn.images.radiograph import check_size
 
-WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, SOFTWARE = (
-    256,
-    257,
-    258,
-    259,
-    262,
-    266,
-    274,
-    305,
-)
+WIDTH, HEIGHT, BITS, COMPRESSION = 256, 257, 258, 259
+PHOTOMETRIC, FILL_ORDER, ORIENTATION, SOFTWARE = 262, 266, 274, 305
 STRIPS, SAMPLES, ROWS, STRIP_BYTES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES, EXTRA, FORMAT = 322, 323, 324, 325, 338, 339
 # Those that unpack to bytes, whatever these mean: none, LZW, deflate (two numbers), PackBits, LZMA, Zstandard.
