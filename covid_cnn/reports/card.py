@@ -17,19 +17,17 @@ import msgspec
 from covid_cnn.common.statistics import Interval
 from covid_cnn.evaluation.metrics import summarize
 from covid_cnn.models import bundle
-from covid_cnn.models.info import Calibration, InDistribution, ModelInfo, Report, TrainingData
+from covid_cnn.models.info import ModelInfo, Report
 from covid_cnn.reports import figures
 from covid_cnn.reports.wording import strip_links
 from covid_cnn.runs import config
 
-NOT_FOR = """This model is for research and teaching. It must not be used to diagnose, to triage, or to decide anything
-about a person. It was never tested on the images of your hospital."""
 DIAGRAM = "reliability.png"
 DIAGRAM_LINK = f"![Reliability before and after the temperature]({DIAGRAM})"
+_DIAGRAM_PLACE = "\0"  # where it goes once all links are stripped
 BARE_BAR = re.compile(r"(?<!\\)\|")
 # Settings that the command of a card names only where they are not the recipe's.
 SELDOM_CHANGED = ("patience", "schedule", "warm_up", "base_rate", "balance", "label_smoothing", "mixup")
-SPLITS = {"val": "validation images, which the temperature was fitted on", "test": "test images"}
 
 
 def write_card(folder: Path, info: ModelInfo) -> None:
@@ -43,22 +41,21 @@ def write_card(folder: Path, info: ModelInfo) -> None:
 
 def render_card(info: ModelInfo) -> str:
     """``MODEL_CARD.md`` of the bundle whose ``model.json`` is ``info``; no link or picture of its texts survives."""
-    parts = [
-        f"# {info.name}",
-        NOT_FOR,
-        *_other_data(info),
-        "## Data",
-        _data(info.training_data),
-        "## Recipe",
-        _recipe(info),
-        *_metrics(info),
-        *_evidence(info),
-        *_calibration(info.calibration),
-        "## When it does not know",
-        _in_distribution(info.in_distribution),
-        *_prediction_sets(info),
-    ]
-    return "\n\n".join(part if part == DIAGRAM_LINK else strip_links(part) for part in parts) + "\n"
+    from covid_cnn.reports.html import render_template
+
+    card = render_template(
+        "card.md",
+        info=info,
+        command=info.recipe.command or _command(info),
+        no_limit=bundle.NO_LIMIT,
+        diagram=_DIAGRAM_PLACE,
+        summarize=summarize,
+        flagged_sentence=flagged_sentence,
+        false_alarms=_false_alarms,
+        markdown_table=markdown_table,
+    )
+    card = re.sub(r"\n{3,}", "\n\n", strip_links(card)).strip() + "\n"
+    return card.replace(_DIAGRAM_PLACE, DIAGRAM_LINK)
 
 
 def headlines(info: ModelInfo) -> list[str]:
@@ -124,51 +121,13 @@ def _misses(report: Report) -> str:
     return f"Of {sum(row)} images of {report.positive} it misses {sum(row) - row[positive]}."
 
 
-def _other_data(info: ModelInfo) -> list[str]:
-    """What the model does on data it was not made for: the first thing a reader should see."""
-    parts = []
-    for name, report in info.metrics.other.items():
-        parts += [f"## {name}", f"Dataset: {report.dataset or name}. {_false_alarms(report)}"]
-        parts += [summarize(report), flagged_sentence(report), *report.notes]
-    return [part for part in parts if part]
-
-
-def _data(data: TrainingData) -> str:
-    counts = [
-        f"{getattr(data.images, split)} images of {getattr(data.patients, split)} patients {purpose}"
-        for split, purpose in (("train", "to train"), ("val", "to validate"), ("test", "to test"))
-    ]
-    lines = [f"Dataset: {data.name} ({', '.join(counts)})."]
-    if data.synthetic:
-        lines.append("**These images are synthetic**: drawn by a program, not taken of people.")
-    lines.append(f"Fingerprint: `{data.fingerprint}`.")
-    return "\n".join(lines + [f"- {note}" for note in data.notes])
-
-
-def _recipe(info: ModelInfo) -> str:
-    recipe, decision = info.recipe, info.decision
-    command = recipe.command or (
+def _command(info: ModelInfo) -> str:
+    """The command line that trains such a model again."""
+    recipe = info.recipe
+    return (
         f"python -m covid_cnn train --data {shlex.quote(recipe.data)} --network {recipe.network} "
         f"--epochs {recipe.epochs} --batch-size {recipe.batch_size} --learning-rate {recipe.learning_rate} "
         f"--augmentation {recipe.augmentation} --seed {recipe.seed}{_changed(info)} --name {info.name}"
-    )
-    learning = f"{recipe.epochs_trained} epochs, of which {recipe.best_epoch} was the best by validation loss"
-    threshold = "" if decision.threshold is None else f" {decision.positive} from {decision.threshold:.3f} on;"
-    return "\n".join(
-        [
-            f"Network {info.network}, input {info.input_size[0]} x {info.input_size[1]} px, "
-            f"{recipe.how or learning}. Make it again:",
-            "",
-            f"    {command}",
-            "",
-            f"Decision:{threshold} {decision.chosen}. "
-            + (
-                "Probabilities are as the network gives them."
-                if info.temperature == 1
-                else f"Probabilities are divided by a temperature of {info.temperature:.2f}, fitted on images kept "
-                "from the training."
-            ),
-        ]
     )
 
 
@@ -183,53 +142,6 @@ def _changed(info: ModelInfo) -> str:
     return "".join(f" --{key.replace('_', '-')} {value}" for key, value in changed.items())
 
 
-def _metrics(info: ModelInfo) -> list[str]:
-    parts = []
-    for report, title in (
-        (info.metrics.test, "Test: looked at once, after training"),
-        (info.metrics.val, "Validation: what choices were made on"),
-    ):
-        if report:
-            parts += [f"## {title}", summarize(report), flagged_sentence(report), *report.notes]
-    return parts
-
-
-def _evidence(info: ModelInfo) -> list[str]:
-    parts = []
-    for section in info.evidence or ():
-        parts += [f"## {section.title}", section.headline, section.text]
-        if section.table:
-            parts.append(markdown_table(section.table.columns, section.table.rows))
-    return [part for part in parts if part]
-
-
-def _calibration(calibration: Calibration | None) -> list[str]:
-    if not calibration:
-        return []
-    errors = (("Before", calibration.before.ece), ("After", calibration.after.ece))
-    rows = [(title, f"{error.value:.3f}", error.bounds, error.n) for title, error in errors]
-    return [
-        "## Calibration",
-        f"Measured on {calibration.n} {SPLITS[calibration.split]}, before and after the division by the temperature of "
-        f"{calibration.temperature:.2f} (Guo et al. 2017).",
-        markdown_table(("Temperature", "Expected calibration error", "95 % interval", "n"), rows),
-        DIAGRAM_LINK,
-    ]
-
-
-def _prediction_sets(info: ModelInfo) -> list[str]:
-    sets = info.prediction_sets
-    if not sets:
-        return []
-    thresholds = zip(info.classes, sets.thresholds, strict=True)
-    limits = ", ".join(f"{name} from {threshold:.3f} on" for name, threshold in thresholds)
-    return [
-        f"Each image also gets the set of the classes it could be of: {limits}. The method: {sets.method}, at a "
-        f"level of {100 * sets.level:g} %, on {sets.chosen}. The tables above tell how often the true class was "
-        "in the set."
-    ]
-
-
 def markdown_table(columns: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table; cells may hold whatever a class or a dataset is called, escaped before or not."""
     lines = [columns, ["---"] * len(columns), *rows]
@@ -239,12 +151,3 @@ def markdown_table(columns: Sequence[object], rows: Sequence[Sequence[object]]) 
 def flagged_sentence(report: Report) -> str:
     """How many images the model took for unlike its training images."""
     return f"Flagged as unlike the training images: {report.out_of_distribution or 'not known'}."
-
-
-def _in_distribution(statistics: InDistribution) -> str:
-    if statistics.limit >= bundle.NO_LIMIT:
-        return "It came without the images that it learned from, so that no image is flagged as unlike them."
-    return (
-        f"Each image gets a distance from the training images: {statistics.method}. "
-        f"Beyond {statistics.limit:.3g} ({statistics.limit_chosen}) the image is flagged."
-    )

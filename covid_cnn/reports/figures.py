@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -24,24 +24,29 @@ if TYPE_CHECKING:
     from covid_cnn.models.info import ReliabilityBin
 
 
-def draw_loss_curves(epochs: Sequence[dict], metric: str = "loss") -> Figure:
-    """A metric of training and, where it was measured, of validation against the epochs.
+def _figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
+    """An empty figure of so many inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), facecolor="white", layout=layout)
+
+
+def draw_loss_curves(epochs: Sequence[dict]) -> Figure:
+    """The loss of training and, where it was measured, of validation against the epochs.
 
     Parameters
     ----------
-    epochs : one dict an epoch with `epoch`, the metric, and perhaps `val_` + the metric.
-    metric : "loss", "accuracy", or whatever else the epochs hold.
+    epochs : one dict an epoch with `epoch`, `loss`, and perhaps `val_loss`.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(6.4, 4), facecolor="white", layout="constrained")
+    figure = _figure(6.4, 4)
     axes = figure.add_subplot()
-    for key, label, marker in ((metric, "training", "o"), (f"val_{metric}", "validation", "s")):
+    for key, label, marker in (("loss", "training", "o"), ("val_loss", "validation", "s")):
         points = [(entry["epoch"], entry[key]) for entry in epochs if key in entry]
         if points:
             axes.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=label)
-    axes.set(xlabel="Epoch", ylabel=metric.replace("_", " ").capitalize())
+    axes.set(xlabel="Epoch", ylabel="Loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     if epochs:
@@ -60,13 +65,11 @@ def draw_confusion_matrix(
     classes : K names.
     truths : R names of the rows, where they are others than the classes.
     """
-    from matplotlib.figure import Figure
-
     counts = np.asarray(matrix)
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     width, height = (2.4 + 0.9 * count for count in counts.shape[::-1])
-    figure = Figure(figsize=(width + 0.6, height), facecolor="white", layout="compressed")
+    figure = _figure(width + 0.6, height, "compressed")
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(counts.shape):
@@ -76,9 +79,13 @@ def draw_confusion_matrix(
     axes.set(xlabel="Answer", ylabel="Truth")
     axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(truths or classes)), truths or classes)
+    _write_names_plainly(axes)
+    return figure
+
+
+def _write_names_plainly(axes: Axes) -> None:
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_parse_math(False)  # a folder's name may hold dollar signs
-    return figure
 
 
 def draw_curve(curve: Curve, kind: str, threshold: float | None = None, title: str = "") -> Figure:
@@ -90,9 +97,7 @@ def draw_curve(curve: Curve, kind: str, threshold: float | None = None, title: s
     kind : "roc" or "precision_recall", for the names of the axes.
     threshold : where the mark stands; None for no mark.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 4.6), facecolor="white", layout="constrained")
+    figure = _figure(5, 4.6)
     axes = figure.add_subplot()
     axes.fill_between(curve.grid, curve.low, curve.high, color="#0072B2", alpha=0.18, linewidth=0, label="95 % band")
     axes.plot(curve.x, curve.y, color="#0072B2", linewidth=2)
@@ -111,9 +116,7 @@ def draw_curve(curve: Curve, kind: str, threshold: float | None = None, title: s
 
 def draw_calibration(bins: Sequence[ReliabilityBin]) -> Figure:
     """How often the more probable answer is right, against how probable it was; bins of `calibration.reliability`."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 4.6), facecolor="white", layout="constrained")
+    figure = _figure(5, 4.6)
     axes = figure.add_subplot()
     _plot_reliability(axes, bins, "o", "#0072B2", "measured, on so many images")
     for one in bins:
@@ -131,17 +134,16 @@ def draw_calibration(bins: Sequence[ReliabilityBin]) -> Figure:
     return figure
 
 
-def draw_shares(lines: Sequence[Shares], title: str = "") -> Figure:
+def draw_shares(lines: Sequence[Shares]) -> Figure:
     """Sensitivity and specificity as dots with their 95 % intervals, and how many images stand behind each.
 
     Parameters
     ----------
     lines : a row each, from the top; where an interval is None, nobody could tell it, and there is no dot.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
-    figure = Figure(figsize=(9, 1.6 + 0.5 * len(lines)), facecolor="white", layout="constrained")
+    figure = _figure(9, 1.6 + 0.5 * len(lines))
     axes = figure.add_subplot()
     sides = (
         ("Sensitivity", "#0072B2", "o", -0.16, [line.sensitivity for line in lines]),
@@ -162,12 +164,10 @@ def draw_shares(lines: Sequence[Shares], title: str = "") -> Figure:
             place = axes.get_yaxis_transform()  # beside the axes, at the height of the dot
             axes.text(1.01, row, f"n = {one.n}", transform=place, va="center", fontsize=7, color=colour)
     axes.set_yticks(range(len(lines)), [line.name for line in lines])
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)  # a folder's name may hold dollar signs
+    _write_names_plainly(axes)
     axes.set(xlim=(-0.02, 1.02), ylim=(len(lines) - 0.5, -0.5), xlabel="Share that is called right")
     axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.grid(alpha=0.3)
-    axes.set_title(title, parse_math=False)
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
     return figure
 
@@ -200,9 +200,7 @@ def draw_reliability(before: Sequence[ReliabilityBin], after: Sequence[Reliabili
     ----------
     before, after : the bins of `calibration.reliability`.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), facecolor="white", layout="constrained")
+    figure = _figure(8, 5)
     axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 1))
     # Two of Okabe and Ito's colours, which colour-blind eyes tell apart; titles and markers tell them apart as well.
     sides = (("Before the temperature", before, "#D55E00", "o"), ("After the temperature", after, "#0072B2", "s"))

@@ -1,6 +1,6 @@
 """Pages of HTML that a person takes away: each one file, its images in it, and nothing to load.
 
-The pages themselves are the Jinja2 templates in `templates/`, in which every text is escaped.
+They are the Jinja2 templates in `templates/`, in which every text is escaped; the model card is one too.
 """
 
 import base64
@@ -19,13 +19,18 @@ from covid_cnn.data.dataset import Dataset
 from covid_cnn.reports.wording import NOTICE
 
 
-def render_page(template: str, title: str, **values: Any) -> str:
-    """A page from one of the templates, headed by a title and the notice that it is for research only."""
+def render_template(template: str, **values: Any) -> str:
+    """A text from one of the templates; in HTML all values are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    loader = FileSystemLoader(Path(__file__).with_name("templates"))
-    pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    page = pages.get_template(template).render(title=title, notice=NOTICE, **values)
+    loader, is_html = FileSystemLoader(Path(__file__).with_name("templates")), template.endswith(".html")
+    templates = Environment(loader=loader, autoescape=is_html, undefined=StrictUndefined, trim_blocks=True)
+    return templates.get_template(template).render(values)
+
+
+def render_page(template: str, title: str, **values: Any) -> str:
+    """A page of HTML from one of the templates, headed by a title and the notice that it is for research only."""
+    page = render_template(template, title=title, notice=NOTICE, **values)
     return page.encode(errors="backslashreplace").decode()  # a file's name may hold what is no Unicode
 
 

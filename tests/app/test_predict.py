@@ -476,7 +476,7 @@ def test_every_number_has_its_definition_behind_it(three):
     app = show(predict_sample="chest")
     formulas = [latex.value.strip("$\n ") for latex in app.get("latex")] or [text.value for text in app.markdown]
     for key in ("probability", "threshold", "prediction_set", "in_distribution", "grad_cam"):
-        term = wording.TERMS[key]
+        term = wording.read_terms()[key]
         assert term.plain in [caption.value for caption in app.caption]
         assert term.paper in [caption.value for caption in app.caption]
         assert any(term.formula in formula for formula in formulas)

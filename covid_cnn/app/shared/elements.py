@@ -75,7 +75,7 @@ def _load_bundle(folder: Path, changed: int) -> Bundle:
 
 def term_help(key: str) -> None:
     """What a number means in plain words, and one click deeper how it is defined and where it comes from."""
-    term = wording.TERMS[key]
+    term = wording.read_terms()[key]
     st.caption(term.plain)
     with st.popover(term.name, type="tertiary", icon=":material/menu_book:"):
         st.markdown(f"**{term.name}.** {term.definition}")
