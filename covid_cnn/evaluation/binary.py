@@ -4,9 +4,7 @@ A model may be asked for the class that it looks for, against all others, or whe
 it gives to the healthy class speaks for no, and every image of another class, known to the model or not, is a yes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import compress
 
 import numpy as np
 from msgspec import structs
@@ -16,7 +14,7 @@ from covid_cnn.common.errors import DatasetError
 from covid_cnn.data import classes
 from covid_cnn.data.dataset import Item
 from covid_cnn.evaluation import metrics, predictions
-from covid_cnn.evaluation.predictions import DatasetPredictions
+from covid_cnn.evaluation.predictions import DatasetPredictions, OfImages
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import AtPrevalence, Report
 
@@ -24,7 +22,7 @@ POSITIVE, DISEASED = "positive", "ill"
 
 
 @dataclass(frozen=True)
-class BinaryPredictions:
+class BinaryPredictions(OfImages):
     """What a model says to a yes-or-no question about N images.
 
     Attributes
@@ -48,11 +46,6 @@ class BinaryPredictions:
     notes: list[str]
 
     @property
-    def patients(self) -> list[str]:
-        """The patient of each image."""
-        return [item.patient for item in self.items]
-
-    @property
     def predicted(self) -> np.ndarray:
         """Bool ``[N]``, whether the answer is yes."""
         return self.scores >= self.threshold
@@ -67,13 +60,6 @@ class BinaryPredictions:
         wrong = np.flatnonzero(~self.right)
         doubt = np.where(self.labels, self.scores, 1 - self.scores)[wrong]
         return wrong[np.argsort(doubt, kind="stable")]
-
-    def of(self, chosen: Sequence[bool] | np.ndarray) -> "BinaryPredictions":
-        """The verdicts on the images that a mask ``[N]`` chooses."""
-        mask = np.asarray(chosen, bool)
-        items = list(compress(self.items, mask))
-        labels, scores, flagged = self.labels[mask], self.scores[mask], self.flagged[mask]
-        return BinaryPredictions(self.yes, self.no, items, labels, scores, self.threshold, flagged, [])
 
 
 def binary_tasks(bundle: Bundle) -> dict[str, str]:

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
+from typing import Any, Self, cast
 
 import msgspec
 import numpy as np
@@ -31,8 +32,25 @@ AT_ONCE = 64  # images after which the answers are kept, so that a crash loses n
 UNKNOWN_CLASS = -1  # the label of an image whose class the bundle does not know
 
 
+class OfImages:
+    """What is known of N images: a dataclass with ``items``, ``notes`` and arrays ``[N, ...]``."""
+
+    items: list[Item]
+
+    @property
+    def patients(self) -> list[str]:
+        """The patient of each image."""
+        return [item.patient for item in self.items]
+
+    def of(self, chosen: Sequence[bool] | np.ndarray) -> Self:
+        """The same of the images that a mask ``[N]`` chooses, without the notes."""
+        mask = np.asarray(chosen, bool)
+        arrays = {name: value[mask] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        return replace(cast(Any, self), items=list(compress(self.items, mask)), notes=[], **arrays)
+
+
 @dataclass(frozen=True)
-class DatasetPredictions:
+class DatasetPredictions(OfImages):
     """What a bundle answers to N images whose class it knows.
 
     Attributes
@@ -53,24 +71,6 @@ class DatasetPredictions:
     embeddings: np.ndarray
     flagged: np.ndarray
     notes: list[str]
-
-    @property
-    def patients(self) -> list[str]:
-        """The patient of each image."""
-        return [item.patient for item in self.items]
-
-    def of(self, chosen: Sequence[bool] | np.ndarray) -> "DatasetPredictions":
-        """The answers to the images that a mask ``[N]`` chooses."""
-        mask = np.asarray(chosen, bool)
-        return DatasetPredictions(
-            items=list(compress(self.items, mask)),
-            labels=self.labels[mask],
-            predicted=self.predicted[mask],
-            probabilities=self.probabilities[mask],
-            embeddings=self.embeddings[mask],
-            flagged=self.flagged[mask],
-            notes=[],
-        )
 
 
 def predict_known(

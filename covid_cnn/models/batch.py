@@ -125,8 +125,7 @@ def to_row(model: Bundle, name: str, answer: tuple[Radiograph, Prediction] | Cov
     says "not sure": a table is for programs, which can leave out what is not ``in_distribution`` but could not bring
     back a label; and every row that has probabilities has the label that they make.
     """
-    empty: Row = {"path": name, "label": "", "in_distribution": "", "warning": "", "error": "", "prediction_set": None}
-    empty |= {f"p_{label}": "" for label in model.classes}
+    empty: Row = dict.fromkeys(csv_columns(model), "") | {"path": name, "prediction_set": None}
     if isinstance(answer, CovidCnnError):
         return empty | {"error": str(answer)}
     radiograph, prediction = answer

@@ -262,14 +262,14 @@ def read_info(folder: Path) -> ModelInfo:
     """
     try:
         about = (folder / INFO_FILE).stat()
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_INFO_BYTES:
+            raise BundleError(
+                f"The {INFO_FILE} of model {folder.name} is no file of at most {MAX_INFO_BYTES // 2**20} MB: "
+                "export the model again."
+            )
+        info = _read_info(folder, (about.st_mtime_ns, about.st_size, about.st_ino))
     except OSError as error:
         raise BundleError(f"There is no model called {folder.name}: python -m covid_cnn models lists them.") from error
-    if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_INFO_BYTES:
-        raise BundleError(
-            f"The {INFO_FILE} of model {folder.name} is no file of at most {MAX_INFO_BYTES // 2**20} MB: "
-            "export the model again."
-        )
-    info = _read_info(folder, (about.st_mtime_ns, about.st_size, about.st_ino))
     if not (folder / GRAPH_FILE).is_file():
         raise BundleError(f"Model {folder.name} has no {GRAPH_FILE}: export the model again.")
     return info
@@ -280,8 +280,6 @@ def _read_info(folder: Path, stamp: tuple[int, ...]) -> ModelInfo:
     """Read and check a ``model.json``; ``stamp`` changes with the file, so that a changed one is read again."""
     try:
         return decode_info((folder / INFO_FILE).read_bytes())
-    except OSError as error:
-        raise BundleError(f"There is no model called {folder.name}: python -m covid_cnn models lists them.") from error
     except ValueError as error:
         raise BundleError(f"The {INFO_FILE} of model {folder.name} {error}: export the model again.") from None
 

@@ -104,6 +104,7 @@ class Report(Struct, frozen=True, kw_only=True):
         figures = [self.sensitivity, self.specificity, self.ppv, self.npv, self.f1]
         figures.append(self.auroc if k == 2 else self.auroc_positive)
         others = names - {self.positive}
+        covered = self.prediction_sets.coverage_by_class if self.prediction_sets else self.classes
         by_class = self.auroc_by_class.keys() & self.sensitivity_by_class.keys() if self.auroc_by_class else others
         return [
             ("its classes are not of different names", len(names) != k),
@@ -113,11 +114,8 @@ class Report(Struct, frozen=True, kw_only=True):
             ("a figure of the positive class is missing", self.positive is not None and UNSET in figures),
             ("a figure of a class is missing", not others <= by_class),
             ("its macro AUROC is missing", bool(self.auroc_by_class) and self.auroc is UNSET),
-            ("its sets are not of its classes", bool(self.prediction_sets) and len(self._coverages()) != k),
+            ("its sets are not of its classes", len(covered) != k),
         ]
-
-    def _coverages(self) -> list[Maybe]:
-        return self.prediction_sets.coverage_by_class if self.prediction_sets else []
 
 
 class ReliabilityBin(Struct, frozen=True):

@@ -248,24 +248,25 @@ class EventLog:
             rows = [(s.step, s.epoch, s.loss, s.accuracy, s.time, s.learning_rate) for s in self._steps]
         return dict(zip(COLUMNS, np.array(rows, np.float64).reshape(-1, len(COLUMNS)).T, strict=True))
 
+    def _last_step(self) -> Step | None:
+        with self._lock:
+            return self._steps[-1] if self._steps else None
+
     @property
     def done(self) -> int:
         """The number of the last step."""
-        with self._lock:
-            return self._steps[-1].step if self._steps else 0
+        return step.step if (step := self._last_step()) else 0
 
     @property
     def epoch(self) -> int:
         """The epoch of the last step."""
-        with self._lock:
-            return self._steps[-1].epoch if self._steps else 0
+        return step.epoch if (step := self._last_step()) else 0
 
     @property
     def learning_rate(self) -> float | None:
         """The learning rate of the last step; None where it was not told."""
-        with self._lock:
-            rate = self._steps[-1].learning_rate if self._steps else np.nan
-        return None if np.isnan(rate) else rate
+        step = self._last_step()
+        return None if step is None or np.isnan(step.learning_rate) else step.learning_rate
 
     @property
     def progress(self) -> Progress | None:

@@ -53,7 +53,9 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = folder.name
+        self.checkpoint = folder / "checkpoint"  # the folder of the checkpoint
         self._lock = ProcessLock(folder / "lock")
+        self._events_file, self._stop_file = folder / "events.jsonl", folder / "stop"
         self.listener: Callable[[dict[str, Any]], None] | None = None
 
     @property
@@ -70,18 +72,9 @@ class Run:
             ) from error
 
     @property
-    def checkpoint(self) -> Path:
-        """The folder of the checkpoint."""
-        return self.folder / "checkpoint"
-
-    @property
     def journal(self) -> EventLog:
         """What the events tell so far."""
         return read_events(self._events_file)
-
-    @property
-    def _events_file(self) -> Path:
-        return self.folder / "events.jsonl"
 
     def append(self, type: str, **fields: Any) -> dict[str, Any]:
         """Add and return an event: one JSON object a line, in one write, of which a full disk leaves nothing."""
@@ -175,10 +168,6 @@ class Run:
         except OSError:
             return ""
 
-    @property
-    def _stop_file(self) -> Path:
-        return self.folder / "stop"
-
     def request_stop(self) -> None:
         """Ask the run to stop; it does within a step, and keeps the best weights so far. Raises RunError."""
         with _explained(f"Run {self.name} cannot be stopped"):
@@ -205,7 +194,6 @@ class Run:
             self._take()
             if not for_this_process:
                 self.forget_stop()
-            self._end_last_line()
             others = runs_ahead(self)
             self.append("queued" if others else "started", pid=os.getpid())
         logged = ""
@@ -226,19 +214,16 @@ class Run:
             raise RunError(f"Run {self.name} is finished: there is nothing left to train in it. Start a new one.")
         if state in ("waiting", "running") or not self._lock.take():
             raise RunError(f"Run {self.name} is already at work in another process: wait for it or stop it.")
-
-    def leave(self) -> None:
-        """Leave the run to whoever takes it up next."""
-        self._lock.release()
-
-    def _end_last_line(self) -> None:
-        """End a line that was being written when the machine failed, or it would swallow the next event."""
         if self._events_file.exists():
             with self._events_file.open("rb+") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - 1))
-                if file.read() not in (b"", b"\n"):
-                    file.write(b"\n")
+                if file.read() not in (b"", b"\n"):  # being written when the machine failed
+                    file.write(b"\n")  # or it would swallow the next event
+
+    def leave(self) -> None:
+        """Leave the run to whoever takes it up next."""
+        self._lock.release()
 
 
 def create_run(config: TrainConfig, name: str | None = None) -> Run:
@@ -370,7 +355,6 @@ def resume_run(run: Run) -> None:
             with _queue_lock(), (run.folder / "log.txt").open("ab") as log:
                 run._take()
                 run.forget_stop()
-                run._end_last_line()
                 run.append("launched")
                 subprocess.Popen(
                     command,

@@ -16,7 +16,6 @@ import numpy as np
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
-STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 class _Tensor(NamedTuple):
@@ -28,8 +27,12 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-def _rebuild_tensor(storage: str, offset: int, shape: tuple, strides: tuple, *_: Any) -> _Tensor:
-    return _Tensor(storage, offset, tuple(shape), tuple(strides))
+_ADMITTED = {
+    "collections.OrderedDict": OrderedDict,
+    "torch._utils._rebuild_tensor_v2": lambda *described: _Tensor(*described[:4]),
+    "torch.FloatStorage": np.dtype("<f4"),
+    "torch.LongStorage": np.dtype("<i8"),
+}
 
 
 class _TensorUnpickler(pickle.Unpickler):
@@ -40,18 +43,12 @@ class _TensorUnpickler(pickle.Unpickler):
         self.dtypes: dict[str, np.dtype] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
-        if module == "torch" and name in STORAGE_TYPES:
-            return STORAGE_TYPES[name]
+        if f"{module}.{name}" in _ADMITTED:
+            return _ADMITTED[f"{module}.{name}"]
         raise pickle.UnpicklingError(f"The checkpoint names {module}.{name}, which is no part of a state dict.")
 
     def persistent_load(self, pid: Any) -> str:
-        kind, dtype, key = pid[:3]
-        if kind != "storage":
-            raise pickle.UnpicklingError(f"The checkpoint refers to a {kind}, not to a storage.")
+        _, dtype, key = pid[:3]
         self.dtypes[key] = dtype
         return key
 
