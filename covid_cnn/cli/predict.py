@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from covid_cnn.cli.options import Json, Model
+from covid_cnn.cli.options import Json
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.models.bundle import DEFAULT_MODEL, Bundle
 
@@ -25,7 +25,7 @@ def predict(
             metavar="PATH...", help="Images, or folders or .zip files of them; also addresses such as s3://…"
         ),
     ],
-    model: Model = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option(help="Name of a model; the command models lists them.")] = DEFAULT_MODEL,
     as_json: Json = False,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table, one row an image.")] = None,
     parquet: Annotated[Path | None, typer.Option(help="Write the table as Parquet.")] = None,

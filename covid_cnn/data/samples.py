@@ -70,11 +70,6 @@ def _read_film(file: str, frame: int = 0, window: int | None = None) -> Radiogra
     return reader.read(FILMS / file, frame=frame, window=window)
 
 
-def with_corner_letter(pixels: np.ndarray, letter: str = "R") -> np.ndarray:
-    """The radiograph [H, W], 0..1, with a white letter in its upper left corner, as a side marker leaves one."""
-    return ops.stamp(np.asarray(pixels, np.float32), 0.06, 0.04, LETTER_HEIGHT, letter)
-
-
 def _pydicom_data(file: str) -> Callable[..., Radiograph]:
     def read(frame: int = 0, window: int | None = None) -> Radiograph:
         package = importlib.util.find_spec("data_store")  # as the package pydicom-data calls itself
@@ -106,7 +101,7 @@ def _changed(
 
 
 def _stamp_letter(radiograph: Radiograph) -> Radiograph:
-    return replace(radiograph, pixels=with_corner_letter(radiograph.pixels), values=None)
+    return replace(radiograph, pixels=ops.stamp(radiograph.pixels, 0.06, 0.04, LETTER_HEIGHT), values=None)
 
 
 def _invert(radiograph: Radiograph) -> Radiograph:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from covid_cnn.common.errors import DatasetError
 from covid_cnn.data.dataset import Dataset, Item
 
+FRACTION = 0.2  # of the images that are split, which are put aside
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -72,7 +74,7 @@ def split_by_patient(items: Sequence[Item], fraction: float, seed: int) -> tuple
     )
 
 
-def training_splits(dataset: Dataset, seed: int, val_fraction: float = 0.2, test_fraction: float = 0.2) -> Splits:
+def training_splits(dataset: Dataset, seed: int) -> Splits:
     """The splits to train with: the dataset's own; those that it lacks are split off its training images by patient.
 
     A dataset without any split gets val and test. One that has its own train split but no test split gets none: its
@@ -81,9 +83,7 @@ def training_splits(dataset: Dataset, seed: int, val_fraction: float = 0.2, test
     Parameters
     ----------
     dataset : where the images come from.
-    seed : chooses the patients of the splits that are made here.
-    val_fraction : the share of the images that are left for training, when val is made here.
-    test_fraction : the share of all images, when test is made here.
+    seed : chooses the patients of the splits that are made here, each a fifth of what there is to split.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def training_splits(dataset: Dataset, seed: int, val_fraction: float = 0.2, test
     notes = []
     train, val, test = (list(dataset.subset(split)) for split in ("train", "val", "test"))
     if dataset.splits == ("",):
-        train, test = split_by_patient(dataset.items, test_fraction, seed)
+        train, test = split_by_patient(dataset.items, FRACTION, seed)
         notes.append(f"{len(test)} images, by patient, were put aside for the test.")
     train, dropped = _without(train, val + test)
     val, dropped_val = _without(val, test)
@@ -106,7 +106,7 @@ def training_splits(dataset: Dataset, seed: int, val_fraction: float = 0.2, test
     if missing:
         raise DatasetError(f"{dataset.name} has no training images of {', '.join(sorted(missing))}.")
     if not val:
-        train, val = split_by_patient(train, val_fraction, seed)
+        train, val = split_by_patient(train, FRACTION, seed)
         notes.append(f"{len(val)} of the training images, by patient, were put aside for validation.")
     return Splits(train, val, test, tuple(notes))
 

@@ -119,8 +119,9 @@ def tag_excess(data: bytes) -> str:
     big = data[2:4] in (b"+\0", b"\0+")
     offset, number, entry = ("Q", "Q", "HHQ") if big else ("I", "H", "HHI")
     wide = 8 if big else 4  # an entry's value, or where that lies
-    waiting, seen, held = [int.from_bytes(data[8:16] if big else data[4:8], _BYTE_ORDER[order])], 0, 0
+    seen = held = 0
     try:
+        waiting = [struct.unpack_from(order + offset, data, 8 if big else 4)[0]]
         while waiting:
             place = waiting.pop()
             if not 0 < place < len(data):
@@ -154,5 +155,4 @@ def _png_excess(data: bytes) -> str:
     return _TOO_MANY
 
 
-_BYTE_ORDER: dict = {"<": "little", ">": "big"}
 _TOO_MANY = f"has more than {limits.MAX_SEGMENTS} parts; save it again as PNG"

@@ -24,10 +24,7 @@ def prepare(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     -------
     float32 [size[0], size[1], 1], 0..1.
     """
-    height, width = size
-    picture = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.float32))
-    resized = np.array(picture.resize((width, height), Image.Resampling.BILINEAR))
-    return np.clip(resized, 0, 1, out=resized)[..., np.newaxis]
+    return _resize(pixels, size, Image.Resampling.BILINEAR)[..., np.newaxis]
 
 
 def to_png(pixels: np.ndarray) -> bytes:

@@ -246,16 +246,14 @@ def _decode_picture(picture: Image.Image, name: str, page: int, data: bytes) -> 
     picture.load()  # also where others are asked for the values, for it tells of damage
     if has_deep_colours:
         check_size(picture.width, picture.height, name, 8 / 3)
-        radiograph = _from_samples(
-            _turn(samples := _deep_png(data), orientation), 3, 16, has_alpha=samples.shape[2] == 4
-        )
-    elif picture.mode.startswith(("I", "F")):
-        ImageOps.exif_transpose(picture, in_place=True)
-        radiograph = _from_samples(np.asarray(picture)[..., None], 1, depth=16)
+        samples = _deep_png(data)
+        radiograph = _from_samples(_turn(samples, orientation), 3, 16, has_alpha=samples.shape[2] == 4)
     else:
         ImageOps.exif_transpose(picture, in_place=True)
-        pixels, more = luma(picture)
-        return Radiograph(pixels, name, origin, (*warnings, *more), synthetic, pages)
+        if not picture.mode.startswith(("I", "F")):
+            pixels, more = luma(picture)
+            return Radiograph(pixels, name, origin, (*warnings, *more), synthetic, pages)
+        radiograph = _from_samples(np.asarray(picture)[..., None], 1, depth=16)
     warnings += radiograph.warnings
     return replace(
         radiograph, name=name, origin=f"{origin}, 16 bit", warnings=tuple(warnings), synthetic=synthetic, frames=pages
