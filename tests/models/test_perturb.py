@@ -81,7 +81,7 @@ def test_blur_keeps_the_mean_and_loses_the_detail():
 
 
 def test_hiding_the_lungs_and_all_else_hides_everything(drawn):
-    lungs = images_lungs.segment_lungs(drawn)
+    lungs = images_lungs.segment_both_lungs(drawn)
     hidden, kept = make("hide_lungs", drawn), make("keep_lungs", drawn)
     assert not hidden[lungs].any() and not kept[~lungs].any()
     np.testing.assert_array_equal(hidden + kept, drawn)
@@ -105,7 +105,7 @@ def test_lungs_move_with_the_image(move, drawn):
 def test_lungs_are_hidden_where_they_were_whatever_lies_over_them(drawn):
     covering = Step("cover", {"left": 0, "top": 0, "width": 1, "height": 0.5, "grey": 1.0})
     *_, after = perturb.apply_steps(drawn, [covering, Step("hide_lungs", {})])
-    np.testing.assert_array_equal(after == 0, images_lungs.segment_lungs(drawn))
+    np.testing.assert_array_equal(after == 0, images_lungs.segment_both_lungs(drawn))
 
 
 @pytest.mark.parametrize("name", ["hide_lungs", "keep_lungs"])
