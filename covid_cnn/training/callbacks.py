@@ -200,9 +200,8 @@ class EpochRecorder(keras.callbacks.Callback):
         self.model.stop_training = has_stopped_early(self._run, self._checkpoint)
 
     def _validate(self) -> dict[str, Any]:
-        """Loss and accuracy of the validation images. Batch by batch: ``evaluate`` makes a pipeline anew each time,
-        which takes longer than a last layer and 30 images do.
-        """
+        """Loss and accuracy of the validation images."""
+        # Batch by batch: ``evaluate`` makes a pipeline anew each time, which takes longer than 30 images do.
         self._eval_model.reset_metrics()
         for index in range(len(self._val_batches)):
             result = self._eval_model.test_on_batch(*self._val_batches[index], return_dict=True)

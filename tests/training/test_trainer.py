@@ -208,7 +208,7 @@ def test_stopping_keeps_and_exports_the_best_epoch(synthetic_data):
 
 def test_the_exported_weights_are_those_of_the_best_epoch(train, synthetic_data, monkeypatch):
     """With validation losses that rise after the second epoch, the second is what the network holds at the end."""
-    weights, evaluate = {}, keras.Model.evaluate
+    weights, evaluate = {}, keras.Model.test_on_batch
 
     def rising(model, *arguments, **keywords):
         result = evaluate(model, *arguments, **keywords)
@@ -216,7 +216,7 @@ def test_the_exported_weights_are_those_of_the_best_epoch(train, synthetic_data,
         weights[epoch] = model.get_layer("logits").get_weights()[0]
         return result | {"loss": abs(epoch - 2) + 1.0}
 
-    monkeypatch.setattr(keras.Model, "evaluate", rising)
+    monkeypatch.setattr(keras.Model, "test_on_batch", rising)
     done = train(synthetic_data, "tiny_pooled", epochs=4)
     kept = done.network.get_layer("logits").get_weights()[0]
     np.testing.assert_array_equal(kept, weights[2])
@@ -272,7 +272,7 @@ def test_test_images_are_first_looked_at_after_the_last_epoch(synthetic_data, mo
 
 def test_early_stopping_ends_a_run_whose_validation_loss_no_longer_falls(synthetic_data, no_export, monkeypatch):
     told = iter([3.0, 2.0, 2.5, 2.0, 1.0])
-    monkeypatch.setattr(keras.Model, "evaluate", lambda *_, **__: {"loss": next(told), "accuracy": 0.5})
+    monkeypatch.setattr(keras.Model, "test_on_batch", lambda *_, **__: {"loss": next(told), "accuracy": 0.5})
     run = new_run(synthetic_data, epochs=20, patience=2)
     training_trainer.train_run(run)
     assert list(losses(run)) == [1, 2, 3, 4]
@@ -407,7 +407,7 @@ def test_a_learning_rate_at_which_the_loss_diverges(synthetic_data, monkeypatch)
 
 
 def test_a_validation_loss_that_diverges(synthetic_data, monkeypatch):
-    monkeypatch.setattr(keras.Model, "evaluate", lambda *_, **__: {"loss": float("nan"), "accuracy": 0.5})
+    monkeypatch.setattr(keras.Model, "test_on_batch", lambda *_, **__: {"loss": float("nan"), "accuracy": 0.5})
     assert failing(new_run(synthetic_data)).startswith("The loss is no longer a number")
 
 
