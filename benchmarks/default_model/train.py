@@ -10,6 +10,7 @@ from itertools import islice
 import keras
 import numpy as np
 import tensorflow as tf
+from threadpoolctl import threadpool_limits
 
 from benchmarks.default_model.crops import BATCH, Crops
 from benchmarks.default_model.hospitals import CLASSES
@@ -117,14 +118,13 @@ def loss(shares, which, logits):
     return tf.reduce_mean(first + which * ill * second)
 
 
-def train(learned: Learned, recipe: Recipe, seed: int, each=None, every: int = 0) -> keras.Model:
+def train(learned: Learned, recipe: Recipe, seed: int) -> keras.Model:
     """A network trained from the ImageNet weights, with the mean of its weights over the steps.
 
     Parameters
     ----------
     learned : the images
     seed : of the last layer's first weights, of the order and of the variation
-    each : called with the number of images shown and the network, ``every`` so many images
     """
     keras.utils.set_random_seed(seed)
     model = on_crops(recipe.lung, recipe.dropout)
@@ -145,15 +145,9 @@ def train(learned: Learned, recipe: Recipe, seed: int, each=None, every: int = 0
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return value
 
-    values = []
-    for number, batch in enumerate(islice(batches(learned, recipe, seed), steps), 1):
-        values.append(step(*map(tf.constant, batch)))
-        if each and number * recipe.batch % every < recipe.batch:
-            kept = [variable.numpy() for variable in model.trainable_variables]
-            optimizer.finalize_variable_values(model.trainable_variables)
-            each(number * recipe.batch, model, float(np.mean(values[-50:])))
-            for variable, value in zip(model.trainable_variables, kept, strict=True):
-                variable.assign(value)
+    with threadpool_limits(1, "blas"):  # whose threads would wait for those that vary the images
+        for batch in islice(batches(learned, recipe, seed), steps):
+            step(*map(tf.constant, batch))
     optimizer.finalize_variable_values(model.trainable_variables)
     return model
 

@@ -11,6 +11,7 @@ import traceback
 
 import keras
 import tensorflow as tf
+from threadpoolctl import threadpool_limits
 
 from covid_cnn.common.errors import CovidCnnError, RunError
 from covid_cnn.common.statistics import percent
@@ -81,7 +82,9 @@ def _train(run: Run) -> None:
     try:
         with interruptible(run):
             if checkpoint.epoch < run.config.epochs and not callbacks.has_stopped_early(run, checkpoint):
-                _fit(run, learner, checkpoint, attention)
+                # Images are varied in threads of their own, which threads of BLAS would keep waiting for one another.
+                with threadpool_limits(1, "blas"):
+                    _fit(run, learner, checkpoint, attention)
     except KeyboardInterrupt:
         checkpoint.read()  # it may have come between the checkpoint of an epoch and its event
         if not checkpoint.epoch:

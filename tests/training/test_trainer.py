@@ -15,6 +15,7 @@ import tensorflow as tf
 from conftest import events_of
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from threadpoolctl import threadpool_info
 
 from covid_cnn.common import paths
 from covid_cnn.common.errors import CovidCnnError, RunError
@@ -268,6 +269,18 @@ def test_test_images_are_first_looked_at_after_the_last_epoch(synthetic_data, mo
     test = {item.path for item in dataset.open_dataset(synthetic_data).subset("test")}
     assert {path for path, _ in looked_at} > test
     assert {epochs for path, epochs in looked_at if path in test} == {2}
+
+
+def test_images_are_varied_with_one_thread_of_blas(synthetic_data, no_export, monkeypatch):
+    threads, vary = set(), data.augment_batch
+
+    def watched(images, *arguments):
+        threads.update(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+        return vary(images, *arguments)
+
+    monkeypatch.setattr(data, "augment_batch", watched)
+    training_trainer.train_run(new_run(synthetic_data, epochs=1))
+    assert threads == {1}
 
 
 def test_early_stopping_ends_a_run_whose_validation_loss_no_longer_falls(synthetic_data, no_export, monkeypatch):
