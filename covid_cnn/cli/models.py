@@ -88,7 +88,8 @@ def models_add(
     name = name or own_network.free_name(file.name)
     choice = own_network.Choice(name, named, scale, end, reference(data) if data else "")
     added = own_network.add_network(network, choice, terminal.show_progress())
-    print(f"Added {added}: python -m covid_cnn predict IMAGE --model {added}, or choose it in the app.")
+    print(own_network.describe_added(added))
+    print(f"Choose it in the app, or python -m covid_cnn predict IMAGE --model {added}.")
     print(f"The same again: {own_network.command(network, choice)}")
 
 

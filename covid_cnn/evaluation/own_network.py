@@ -232,6 +232,12 @@ def add_network(network: OwnNetwork, choice: Choice, progress: Progress | None =
     return choice.name
 
 
+def describe_added(name: str) -> str:
+    """That a network is a model now, and why its heatmaps are none of Grad-CAM where they are not."""
+    plain = bundle.read_info(bundle.folder_of(name)).plain
+    return f"{name} is a model now." + (f" {plain.why} {BY_OCCLUSION}" if plain else "")
+
+
 def request(network: OwnNetwork, choice: Choice) -> dict[str, Any]:
     """What the process that makes the bundle is asked for; raises BundleError where a choice does not fit."""
     _check(network, choice)

@@ -20,6 +20,7 @@ from covid_cnn.common.errors import BundleError, CovidCnnError
 
 MAX_FILE_BYTES = 4 * 2**30  # unpacked
 MAX_CLASSES = 50
+TOLERANCE = 1e-3  # that the answer of LiteRT may be off the network's own
 MAX_STEPS = 64  # of a recurrent layer that are laid open, as many as 8 x 8 places have: more take minutes to convert
 # What is or may be code in a network's configuration, and layers that read files.
 CODE = re.compile(r"Lambda|OpLambda|TFSMLayer|TorchModule|JaxLayer|FlaxLayer|TextVectorization|Lookup", re.IGNORECASE)
@@ -259,7 +260,10 @@ def read(folder: Path, request: dict[str, Any]) -> None:
         else:
             probe.write_bytes(frozen.convert_call(opened.call, shape, output))
         facts["probed"] = output if opened.graph else 0
-    units = PlainGraph(probe, output=facts["probed"]).units
+    graph = PlainGraph(probe, output=facts["probed"])
+    if not opened.graph:  # which was held against itself when it was read
+        _check_answer(opened, graph, output)
+    units = graph.units
     if units > MAX_CLASSES:
         raise BundleError(
             f"This network tells {units} classes apart, and at most {MAX_CLASSES} can be shown: give it a last "
@@ -276,6 +280,18 @@ def read(folder: Path, request: dict[str, Any]) -> None:
         "parameters": lite_reader.count_numbers(probe),
     }
     (folder / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _check_answer(opened: OpenedNetwork, graph: Any, output: int) -> None:
+    """Hold what will answer in a network's place against the network, on one image."""
+    import numpy as np
+    import tensorflow as tf
+
+    image = np.random.default_rng(0).random(graph.shape, np.float32)
+    own = np.ravel(tf.nest.flatten(opened.call(tf.constant(image[None])))[output])
+    off = float(np.abs(graph.answer(image, np.float32(1), np.float32(0)) - own).max())
+    if not off <= TOLERANCE * max(1.0, float(np.abs(own).max())):
+        raise BundleError(f"LiteRT answers {off:.2g} off this network: it cannot be added as it is.")
 
 
 def _choose_output(names: list[str], wanted: str | None) -> int:

@@ -174,7 +174,7 @@ def occluded(network: own_network.OwnNetwork, answer, channels: int, **chosen) -
     np.testing.assert_allclose(told.heatmaps[..., 0], faithfulness.heat_of(drops[..., 0]), rtol=0, atol=1e-6)
     assert told.heatmaps.max() == 1 and told.explained_by == OCCLUSION
     assert not bundle.predict(IMAGE, explained=False).heatmaps.size
-    assert network.facts["unexplained"] in (bundle.folder / "model.json").read_text()
+    assert network.facts["unexplained"] in own_network.describe_added(bundle.name)
 
 
 def test_without_a_feature_map_it_is_explained_by_occlusion(home, tmp_path):

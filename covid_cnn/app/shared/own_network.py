@@ -49,7 +49,7 @@ def take_added(key: str) -> None:
     job: Job[str] | None = st.session_state.get(_ADD)
     if st.session_state.get(_OPEN) == key and job and job.result:
         st.session_state[key] = job.result
-        st.toast(f"{escape_markdown(job.result)} is a model now.", icon=":material/check:")
+        st.toast(escape_markdown(own_network.describe_added(job.result)), icon=":material/check:")
         for name in (_OPEN, _READ, _ADD):
             st.session_state.pop(name, None)
 
