@@ -7,6 +7,7 @@ A small network with random weights gets one head after the other, and its graph
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -57,8 +58,12 @@ def _attend(layer: str) -> Head:
     return lambda x: layers.GlobalAveragePooling1D()(getattr(layers, layer)()([_steps(x), _steps(x)]))
 
 
+def _recur(layer: str) -> Head:
+    return lambda x: getattr(layers, layer)(6)(_steps(x))
+
+
 HEADS: dict[str, Head] = {
-    **{f"activation {name}": _of_vector(lambda name=name: layers.Activation(name)) for name in ACTIVATIONS.split()},
+    **{f"activation {name}": _of_vector(partial(layers.Activation, name)) for name in ACTIVATIONS.split()},
     **{
         name: _of_vector(getattr(layers, name))
         for name in ("PReLU", "BatchNormalization", "LayerNormalization", "UnitNormalization", "RMSNormalization")
@@ -75,18 +80,18 @@ HEADS: dict[str, Head] = {
     "MultiHeadAttention": lambda x: layers.GlobalAveragePooling1D()(
         layers.MultiHeadAttention(2, 4)(_steps(x), _steps(x))
     ),
-    **{name: lambda x, name=name: getattr(layers, name)(6)(_steps(x)) for name in ("LSTM", "GRU", "SimpleRNN")},
+    **{name: _recur(name) for name in ("LSTM", "GRU", "SimpleRNN")},
     "Bidirectional LSTM": lambda x: layers.Bidirectional(layers.LSTM(6))(_steps(x)),
     "RNN of cells": lambda x: layers.RNN([layers.LSTMCell(4), layers.GRUCell(4)])(_steps(x)),
     "last step of LSTM": lambda x: layers.LSTM(6, return_sequences=True)(_steps(x))[:, -1],
     "TimeDistributed": _of_steps(lambda: layers.TimeDistributed(layers.Dense(8, activation="relu"))),
-    **{name: _of_steps(lambda name=name: getattr(layers, name)(8, 3)) for name in ("Conv1D", "Conv1DTranspose")},
+    **{name: _of_steps(partial(getattr(layers, name), 8, 3)) for name in ("Conv1D", "Conv1DTranspose")},
     "SeparableConv1D": _of_steps(lambda: layers.SeparableConv1D(8, 3)),
     "DepthwiseConv1D": _of_steps(lambda: layers.DepthwiseConv1D(3)),
     "MaxPooling1D": _of_steps(lambda: layers.MaxPooling1D(2)),
     "AveragePooling1D": _of_steps(lambda: layers.AveragePooling1D(2)),
     "Permute": _of_steps(lambda: layers.Permute((2, 1))),
-    **{name: _of_steps(lambda name=name: getattr(layers, name)(2)) for name in ("Cropping1D", "ZeroPadding1D")},
+    **{name: _of_steps(partial(getattr(layers, name), 2)) for name in ("Cropping1D", "ZeroPadding1D")},
     "UpSampling1D": _of_steps(lambda: layers.UpSampling1D(2)),
     "Dot": lambda x: layers.Flatten()(layers.Dot(axes=1)([_steps(x), _steps(x)])),
     **{
@@ -116,7 +121,7 @@ def main() -> None:
     """Measure the heads that are named, or all, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in parser.parse_args().names or HEADS:
         began = time.monotonic()
         try:
