@@ -28,7 +28,6 @@ BLOCK = 256  # images: some seconds of work, so that what Ray itself takes does 
 AHEAD = 2  # images that a process has at a time, so that it computes while it waits for the next
 PATIENCE = 10  # seconds for a cluster to answer at all
 DEATHS = 3  # of processes in a row before they have loaded the bundle
-RETRIES = 10  # of a block whose machines die, before all is given up
 
 
 class Block(NamedTuple):
@@ -137,7 +136,6 @@ def answer_blocks(model: Bundle, blocks: Sequence[Block], workers: int | None = 
         fn_constructor_args=(model.name, files, crowd),
         compute=ActorPoolStrategy(size=workers) if workers else ActorPoolStrategy(min_size=1),
         num_cpus=1,
-        max_task_retries=RETRIES,
     )
     try:
         for answer in answers.iter_rows():

@@ -67,7 +67,7 @@ def test_an_audit_that_was_cut_off_starts_again_by_itself(page, tmp_path):
     synthetic.write_dataset(tmp_path / "data" / "drawn", counts={"train": 60, "val": 20, "test": 20}, size=512)
     with web.app(tmp_path) as app:
         page.goto(f"{app.address}/dataset")
-        expect(page.get_by_text(re.compile(r"Audit: \d+%"))).to_be_visible(timeout=60_000)
+        expect(page.get_by_text(re.compile(r"Audit: \d+ %"))).to_be_visible(timeout=60_000)
         kill(app)
     with web.app(tmp_path) as app:
         page.goto(f"{app.address}/dataset")

@@ -576,7 +576,7 @@ def test_three_classes_are_shown_with_the_rule_and_what_else_it_could_be(three):
     assert "reaches the decision threshold of 0.300, though other pneumonia is more probable, with 0.500." in told
     assert "**Could be other pneumonia or COVID-19.**" in told
     assert "at least 90 have their true class in such a set" in told
-    assert not app.error and [door.label for door in app.expander] == ["The numbers"]
+    assert not app.error and [door.label for door in app.expander] == ["How good is it?", "The numbers"]
 
 
 def test_an_image_of_no_known_kind_gets_no_label_anywhere(three, drawn):
@@ -584,8 +584,7 @@ def test_an_image_of_no_known_kind_gets_no_label_anywhere(three, drawn):
     app = show(predict_sample="leg")
     assert verdicts(app) == [wording.UNKNOWN_KIND] and "COVID" not in cards(app)[0]
     assert not app.error and "not chest" in told(app)
-    _, behind = app.expander
-    assert behind.label == "What the model would answer anyway"
+    behind = next(door for door in app.expander if door.label == "What the model would answer anyway")
     assert bars(behind) == bars(app) == [pytest.approx({"normal": 0, "other pneumonia": 0.1, "COVID-19": 0.9})]
     assert viewers(app)[0]["show"] == "off"
     shown = " ".join(text.value for text in app.markdown)
