@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import time
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from covid_cnn.common.statistics import Interval
 from covid_cnn.data.samples import SAMPLES
 from covid_cnn.data.shortcuts import Shortcut
 from covid_cnn.images import ops
+from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.reports import card
 from docs import tour
@@ -66,8 +68,12 @@ def shipped(home, shipped_models, default_model) -> None:
         (home / "models" / model.name).symlink_to(model)
 
 
+def all_slides(mine: Sequence[slides.Slide] = ()) -> list[slides.Slide]:
+    return slides.make_slides(bundle.discover_bundles()[0], mine)
+
+
 def test_every_slide_has_one_message_and_one_picture(shipped):
-    made = slides.make_slides()
+    made = all_slides()
     assert all(slide["title"] and slide["message"] for slide in made)
     kinds = [{"pictures", "bars", "number", "guess", "points"} & slide.keys() for slide in made]
     assert all(len(kind) == 1 for kind in kinds) and {"guess"} in kinds
@@ -77,7 +83,7 @@ def test_every_slide_has_one_message_and_one_picture(shipped):
 
 
 def test_the_slides_about_models_tell_what_was_measured(shipped, shipped_models, default_model):
-    made = {slide["title"]: slide for slide in slides.make_slides()}
+    made = {slide["title"]: slide for slide in all_slides()}
     for folder in shipped_models:
         metrics = Bundle(folder).info.metrics
         away = next(iter(metrics.other.values()))
@@ -98,9 +104,9 @@ def test_what_the_style_of_other_sources_changes_is_a_slide_once_it_was_measured
     share = {"value": 0.25, "low": 0.125, "high": 0.5, "n": 8}
     some = [{"figure": "Called sick", "augmentation": kind, "share": share} for kind in ("notebook", "styles")]
     monkeypatch.setattr(slides, "STYLES", tmp_path / "styles.json")
-    assert "Training in other styles" not in [slide["title"] for slide in slides.make_slides()]
+    assert "Training in other styles" not in [slide["title"] for slide in all_slides()]
     slides.STYLES.write_text(json.dumps({"seeds": 3, "figures": some}))
-    slide = next(one for one in slides.make_slides() if one["title"] == "Training in other styles")
+    slide = next(one for one in all_slides() if one["title"] == "Training in other styles")
     assert [(bar["name"], bar["value"], bar["words"]) for bar in slide["bars"]] == [
         ("Called sick, without", 0.25, "25 %"),
         ("Called sick, with", 0.25, "25 %"),
@@ -108,7 +114,7 @@ def test_what_the_style_of_other_sources_changes_is_a_slide_once_it_was_measured
 
 
 def test_without_the_shipped_models_the_drawn_slides_are_told(home):
-    titles = [slide["title"] for slide in slides.make_slides()]
+    titles = [slide["title"] for slide in all_slides()]
     assert "Your guess" not in titles and {"The same, drawn", "Another hospital"} <= {*titles}
 
 
@@ -141,7 +147,7 @@ def test_ones_own_images_are_slides_once_they_were_looked_at(home):
         ("corners", "0.70"),
         ("format", "0.60"),
     ]
-    made = slides.make_slides([means, audited])
+    made = all_slides([means, audited])
     assert made[-3:-1] == [means, audited]
 
 

@@ -26,8 +26,9 @@ def draw_page() -> None:
     """Show the page."""
     elements.draw_heading(TITLE)
     elements.draw_notice()
+    models, _ = bundle.discover_bundles()
     described, jobs = own.describe_images()
-    made = slides.make_slides([*described, *own.describe_models(bundle.discover_bundles()[0])])
+    made = slides.make_slides(models, [*described, *own.describe_models(models)])
     chosen = _component(key="tour", data={"slides": made, "end": pages.PREDICT}, on_page_change=lambda: None)
     if chosen.page:
         pages.switch_to(chosen.page)

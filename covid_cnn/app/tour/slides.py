@@ -6,7 +6,7 @@ their ``model.json``, and the answers about a film are those of the default mode
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,16 +38,15 @@ TAKE_AWAYS = (
 Slide = dict[str, Any]  # as ``deck.js`` takes it
 
 
-def make_slides(own: Sequence[Slide] = ()) -> list[Slide]:
+def make_slides(models: Mapping[str, ModelInfo], own: Sequence[Slide] = ()) -> list[Slide]:
     """All slides in order; those about a shipped model only where that is here, and ``own`` before the last."""
-    models, _ = bundle.discover_bundles()
     slides = [*_scores(models), *_trick(), *_hospitals(models), *_letter(), *_styles()]
     if default := models.get(bundle.DEFAULT_MODEL):
         slides += [_default(default, default.sha256), _guess(default.sha256)]
     return [*slides, *own, {"title": "What to take home", "message": MORAL, "points": TAKE_AWAYS}]
 
 
-def _scores(models: dict[str, ModelInfo]) -> Iterator[Slide]:
+def _scores(models: Mapping[str, ModelInfo]) -> Iterator[Slide]:
     perfect = models.get(PERFECT)
     if perfect and perfect.metrics.test:
         right = perfect.metrics.test.accuracy
@@ -105,7 +104,7 @@ def _trick() -> Iterator[Slide]:
     }
 
 
-def _hospitals(models: dict[str, ModelInfo]) -> Iterator[Slide]:
+def _hospitals(models: Mapping[str, ModelInfo]) -> Iterator[Slide]:
     figures = _figures()
     shares = {name: wilson(figures[name]["right"], figures[name]["n"]) for name in ("home", "away")}
     yield {
