@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from covid_cnn.app.shared import elements
 
@@ -37,5 +38,16 @@ def _drawn_by(module: str) -> Callable[[], None]:
 
 
 def switch_to(name: str) -> NoReturn:
-    """Leave this page for another, such as ``pages.switch(pages.PREDICT)``."""
-    st.switch_page(all_pages()[name])
+    """Leave this page for another, such as ``pages.switch_to(pages.PREDICT)``."""
+    leave_for(all_pages()[name])
+
+
+def leave_for(page: StreamlitPage) -> NoReturn:
+    """Go to a page, whatever ticks on this one.
+
+    A browser goes on asking for the parts of this page that draw themselves anew (``run_every``) until it hears of the
+    other. Such a part, drawn after the other page, would clear it: no part is there to be drawn from here on.
+    """
+    if context := get_script_run_ctx():
+        context.fragment_storage.clear()
+    st.switch_page(page)

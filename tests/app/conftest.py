@@ -1,18 +1,11 @@
 """The app in a real browser: one server and one home folder for each file of tests."""
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 
 import matplotlib
-import psutil
 import pytest
-from browsing import PATIENCE, ROOT, App
+from browsing import PATIENCE, App, served
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 
@@ -22,33 +15,10 @@ def app(tmp_path_factory, shipped_models, default_model) -> Iterator[App]:
     (home / "temporary").mkdir()
     for folder in [default_model, *shipped_models]:
         shutil.copytree(folder, home / "models" / folder.name)
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]
-    environment = os.environ | {"COVID_CNN_HOME": str(home), "TMPDIR": str(home / "temporary"), "HOME": str(home)}
+    environment = {"COVID_CNN_HOME": str(home), "TMPDIR": str(home / "temporary"), "HOME": str(home)}
     environment["MPLCONFIGDIR"] = matplotlib.get_cachedir()  # its list of fonts, which takes seconds to make
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, f"--server.port={port}"], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-    try:
-        _wait_for(f"http://localhost:{port}/_stcore/health", server)
-        yield App(f"http://localhost:{port}", home, psutil.Process(server.pid))
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait_for(address: str, server: subprocess.Popen) -> None:
-    end = time.monotonic() + PATIENCE / 1000
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError("the app did not start")
+    with served("streamlit_app.py", home, environment) as app:
+        yield app
 
 
 @pytest.fixture(scope="module")
