@@ -61,7 +61,7 @@ def draw_under_way() -> None:
 
 def draw_unfinished() -> None:
     """The imports that were cut off, on the page itself: whoever must add again does not know it yet."""
-    if not demo.allows(demo.Deed.ADD):
+    if demo.is_visitor():
         return
     for name in importer.unfinished_imports():
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -88,7 +88,7 @@ def adding_dialog() -> None:
 
 def draw_ways() -> None:
     """The ways to add a dataset, beside each other."""
-    if not demo.allows(demo.Deed.ADD):
+    if demo.is_visitor():
         _synthetic()
         return
     drawn, kaggle, own = st.columns(3, border=True)

@@ -69,14 +69,9 @@ def _is_logged_in_as_admin() -> bool:
     return bool(admins and st.user.get("is_logged_in") and str(st.user.get("email", "")).lower() in admins)
 
 
-def allows(deed: Deed) -> bool:
-    """Whether who looks at this page may do it."""
-    return not is_visitor()
-
-
 def require(deed: Deed) -> None:
     """Raise CovidCnnError, with a sentence for the page, where a visitor must not do it."""
-    if not allows(deed):
+    if is_visitor():
         raise CovidCnnError(f"In this demo only whoever runs it can {deed.value}.")
 
 

@@ -32,7 +32,7 @@ def offer_own_network(key: str, datasets: Sequence[Dataset]) -> None:
     ----------
     datasets : among which may be the one that it learned from
     """
-    if not demo.allows(demo.Deed.ADD):
+    if demo.is_visitor():
         return
     if st.button("Bring your own network", key=f"own_network_{key}", icon=":material/upload_file:", type="tertiary"):
         st.session_state[_OPEN] = key

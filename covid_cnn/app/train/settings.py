@@ -164,7 +164,7 @@ def draw_settings(network: str) -> tuple[dict[str, Any], str | None]:
         for field in NUMBERS:
             if field in offered and field not in ABOVE:
                 chosen[field] = _number(field, recipe, network, learns)
-    if not demo.allows(demo.Deed.NAME):
+    if demo.is_visitor():
         return chosen, None
     name = st.text_input(
         "Name (optional)",
