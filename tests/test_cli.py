@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -25,9 +26,10 @@ from covid_cnn import __version__, cli
 from covid_cnn.common.errors import ImageError
 from covid_cnn.data import synthetic
 from covid_cnn.evaluation import leakage
-from covid_cnn.images import ops, reader
+from covid_cnn.images import ops, reader, sources
 from covid_cnn.images.augment import AUGMENTATIONS
 from covid_cnn.models import batch, bundle
+from covid_cnn.models.block_process import BlockProcess
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.runs import run as runs_run
 
@@ -169,16 +171,13 @@ def test_the_rows_of_a_large_folder_keep_their_order(run, with_model, tmp_path):
 
 
 def test_ctrl_c_leaves_a_table_of_what_is_done(run, with_model, images, tmp_path, monkeypatch):
-    predict, calls = batch.predict_images, []
+    answer = BlockProcess.answer
 
-    def interrupted(*arguments, **options):
-        for answer in predict(*arguments, **options):
-            if calls:
-                raise KeyboardInterrupt
-            calls.append(answer)
-            yield answer
+    def interrupted(*arguments):
+        yield next(answer(*arguments))
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(batch, "predict_images", interrupted)
+    monkeypatch.setattr(BlockProcess, "answer", interrupted)
     result = run("predict", images, "--csv", "out.csv")
     left_out = "1 file of no kind that is read was left out: notes.txt.\n"
     assert (result.status, result.err) == (130, left_out + "Stopped after 1 of 2 images; what is done is kept.\n")
@@ -187,18 +186,37 @@ def test_ctrl_c_leaves_a_table_of_what_is_done(run, with_model, images, tmp_path
 
 
 def test_a_row_is_in_the_file_as_soon_as_it_is_made(run, with_model, images, tmp_path, monkeypatch):
-    write, seen = batch.to_row, []
+    answer, written = BlockProcess.answer, []
 
-    def row(*arguments):
-        seen.append(len(table(tmp_path / "out.csv")))
-        return write(*arguments)
+    def watched(*arguments):
+        for row in answer(*arguments):
+            written.append(len(table(tmp_path / "out.csv")))
+            yield row
 
-    monkeypatch.setattr(batch, "to_row", row)
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-    for n in range(6):
-        shutil.copy(images / "one.png", images / f"one{n}.png")
-    run("predict", images, "--csv", "out.csv")
-    assert seen[-1] > 0
+    monkeypatch.setattr(BlockProcess, "answer", watched)
+    run("predict", images, images / "one.png", "--csv", "out.csv")
+    assert written == [0, 1, 2]
+
+
+def crash() -> None:
+    """What a decoder does that fails hard."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def test_an_image_that_crashes_its_decoder_is_a_row(run, with_model, images, tmp_path, monkeypatch):
+    choice = sources.select([images], lambda archive: archive)
+    model = Bundle(with_model / "models" / bundle.DEFAULT_MODEL)
+    first, last = batch.predict_rows(model, choice.images, tmp_path / "here")
+    choice.images.insert(1, sources.SelectedImage("films/poison.png", crash))
+    monkeypatch.setattr(sources, "select", lambda *_: choice)
+    result = run("predict", images, "--csv", "out.csv", "--heatmaps", "there")
+    rows = table(Path("out.csv"))
+    assert result.status == 1 and rows[1]["error"].startswith("poison.png ends the program that reads it")
+    assert [row["path"] for row in rows] == [first["path"], "films/poison.png", last["path"]]
+    assert [float(row["p_NORMAL"]) for row in rows[::2]] == [first["p_NORMAL"], last["p_NORMAL"]]
+    assert [{path.name for path in Path(where).iterdir()} for where in ("here", "there")] == [
+        {f"{Path(row['path']).stem}_{row['label']}.png" for row in (first, last)}
+    ] * 2
 
 
 def test_names_are_no_formulas_and_paths_still_open(run, with_model, images, tmp_path):

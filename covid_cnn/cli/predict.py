@@ -57,9 +57,7 @@ def predict(
         if engine == "ray" and table:
             answers = opened.enter_context(_answer_on_cluster(bundle, choice.images, table, address, workers))
         else:
-            from covid_cnn.models import batch
-
-            answers = batch.predict_rows(bundle, choice.images, heatmaps)
+            answers = opened.enter_context(_answer_here(bundle, choice.images, heatmaps))
         rows = _Rows(answers, len(choice.images), shown=as_json or table is not None)
         _write(bundle, rows, as_json, csv_file, parquet)
         if rows.interrupted:
@@ -76,6 +74,22 @@ def _check_engine(engine: str, table: Path | None, heatmaps: Path | None, of_ray
         raise typer.BadParameter("--address and --workers go with --engine ray.")
     if engine == "ray" and (table is None or heatmaps):
         raise typer.BadParameter("The engine ray writes a table alone: give --csv or --parquet, and no --heatmaps.")
+
+
+@contextlib.contextmanager
+def _answer_here(
+    bundle: Bundle, images: list["sources.SelectedImage"], heatmaps: Path | None
+) -> Iterator[Iterator["Row"]]:
+    """The rows one by one; many are made in a process of its own, so that no image that crashes it ends the table."""
+    if len(images) == 1:  # to start another would take as long as its answer
+        from covid_cnn.models import batch
+
+        yield batch.predict_rows(bundle, images, heatmaps)
+        return
+    from covid_cnn.models.block_process import BlockProcess
+
+    with contextlib.closing(BlockProcess(bundle.folder, crowd=True)) as process:
+        yield process.answer(images, heatmaps)
 
 
 @contextlib.contextmanager

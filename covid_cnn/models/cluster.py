@@ -165,5 +165,5 @@ class _Worker:
         self._process = BlockProcess(folder, crowd, AHEAD)
 
     def __call__(self, block: dict[str, Any]) -> dict[str, str]:
-        rows = self._process.answer(pickle.loads(block["images"]))
+        rows = list(self._process.answer(pickle.loads(block["images"])))
         return {"file": block["file"], "rows": json.dumps(rows)}

@@ -131,7 +131,7 @@ def test_an_image_that_ends_its_process_or_keeps_it_is_a_row(archive, opened, de
         first, poison, last = process.answer([images[0], POISON, images[1]])
         assert [first, last] == here
         process._patience = 0.2
-        assert process.answer([POISON._replace(read=hang)]) == [poison]
+        assert list(process.answer([POISON._replace(read=hang)])) == [poison]
     assert poison.keys() == here[0].keys() and poison["path"] == POISON.path
     assert poison["error"].startswith("poison.dcm ends the program that reads it, or keeps it for ever")
 
