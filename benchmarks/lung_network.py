@@ -12,13 +12,13 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks import collections, measure
+from benchmarks.default_model import lung_layers
 from covid_cnn.common import statistics
 from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.data.dataset import Item
 from covid_cnn.images import lungs, ops, reader
 from covid_cnn.images.augment import Augmentation, affine, tones
 from covid_cnn.images.ops import warp
-from covid_cnn.training import lung_network
 
 MASKS = Path("annotations") / "lungVAE-masks"
 VARIED = Augmentation(rotation=20, zoom=0.35, shift=0.2, contrast=0.5, gamma=0.6, flip=0.5)
@@ -32,7 +32,7 @@ def main(epochs: int = 70, batch: int = 16, seed: int = 0) -> None:
     items = [item for item in collections.gather_collections(root.parent).items if _mask(root, item)]
     train, test = ([item for item in items if item.split == split] for split in ("train", "test"))
     images, masks = _read(root, train)
-    model = lung_network.segmenter()
+    model = lung_layers.segmenter()
     steps = epochs * (len(images) // batch)
     warm = steps // 4
     rate = keras.optimizers.schedules.CosineDecay(2e-4, steps - warm, warmup_target=4e-3, warmup_steps=warm)
@@ -46,15 +46,15 @@ def main(epochs: int = 70, batch: int = 16, seed: int = 0) -> None:
             loss = model.train_on_batch(*(np.stack(part)[..., None] for part in zip(*pairs, strict=True)))
         if epoch % 5 == 4:
             print(f"# epoch {epoch + 1}: loss {float(loss):.3f}, {time.monotonic() - started:.0f} s", flush=True)
-    lung_network.save_weights(model)
-    lungs.SEGMENTER.write_bytes(lung_network.convert_segmenter(lung_network.trained_segmenter()))
+    lung_layers.save_weights(model)
+    lungs.SEGMENTER.write_bytes(lung_layers.convert_segmenter(lung_layers.trained_segmenter()))
     report(root, test)
 
 
 def report(root: Path, items: list[Item]) -> None:
     """Print how well the installed network finds the lungs of ``items``: Dice's coefficient."""
     images, masks = _read(root, items)
-    found = lung_network.trained_segmenter().predict(images[..., None], verbose=0)[..., 0] > 0.5
+    found = lung_layers.trained_segmenter().predict(images[..., None], verbose=0)[..., 0] > 0.5
     true = masks > 0.5
     dice = 2 * (found & true).sum((1, 2)) / (found.sum((1, 2)) + true.sum((1, 2)))
     patients = [item.patient for item in items]
@@ -71,7 +71,7 @@ def _read(root: Path, items: list[Item]) -> tuple[np.ndarray, np.ndarray]:
     """Images and masks of ``items``, float32 ``[N, 128, 128]``, 0..1."""
     if not items:
         raise CovidCnnError(f"There are no lung masks in {MASKS}.")
-    size = (lung_network.SEGMENTER_SIDE, lung_network.SEGMENTER_SIDE)
+    size = (lung_layers.SEGMENTER_SIDE, lung_layers.SEGMENTER_SIDE)
     images = [ops.prepare(reader.read(item.path).pixels, size)[..., 0] for item in items]
     masks = []
     for item in items:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.default_model import lung_layers
 from covid_cnn.common.errors import ImageError
 from covid_cnn.images import ops
 from covid_cnn.images.reader import read_ahead
-from covid_cnn.training import lung_network
 
 INPUT = (384, 384)  # of the bundle
 SIZE, WIDE = 224, 256  # pixels of what the network sees, and of the wider crop
@@ -59,14 +59,14 @@ def load(files: Sequence[Path], cache: Path | None = None) -> Crops:
 
 
 def _make(files: Sequence[Path]) -> Crops:
-    segmenter, box = lung_network.trained_segmenter(), lung_network.Box(margin=MARGIN)
+    segmenter, box = lung_layers.trained_segmenter(), lung_layers.Box(margin=MARGIN)
     parts: dict[str, list[np.ndarray]] = {"exact": [], "wide": [], "lung": [], "boxes": []}
     for images in _batches(files):
         mask = segmenter(images.reshape(-1, 128, 3, 128, 3, 1).mean(axis=(2, 4)), training=False)
         boxes = np.array(box(mask))
-        wide = _stretched(np.array(lung_network.Crop(WIDE, WIDE)(images, _wider(boxes))))
-        exact = np.array(lung_network.Tone()(lung_network.Crop(SIZE, SIZE)(images, boxes)))
-        lung = np.array(lung_network.Crop(SIZE, SIZE)(mask, boxes))
+        wide = _stretched(np.array(lung_layers.Crop(WIDE, WIDE)(images, _wider(boxes))))
+        exact = np.array(lung_layers.Tone()(lung_layers.Crop(SIZE, SIZE)(images, boxes)))
+        lung = np.array(lung_layers.Crop(SIZE, SIZE)(mask, boxes))
         for name, values in (("exact", exact), ("wide", wide), ("lung", lung)):
             parts[name].append(np.rint(values[..., 0] * 255).astype(np.uint8))
         parts["boxes"].append(boxes)

@@ -8,10 +8,11 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from msgspec import structs
 
+from benchmarks.default_model import network
 from benchmarks.default_model.calibration import Calibration
 from benchmarks.default_model.crops import INPUT
 from benchmarks.default_model.hospitals import CLASSES
-from benchmarks.default_model.network import appearance, on_crops, on_images
+from benchmarks.default_model.network import on_crops, on_images
 from benchmarks.default_model.protocol import Images, mean_weights
 from benchmarks.default_model.train import Recipe
 from covid_cnn.common.errors import ImageError
@@ -47,7 +48,7 @@ def stage(images: Images, weights: Sequence[Path], recipe: Recipe, calibration: 
     trained.get_layer("logits").set_weights([kernel, bias + calibration.bias.astype(np.float32)])
     model = on_images(trained, recipe.lung)
     learned, watched = (images.of_split(split) for split in ("train", "val"))
-    graph = export.convert_graph(model, calibration.temperature, appearance=appearance(model))
+    graph = network.graph(model, calibration.temperature)
     info = _info(images, recipe, calibration, len(weights))
     looks = _appearances(graph, [*learned, *watched])
     info["in_distribution"] = export.fit_in_distribution(looks[: len(learned)], looks[len(learned) :])

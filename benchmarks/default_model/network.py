@@ -4,11 +4,13 @@ import keras
 import numpy as np
 from keras import layers
 
+from benchmarks.default_model import lung_layers
 from benchmarks.default_model.crops import INPUT, MARGIN, SIZE
 from benchmarks.default_model.hospitals import CLASSES
-from covid_cnn.training import lung_network, networks
+from covid_cnn.training import export, networks
 
 GRID = SIZE // 32  # cells a side of the feature map
+HEAT_GRID = 24  # cells a side of the heatmaps, which are of the whole image
 LOOKS = "lite0_blocks.14._add"  # the end of the last stage but one, which tells best what is no chest X-ray
 SHAPE = 15.0  # how much a cell of the lungs' shape, 0..1, counts beside a channel of those
 FINER = 4  # pixels of the mask, each way, that a cell's share of lung is the mean of
@@ -58,10 +60,10 @@ def on_crops(least: float, dropout: float = 0.0, pretrained: bool = True) -> ker
 def on_images(trained: keras.Model, least: float) -> keras.Model:
     """A network of ``on_crops`` that finds the lungs by itself: image ``[N, 384, 384, 1]`` -> logits ``[N, 3]``."""
     image = keras.Input((*INPUT, 1), name="image")
-    mask = lung_network.trained_segmenter()(layers.AveragePooling2D(INPUT[0] // lung_network.SEGMENTER_SIDE)(image))
-    box = lung_network.Box(MARGIN, name="box")(mask)
-    crop = lung_network.Tone(name="tone")(lung_network.Crop(SIZE, SIZE)(image, box))
-    lung = layers.AveragePooling2D(FINER, name="lung")(lung_network.Crop(FINER * GRID, FINER * GRID)(mask, box))
+    mask = lung_layers.trained_segmenter()(layers.AveragePooling2D(INPUT[0] // lung_layers.SEGMENTER_SIDE)(image))
+    box = lung_layers.Box(MARGIN, name="box")(mask)
+    crop = lung_layers.Tone(name="tone")(lung_layers.Crop(SIZE, SIZE)(image, box))
+    lung = layers.AveragePooling2D(FINER, name="lung")(lung_layers.Crop(FINER * GRID, FINER * GRID)(mask, box))
     model = keras.Model(image, _head(crop, lung, least, 0.0), name="on_images")
     for layer in trained.layers:
         if layer.weights:
@@ -79,6 +81,17 @@ def appearance(model: keras.Model) -> keras.KerasTensor:
     grids = layers.Concatenate()([layers.Flatten()(grid) for grid in (model.get_layer("lung").output, tone)])
     channels = layers.GlobalAveragePooling2D()(model.get_layer(LOOKS).output)
     return layers.Concatenate()([channels, layers.Rescaling(SHAPE)(grids)])
+
+
+def place_heat(heat, box):
+    """Heat ``[N, h, w, K]`` of what lies in ``box`` ``[N, 4]``, put back into the whole image."""
+    return lung_layers.place_heat(heat, box, HEAT_GRID)
+
+
+def graph(model: keras.Model, temperature: float) -> bytes:
+    """The LiteRT graph of a network of ``on_images``."""
+    place = model.get_layer("box").output, place_heat
+    return export.convert_graph(model, temperature, appearance=appearance(model), place=place)
 
 
 def _head(crop, lung, least: float, dropout: float):

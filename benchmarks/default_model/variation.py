@@ -111,7 +111,7 @@ def _tones(pixels: np.ndarray, variation: Variation, rng: np.random.Generator) -
 
 
 def stretch(pixels: np.ndarray) -> np.ndarray:
-    """What ``lung_network.Tone`` does: a hundredth of the pixels black, a hundredth white, by a coarser image."""
+    """What ``lung_layers.Tone`` does: a hundredth of the pixels black, a hundredth white, by a coarser image."""
     coarse = cv2.resize(pixels, (SIZE // 4, SIZE // 4), interpolation=cv2.INTER_AREA)
     black, white = np.quantile(coarse, (0.01, 0.99)).astype(np.float32)
     return np.clip((pixels - black) / max(white - black, np.float32(1e-3)), 0, 1)

@@ -1,6 +1,6 @@
 """Where the lungs of an X-ray lie, told in milliseconds without TensorFlow.
 
-The U-Net of ``training.lung_network`` as a graph of its own, for whoever wants to hide the lungs or see nothing else.
+The U-Net of ``benchmarks.lung_network`` as a graph of its own, for whoever wants to hide the lungs or see nothing else.
 """
 
 import functools
@@ -14,7 +14,7 @@ import numpy as np
 
 from covid_cnn.images import ops
 
-SEGMENTER = Path(__file__).with_name("lungs.tflite")  # ``lung_network.convert_segmenter`` makes it
+SEGMENTER = Path(__file__).with_name("lungs.tflite")  # ``benchmarks.lung_network`` makes it
 SEGMENTER_SIZE = (128, 128)  # height and width of what the network sees
 _LOCK = threading.Lock()
 # What two lungs look like in a mask; ``is_plausible`` says what this was measured on.

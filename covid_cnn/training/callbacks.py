@@ -41,9 +41,10 @@ class AttentionMonitor:
     """
 
     def __init__(self, network: keras.Model, images: np.ndarray, frozen_base: bool) -> None:
-        names = ["feature_map", "embedding"] + (["box"] if gradcam.looks_into_a_box(network) else [])
         self._network, self._images = network, tf.constant(images)
-        self._base = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
+        self._base = keras.Model(
+            network.inputs, [network.get_layer(name).output for name in ("feature_map", "embedding")]
+        )
         self._frozen = self._features() if frozen_base else None
 
     def _features(self) -> list[tf.Tensor]:

@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,11 @@ def calibrated_probabilities(logits: tf.Tensor, temperature: float) -> tf.Tensor
 
 
 def convert_graph(
-    model: keras.Model, temperature: float, heatmaps: bool = True, appearance: keras.KerasTensor | None = None
+    model: keras.Model,
+    temperature: float,
+    heatmaps: bool = True,
+    appearance: keras.KerasTensor | None = None,
+    place: tuple[keras.KerasTensor, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] | None = None,
 ) -> bytes:
     """The LiteRT graph of a network.
 
@@ -59,20 +64,22 @@ def convert_graph(
     heatmaps : False leaves the heatmaps out, only to measure what they cost
     appearance : ``[N, D]``, made of layers of ``model``, is exported as the embedding. The last layers of a network
         know classes alone; what an image looks like is better told by earlier ones.
+    place : of a network that looks at a part of its image: which, made of layers of ``model``, and what puts heat
+        ``[1, h, w, K]`` back by that
     """
-    names = ["feature_map", "embedding", "logits"] + (["box"] if gradcam.looks_into_a_box(model) else [])
-    outputs = [model.get_layer(name).output for name in names]
-    network = keras.Model(model.inputs, [*outputs, outputs[1] if appearance is None else appearance])
+    outputs = [model.get_layer(name).output for name in ("feature_map", "embedding", "logits")]
+    where, put_back = ([place[0]], place[1]) if place else ([], tf.identity)
+    network = keras.Model(model.inputs, [*outputs, outputs[1] if appearance is None else appearance, *where])
     weights = [(variable, variable.numpy()) for variable in network.variables]
 
     @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")])
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         # The weights as constants: with variables the conversion takes several times as long.
         with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in weights]):
-            feature_map, embedding, logits, *box, looks = network([image], training=False)
+            feature_map, embedding, logits, looks, *part = network([image], training=False)
             outputs = {"probabilities": calibrated_probabilities(logits, temperature), "embedding": looks}
             if heatmaps:
-                outputs["heatmaps"] = gradcam.explain(model, feature_map, embedding, *box)
+                outputs["heatmaps"] = gradcam.explain(model, feature_map, embedding, lambda heat: put_back(heat, *part))
             return outputs
 
     module = tf.Module()

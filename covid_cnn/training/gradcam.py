@@ -10,13 +10,13 @@ The heads of our networks are small enough that alpha can be written down, so th
 returns the heatmap of every class together with the probabilities (see ``head_weights``).
 """
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from covid_cnn.training import lung_network
-
-GRID = 24  # cells a side of the heatmap of a network that looks into a box of the image
+Place = Callable[[tf.Tensor], tf.Tensor]  # puts heat ``[N, h, w, K]`` of a part of the image back into the whole
 
 
 def class_scores(logits: tf.Tensor) -> tf.Tensor:
@@ -31,7 +31,9 @@ def scale(heatmaps: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(heatmaps, peak)
 
 
-def reference(model: keras.Model, images: np.ndarray, layer: str = "feature_map") -> np.ndarray:
+def reference(
+    model: keras.Model, images: np.ndarray, layer: str = "feature_map", place: Place = tf.identity
+) -> np.ndarray:
     """Grad-CAM of every class at any layer, by ``tf.GradientTape``.
 
     Parameters
@@ -39,6 +41,7 @@ def reference(model: keras.Model, images: np.ndarray, layer: str = "feature_map"
     model : a network of ``networks``
     images : float32 ``[N, H, W, 1]``, 0..1
     layer : name of the layer whose output is the feature map
+    place : of a network that looks at a part of its images
 
     Returns
     -------
@@ -51,19 +54,7 @@ def reference(model: keras.Model, images: np.ndarray, layer: str = "feature_map"
     gradients = tf.stack([tape.gradient(score, feature_map) for score in scores], axis=-1)
     alpha = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
     heat = tf.reduce_sum(alpha * feature_map[..., None], axis=-2)
-    if looks_into_a_box(model):
-        heat = lung_network.place_heat(heat, boxes(model, images), GRID)
-    return scale(tf.nn.relu(heat)).numpy()
-
-
-def looks_into_a_box(model: keras.Model) -> bool:
-    """Whether the network looks at the box around the lungs, so that its heat must be put back into the image."""
-    return any(layer.name == "box" for layer in model.layers)
-
-
-def boxes(model: keras.Model, images: np.ndarray) -> tf.Tensor:
-    """The box around the lungs of each image, float32 ``[N, 4]``: top, bottom, left, right, 0..1."""
-    return keras.Model(model.inputs, model.get_layer("box").output)([images], training=False)
+    return scale(tf.nn.relu(place(heat))).numpy()
 
 
 def head_weights(model: keras.Model, embedding: tf.Tensor) -> tf.Tensor:
@@ -92,21 +83,17 @@ def head_weights(model: keras.Model, embedding: tf.Tensor) -> tf.Tensor:
     return tf.einsum("cd,nd,dk->nck", hidden, active, kernel) / (height * width)
 
 
-def explain(
-    model: keras.Model, feature_map: tf.Tensor, embedding: tf.Tensor, box: tf.Tensor | None = None
-) -> tf.Tensor:
+def explain(model: keras.Model, feature_map: tf.Tensor, embedding: tf.Tensor, place: Place = tf.identity) -> tf.Tensor:
     """Grad-CAM of every class at the layer ``feature_map``, in ops that LiteRT has: float32 ``[N, h, w, K]``, 0..1.
 
     Parameters
     ----------
     model : a network of ``networks``
     feature_map, embedding : the outputs of its layers of these names, ``[N, h, w, C]`` and ``[N, D]``
-    box : the output of that layer, ``[N, 4]``, of a network that has one
+    place : of a network that looks at a part of its image
     """
     _, height, width, channels = feature_map.shape
     flat = tf.reshape(feature_map, (-1, height * width, channels))
     heat = tf.matmul(flat, head_weights(model, embedding))
     heat = tf.reshape(heat, (-1, height, width, heat.shape[-1]))
-    if box is not None:
-        heat = lung_network.place_heat(heat, box, GRID)
-    return scale(tf.nn.relu(heat))
+    return scale(tf.nn.relu(place(heat)))

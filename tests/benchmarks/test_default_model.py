@@ -89,15 +89,20 @@ def test_its_closed_form_grad_cam_is_the_gradient_put_back_into_the_image(untrai
     outputs = keras.Model(untrained.inputs, [untrained.get_layer(name).output for name in names])([drawn])
     top, bottom, left, right = outputs[2].numpy().T
     assert (top > 0).all() and (bottom < 1).all() and (left < 0.4).all() and (right > 0.6).all(), "boxes of their own"
-    closed = gradcam.explain(untrained, *outputs).numpy()
-    assert closed.shape == (2, gradcam.GRID, gradcam.GRID, 3) and closed.max() == pytest.approx(1)
-    np.testing.assert_allclose(closed, gradcam.reference(untrained, drawn), atol=1e-4)
+
+    def place(heat):
+        return network.place_heat(heat, outputs[2])
+
+    closed = gradcam.explain(untrained, *outputs[:2], place).numpy()
+    assert closed.shape == (2, network.HEAT_GRID, network.HEAT_GRID, 3) and closed.max() == pytest.approx(1)
+    np.testing.assert_allclose(closed, gradcam.reference(untrained, drawn, place=place), atol=1e-4)
 
 
 def test_its_graph_is_the_network(untrained, drawn):
-    graph = export.convert_graph(untrained, temperature=1.5, appearance=network.appearance(untrained))
+    graph = network.graph(untrained, temperature=1.5)
     runner = Interpreter(model_content=graph).get_signature_runner()
-    heatmaps = gradcam.reference(untrained, drawn)
+    box = keras.Model(untrained.inputs, untrained.get_layer("box").output)([drawn])
+    heatmaps = gradcam.reference(untrained, drawn, place=lambda heat: network.place_heat(heat, box))
     probabilities = export.calibrated_probabilities(untrained(drawn), 1.5).numpy()
     for i, image in enumerate(drawn):
         outputs = runner(image=image[None])
