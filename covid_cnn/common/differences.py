@@ -36,15 +36,7 @@ def paired_share(first: np.ndarray, second: np.ndarray, patients: Sequence[str])
     The interval is bootstrapped over patients. Where each is right on the same images as the other, no resample tells
     them apart, and it is the score interval of Tango (1998): +- z^2 / (n + z^2) for n patients.
 
-    Parameters
-    ----------
-    first, second : bool [N], whether each is right.
-    patients : N names.
-
-    Raises
-    ------
-    ValueError
-        there is no image.
+    First and second are bool [N], whether each is right. Raises ValueError where there is no image.
     """
     from scipy.stats import binomtest
 
@@ -66,16 +58,8 @@ def paired_auroc(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> D
     """The difference of two AUROCs on the same images (DeLong et al. 1988, computed as in Sun and Xu 2014).
 
     With V the structural components of both over the m positives and the n negatives, the covariance of the AUROCs is
-    S = cov(V10) / m + cov(V01) / n, and the difference has the variance S11 + S22 - 2 S12.
-
-    Parameters
-    ----------
-    labels : bool [N].
-    first, second : float [N], the higher the more positive.
-
-    Returns
-    -------
-    The difference; None where there are fewer than two positives or two negatives.
+    S = cov(V10) / m + cov(V01) / n, and the difference has the variance S11 + S22 - 2 S12. None where there are fewer
+    than two positives or two negatives. Labels are bool [N], the scores float [N], the higher the more positive.
     """
     estimate = _delong(labels, np.stack([first, second]))
     if estimate is None:
@@ -102,12 +86,8 @@ def unpaired_auroc(
 def unpaired_share(first: tuple[int, int], second: tuple[int, int]) -> Difference:
     """The difference of two proportions of independent sets, each as (successes, n).
 
-    The interval is Newcombe's (1998, method 10) from two Wilson intervals, the p-value Fisher's exact one.
-
-    Raises
-    ------
-    ValueError
-        one is no proportion.
+    The interval is Newcombe's (1998, method 10) from two Wilson intervals, the p-value Fisher's exact one. Raises
+    ValueError where one is no proportion.
     """
     from scipy.stats import fisher_exact
 

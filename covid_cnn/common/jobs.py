@@ -11,8 +11,13 @@ from typing import Generic, TypeVar
 from covid_cnn.common.errors import CovidCnnError
 
 T = TypeVar("T")
+# Is told the part done (0..1) and a line about it; what it raises stops the work.
 Progress = Callable[[float, str], None]
 Work = Callable[[Progress], T]
+
+
+def unwatched(part: float, message: str) -> None:
+    """The `Progress` of work that nobody watches."""
 
 
 class StoppedError(CovidCnnError):
@@ -22,10 +27,7 @@ class StoppedError(CovidCnnError):
 class Job(Generic[T]):
     """A function that runs in a thread of its own from the moment this is made.
 
-    Parameters
-    ----------
-    work : called in a thread with a function to tell the part done (0..1) and a line about it; that function raises
-        `StoppedError` once somebody asked the work to stop.
+    Its `Progress` raises `StoppedError` once somebody asked the work to stop.
 
     Attributes
     ----------
@@ -75,13 +77,8 @@ S = TypeVar("S")
 def map_ahead(items: Iterable[S], work: Callable[[S], T], most: int | None = None) -> Generator[T, None, None]:
     """``work(item)`` for each item, in order, a few of them ahead in other threads, whatever their number.
 
-    When the iterator is closed, what has not begun is dropped.
-
-    Parameters
-    ----------
-    items : taken in order, in the thread that iterates
-    work : done in the other threads
-    most : how many are ahead, by default twice the cores
+    The items are taken in order, in the thread that iterates. ``most`` are ahead, by default twice the cores. When the
+    iterator is closed, what has not begun is dropped.
     """
     workers = os.cpu_count() or 1
     most = most or 2 * workers

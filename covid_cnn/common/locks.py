@@ -32,12 +32,7 @@ _HELD = (BlockingIOError, PermissionError)  # what the system says of a lock tha
 
 
 class ProcessLock:
-    """A lock that one process holds until it releases it, or ends in whatever way.
-
-    Parameters
-    ----------
-    file : stays, empty; the lock is on it
-    """
+    """A lock on a file, which stays, that one process holds until it releases it, or ends in whatever way."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -46,10 +41,7 @@ class ProcessLock:
     def take(self) -> bool:
         """Hold it from now on; False where another process does. What this process was handed it has already.
 
-        Raises
-        ------
-        OSError
-            The file cannot be made, or lies where nothing can be locked.
+        Raises OSError where the file cannot be made, or lies where nothing can be locked.
         """
         if self.is_mine():
             return True

@@ -76,10 +76,7 @@ class Interval(Struct, frozen=True, rename={"lower": "low", "upper": "high"}):
 def wilson(successes: int, n: int) -> Interval:
     """A proportion with its score interval (Wilson 1927), which stays inside 0..1 and is honest at 0 and at 1.
 
-    Raises
-    ------
-    ValueError
-        n is not positive, or successes is not in 0..n.
+    Raises ValueError where n is not positive, or successes is not in 0..n.
     """
     if not 0 <= successes <= n or n == 0:
         raise ValueError(f"{successes} of {n} is not a proportion.")
@@ -94,14 +91,10 @@ def _score_interval(share: float, worth: float, n: int) -> Interval:
 
 
 def resample_patients(patients: Sequence[str], seed: int = 0, repeats: int = 1000) -> Iterator[np.ndarray]:
-    """Draw bootstrap samples of the patients, and tell for each sample how often each image counts in it.
+    """Draw bootstrap samples of the patients, and yield how often each image counts in each: float [R, N].
 
-    Images of one patient resemble each other, so that resampling images would give too narrow an interval (Field and
-    Welsh 2007).
-
-    Yields
-    ------
-    float [R, N], `repeats` rows in all.
+    There are `repeats` rows in all. Images of one patient resemble each other, so that resampling images would give too
+    narrow an interval (Field and Welsh 2007).
     """
     _, owner = np.unique(list(patients), return_inverse=True)
     count = owner.max() + 1
@@ -116,17 +109,13 @@ def bootstrap(metric: Metric, patients: Sequence[str], seed: int = 0, repeats: i
     """A metric with its 95 % interval by the percentile bootstrap (Efron 1979) over patients.
 
     A metric without a single error gets an interval without width, because no resample holds an error either: it is
-    not known then (see `Interval`). `auroc_interval` knows what to do about it.
+    not known then (see `Interval`). `auroc_interval` knows what to do about it. Resamples on which the metric is
+    undefined, as those with one class, are skipped. None where it is undefined on the whole set.
 
     Parameters
     ----------
-    metric : takes how often each image counts, float [R, N], and gives R values, NaN where it is undefined (a resample
-        with one class). Those are skipped.
+    metric : takes how often each image counts, float [R, N], and gives R values, NaN where it is undefined.
     patients : N names; equal names are one patient.
-
-    Returns
-    -------
-    The interval, n being the number of images; None where the metric is undefined on the whole set.
     """
     whole = measure_once(metric, len(patients))
     if math.isnan(whole):
@@ -151,15 +140,7 @@ def mean_of(values: np.ndarray) -> Metric:
 def auroc_interval(labels: np.ndarray, scores: np.ndarray, patients: Sequence[str]) -> Interval | None:
     """The AUROC with its `bootstrap` interval over patients, or `perfect_auroc`'s where it is 0 or 1.
 
-    Parameters
-    ----------
-    labels : bool [N].
-    scores : float [N], the higher the more positive.
-    patients : N names.
-
-    Returns
-    -------
-    The interval; None where all are positive or none is.
+    None where all are positive or none is. Labels are bool [N], scores float [N], the higher the more positive.
     """
     estimate = bootstrap(auroc_of(labels, scores), patients)
     if estimate is None or estimate.known or 0 < estimate.value < 1:
@@ -173,11 +154,8 @@ def perfect_auroc(positives: int, negatives: int) -> float:
     """The lower 95 % bound of an AUROC of 1 (Newcombe 2006, method 5), for which the bootstrap gives no width.
 
     It is the t with 1 - t = z sqrt(V), V = t (1 - t) (1 + r (1 - t) / (2 - t) + r t / (1 + t)) / (m n): the variance
-    of Hanley and McNeil (1982) at t itself, with r = (m + n) / 2 - 1 in place of m - 1 and of n - 1.
-
-    Parameters
-    ----------
-    positives, negatives : m and n, how many of each there are that are independent: the patients.
+    of Hanley and McNeil (1982) at t itself, with r = (m + n) / 2 - 1 in place of m - 1 and of n - 1. The m positives
+    and n negatives are those that are independent: the patients.
     """
     from scipy.optimize import brentq
 
@@ -197,16 +175,7 @@ def clustered_proportion(right: np.ndarray, patients: Sequence[str]) -> Interval
     Images of one patient are alike. With p the share, k patients of m_i images, x_i of them right, and n images, the
     share has the variance V = k / (k - 1) sum (x_i - p m_i)^2 / n^2, and the images are worth n_e = p (1 - p) / V
     independent ones, n at most; n where each patient has one image. Where all are right or none is, V is 0 and tells
-    nothing: then they are worth as many as there are patients.
-
-    Parameters
-    ----------
-    right : bool [N].
-    patients : N names.
-
-    Returns
-    -------
-    The interval, n being the number of images; None where there is no image.
+    nothing: then they are worth as many as there are patients. None where there is no image.
     """
     right = np.asarray(right, float)
     n = len(right)
@@ -236,15 +205,9 @@ Counts = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 def count_positives(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, Counts]:
     """Count true and false positives at every threshold: the base of ROC and precision-recall curves and their areas.
 
-    Parameters
-    ----------
-    labels : bool [N].
-    scores : float [N], the higher the more positive; equal ones are called together.
-
-    Returns
-    -------
-    The T distinct scores, the highest first, and a function that takes how often each image counts, float [R, N], and
-    gives the true and the false positives from each score on, two float [R, T].
+    Labels are bool [N], scores float [N], the higher the more positive; equal ones are called together. Returns the T
+    distinct scores, the highest first, and a function that takes how often each image counts, float [R, N], and gives
+    the true and the false positives from each score on, two float [R, T].
     """
     labels, scores = np.asarray(labels, bool), np.asarray(scores, float)
     order = np.argsort(-scores, kind="stable")

@@ -131,15 +131,7 @@ def _digest(file: Path) -> str:
 def load_arrays(content: bytes, most_bytes: int) -> dict[str, np.ndarray]:
     """The arrays of an ``.npz`` file by their names.
 
-    Parameters
-    ----------
-    content : the whole file.
-    most_bytes : what all its arrays together may take.
-
-    Raises
-    ------
-    ValueError
-        It is no such file, holds objects, or declares more than ``most_bytes``.
+    Raises ValueError where ``content`` is no such file, holds objects, or declares arrays of more than ``most_bytes``.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -6,7 +6,7 @@ are reasons to look, not verdicts.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from covid_cnn.common.errors import ImageError
+from covid_cnn.common.jobs import Progress, unwatched
 from covid_cnn.common.words import count
 from covid_cnn.data import index, metadata, shortcuts
 from covid_cnn.data.classes import DISEASES, HEALTHY, LATERAL_VIEWS
@@ -94,19 +95,8 @@ class _Examined:
         return self.record.fingerprint
 
 
-def audit_dataset(dataset: Dataset, progress: Callable[[float, str], None] | None = None) -> AuditReport:
-    """Audit a dataset: look for duplicates, leaks, doubtful labels, shortcuts and unreadable images.
-
-    Parameters
-    ----------
-    dataset : an index of images.
-    progress : called with the part done (0..1) and a line about it.
-
-    Returns
-    -------
-    The findings; an image that cannot be read is one.
-    """
-    progress = progress or (lambda part, line: None)
+def audit_dataset(dataset: Dataset, progress: Progress = unwatched) -> AuditReport:
+    """Audit a dataset: look for duplicates, leaks, doubtful labels, shortcuts and unreadable images."""
     paths = [item.path.relative_to(dataset.root).as_posix() for item in dataset.items]
     records = index.index_images(
         [item.path for item in dataset.items], lambda part, line: progress(READING * part, line), thumbnails=False
@@ -140,7 +130,7 @@ def audit_dataset(dataset: Dataset, progress: Callable[[float, str], None] | Non
     return AuditReport(dataset.name, len(dataset.items), tuple(findings), tuple(measured))
 
 
-def _shortcuts(readable: list[_Examined], progress: Callable[[float, str], None]) -> list[Shortcut]:
+def _shortcuts(readable: list[_Examined], progress: Progress) -> list[Shortcut]:
     """Measured on a sample where there are many images; `typical` counts among all of them."""
     drawn = shortcuts.sample([one.item for one in readable])
     records = index.index_images([readable[i].item.path for i in drawn])

@@ -99,16 +99,9 @@ class Dataset:
 
 
 def open_dataset(name_or_path: str | Path) -> Dataset:
-    """Index a dataset.
+    """Index a dataset, by its name under data/, or any folder.
 
-    Parameters
-    ----------
-    name_or_path : the name of a dataset under data/, or any folder.
-
-    Raises
-    ------
-    DatasetError
-        there is no such folder, or it holds no images in one of the known layouts.
+    Raises DatasetError where there is no such folder, or it holds no images in one of the known layouts.
     """
     folder, _ = _find(name_or_path)
     if not folder.is_dir():
@@ -154,15 +147,7 @@ def discover_datasets() -> tuple[list[Dataset], list[str]]:
 def fingerprint(items: Iterable[Item], digests: Mapping[Path, str] | None = None) -> str:
     """The SHA-256 of names, classes, splits and contents of images, whatever their order and folder.
 
-    Parameters
-    ----------
-    items : the images.
-    digests : the SHA-256 of each file, where they are known already; by default all are read.
-
-    Raises
-    ------
-    DatasetError
-        a file is gone.
+    ``digests`` are those of each file, where they are known already. Raises DatasetError where a file is gone.
     """
     digest = _digest if digests is None else digests.__getitem__
     try:

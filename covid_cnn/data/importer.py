@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from covid_cnn.common import paths
 from covid_cnn.common.errors import ArchiveError, DatasetError, ImageError
-from covid_cnn.common.jobs import Job, Progress
+from covid_cnn.common.jobs import Job, Progress, unwatched
 from covid_cnn.data import dataset, index, synthetic
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.layout import Entry, Layout, understand
@@ -44,11 +44,7 @@ class Added(NamedTuple):
 class Offer(NamedTuple):
     """What a source was understood as, before anything of it is copied.
 
-    Attributes
-    ----------
-    name : what it is called.
-    sheet : what is told of each image, from which it is chosen which is taken, and as what.
-    layout : where its images lie.
+    Its ``sheet`` is what is told of each image, from which it is chosen which is taken, and as what.
     """
 
     name: str
@@ -98,10 +94,7 @@ def take_proposed(offer: Offer) -> ClassMapping:
 def examine_source(source: Path | BinaryIO, name: str = "") -> Offer:
     """What a folder or a .zip is understood as; nothing is copied.
 
-    Raises
-    ------
-    DatasetError, ArchiveError
-        it cannot be read, or is no dataset.
+    Raises DatasetError or ArchiveError where it cannot be read, or is no dataset.
     """
     with open_tree(source, name) as tree:
         return _offer(tree, name or tree.name)
@@ -123,7 +116,7 @@ def load_samples(source: Path | BinaryIO, offer: Offer) -> dict[str, list[bytes]
 def add_dataset(
     source: str | Path,
     name: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = unwatched,
     choose: Choose = take_proposed,
 ) -> Added:
     """Add a dataset to data/, whole or not at all; one that is already there is left as it is.
@@ -134,7 +127,6 @@ def add_dataset(
     ----------
     source : a folder, a .zip file, "kaggle:owner/name", or "synthetic".
     name : what to call it; by default as its folder, file, or Kaggle page.
-    progress : called with the part done (0..1) and a line about it.
     choose : which images are taken, and as what; called before anything is copied.
 
     Raises
@@ -153,18 +145,18 @@ def add_dataset(
         return Added(dataset.open_dataset(synthetic.write_dataset(place, progress=progress)), new)
     if text.startswith("kaggle:"):
         handle = text.removeprefix("kaggle:")
-        source, name = download_kaggle(handle, progress or _silent), name or handle.split("/")[1]
+        source, name = download_kaggle(handle, progress), name or handle.split("/")[1]
     with open_tree(Path(source)) as opened:
-        return _install(opened, _name(name or opened.name), progress or _silent, choose)
+        return _install(opened, _name(name or opened.name), progress, choose)
 
 
-def add_zip(file: BinaryIO, name: str, progress: Progress | None = None, choose: Choose = take_proposed) -> Added:
+def add_zip(file: BinaryIO, name: str, progress: Progress = unwatched, choose: Choose = take_proposed) -> Added:
     """Add a dataset from an open .zip, as `add_dataset`; its images and metadata.csv are unpacked and nothing else.
 
     The archive may come from anywhere; what is not safe to unpack is refused (see `sources.Archive`).
     """
     with open_tree(file, name) as opened:
-        return _install(opened, _name(name), progress or _silent, choose)
+        return _install(opened, _name(name), progress, choose)
 
 
 def unfinished_imports() -> list[str]:
@@ -324,10 +316,7 @@ def _name(text: str) -> str:
 def download_kaggle(handle: str, progress: Progress) -> Path:
     """Download a dataset, owner/name, from Kaggle into kagglehub's cache, and say where it is.
 
-    Raises
-    ------
-    DatasetError
-        it is no such name, or Kaggle cannot be reached.
+    Raises DatasetError where it is no such name, or Kaggle cannot be reached.
     """
     if not re.fullmatch(r"[\w-]+/[\w-]+", handle):
         raise DatasetError(f"kaggle:{handle} is no Kaggle dataset; give kaggle:owner/name, as in its address.")
@@ -355,7 +344,3 @@ def download_kaggle(handle: str, progress: Progress) -> Path:
         f"Kaggle could not be reached for {handle} ({job.problem or f'no answer in {KAGGLE_PATIENCE} s'}); download it "
         f"by hand from https://www.kaggle.com/datasets/{handle} and add the .zip."
     )
-
-
-def _silent(part: float, message: str) -> None:
-    pass

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from PIL import Image
 
 from covid_cnn.common.errors import ImageError
+from covid_cnn.common.jobs import Progress, unwatched
 from covid_cnn.common.storage import Cache
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.images.reader import read_ahead
@@ -97,17 +98,12 @@ def stack_hashes(hashes: Sequence[bytes]) -> np.ndarray:
 
 
 def find_copies(hashes: Sequence[bytes], known: np.ndarray, drawn: Sequence[bool]) -> np.ndarray:
-    """Whether each of N images looks the same as one of M others.
+    """Whether each of N images looks the same as one of M others, by their fine hashes: bool ``[N]``.
 
     Parameters
     ----------
-    hashes : N fine hashes.
     known : the M fine hashes, uint8 ``[M, FINE_BYTES]``.
     drawn : of each of the N, whether it or the others are drawn by the program.
-
-    Returns
-    -------
-    bool ``[N]``
     """
     rows = stack_hashes(hashes)
     nearest = [hash_distance(row, known).min(initial=1.0) for row in rows]
@@ -119,10 +115,8 @@ def find_near_duplicates(
 ) -> list[tuple[int, int]]:
     """The pairs of indices, the lower first, of images that look the same; identical ones are among them.
 
-    Parameters
-    ----------
-    drawn : whether each image is known to be drawn by the program; by default none is. A pair with one of them is
-        held to the stricter limit.
+    ``drawn`` says which are known to be drawn by the program, by default none: a pair with one of them is held to the
+    stricter limit.
     """
     first, second = _near([one.hash for one in fingerprints])
     rows = stack_hashes([one.fine for one in fingerprints])
@@ -180,24 +174,21 @@ class ImageRecord(Struct, frozen=True):
 
 def index_images(
     files: Sequence[Path],
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress = unwatched,
     thumbnails: bool = True,
 ) -> list[ImageRecord | ImageError]:
     """Measure each image file, in order, or take what is kept of it; an image that cannot be read gives its error.
 
     Parameters
     ----------
-    files : image files.
-    progress : called with the part done (0..1) and a line about it; what it raises stops the work, and what was
-        found until then is kept.
+    progress : what was found is kept where it stops the work.
     thumbnails : whether the records hold theirs. They are most of a record's memory, which counts with thousands.
     """
     records: list[ImageRecord | ImageError] = []
     for first in range(0, len(files), AT_ONCE):
         for record in _records_of(files[first : first + AT_ONCE]):
             records.append(record if thumbnails or isinstance(record, ImageError) else _without_thumbnail(record))
-            if progress:
-                progress(len(records) / len(files), f"Read {len(records)} of {len(files)} images")
+            progress(len(records) / len(files), f"Read {len(records)} of {len(files)} images")
     return records
 
 

@@ -74,13 +74,7 @@ def split_of(name: str) -> str:
 
 
 def understand(tree: Tree, name: str) -> Layout:
-    """What a tree is as a dataset called `name`.
-
-    Raises
-    ------
-    DatasetError
-        it holds no images in one of the known layouts.
-    """
+    """What a tree is as a dataset called `name`; raises DatasetError where it has none of the known layouts."""
     images, notes = _images(tree)
     masks = find_masks(tree, images)
     if masks:

@@ -92,13 +92,7 @@ class MetadataTable:
         views: Collection[str] | None = None,
         modalities: Collection[str] | None = None,
     ) -> ClassMapping:
-        """What is proposed, but for what is given.
-
-        Raises
-        ------
-        DatasetError
-            a finding, view or modality that no image has.
-        """
+        """What is proposed, but for what is given; raises DatasetError where that is a finding or view of no image."""
         every = list(self.modalities()) if self.from_folders else radiographs(self.modalities())
         modalities = modalities or every
         there = self.views(modalities)

@@ -1,13 +1,14 @@
 """A dataset at a glance: mean images of the classes, distributions of measures, a map of embeddings, neighbours."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from covid_cnn.common.errors import ImageError
+from covid_cnn.common.jobs import Progress, unwatched
 from covid_cnn.data import index
 from covid_cnn.data.dataset import Dataset
 
@@ -25,22 +26,11 @@ class Mean(NamedTuple):
     images: int
 
 
-def mean_images(
-    dataset: Dataset, progress: Callable[[float, str], None] | None = None, size: int = MEAN_SIZE
-) -> dict[str, Mean]:
-    """The mean of the images of each class, each image stretched to a square first, as a network is given it.
+def mean_images(dataset: Dataset, progress: Progress = unwatched, size: int = MEAN_SIZE) -> dict[str, Mean]:
+    """The mean of the images of each class, each stretched to a square of ``size`` pixels, as a network is given it.
 
-    What is sharp in a mean is at one place in most of its images, as letters and frames are: anatomy blurs.
-
-    Parameters
-    ----------
-    dataset : images that cannot be read are left out, and so is a class of which none can.
-    progress : called with the part done (0..1) and a line about it; what it raises stops the work.
-    size : width and height in pixels.
-
-    Returns
-    -------
-    By class, in the order of `dataset.classes`: the mean, ``[size, size]``, and the number of images behind it.
+    What is sharp in a mean is at one place in most of its images, as letters and frames are: anatomy blurs. Images that
+    cannot be read are left out, and so is a class of which none can.
     """
     sums = {label: np.zeros((size, size)) for label in dataset.classes}
     counts = dict.fromkeys(dataset.classes, 0)
@@ -50,9 +40,8 @@ def mean_images(
             if not isinstance(small, ImageError):
                 sums[item.label] += _square(small, size)
                 counts[item.label] += 1
-        if progress:
-            done = first + len(items)
-            progress(done / len(dataset.items), f"Read {done} of {len(dataset.items)} images")
+        done = first + len(items)
+        progress(done / len(dataset.items), f"Read {done} of {len(dataset.items)} images")
     return {
         label: Mean((total / (255 * counts[label])).astype(np.float32), counts[label])
         for label, total in sums.items()
@@ -89,16 +78,10 @@ def warn_of_few_images(means: Mapping[str, Mean]) -> str:
 
 
 def distribution(values: Mapping[str, np.ndarray]) -> list[tuple[str, float, float]]:
-    """How a measure of the images of each class is distributed, in bins that all classes share.
+    """How a measure of N images, float ``[N]`` by class, is distributed, in bins that all classes share.
 
-    Parameters
-    ----------
-    values : of N images, float ``[N]``, by class.
-
-    Returns
-    -------
-    For each class and bin: the class, the middle of the bin, and the share of the class's images in it. The bins reach
-    over all values, with an empty one on either side.
+    For each class and bin it gives the class, the middle of the bin, and the share of the class's images in it. The
+    bins reach over all values, with an empty one on either side.
     """
     every = np.concatenate(list(values.values()))
     low, high = float(every.min()), float(every.max())
@@ -130,12 +113,8 @@ def project(embeddings: np.ndarray, method: str = "PCA") -> np.ndarray:
 
     Parameters
     ----------
-    embeddings : float ``[N, D]``, N at least 1.
+    embeddings : float ``[N, D]``, N at least 1; the projection is float32 ``[N, 2]``.
     method : one of `METHODS`.
-
-    Returns
-    -------
-    float32 ``[N, 2]``
     """
     from sklearn.decomposition import PCA  # here, as it takes a while
 
@@ -153,28 +132,16 @@ def project(embeddings: np.ndarray, method: str = "PCA") -> np.ndarray:
 
 
 def cosine_similarity(embeddings: np.ndarray, one: np.ndarray) -> np.ndarray:
-    """The cosine similarity of each of some embeddings to one.
+    """The cosine similarity of each of some embeddings, float ``[N, D]``, to one ``[D]``: float ``[N]``, -1..1.
 
-    Parameters
-    ----------
-    embeddings : float ``[N, D]``
-    one : float ``[D]``
-
-    Returns
-    -------
-    float ``[N]``, -1..1; 0 beside an embedding of length 0.
+    It is 0 beside an embedding of length 0.
     """
     norms = np.maximum(np.linalg.norm(embeddings, axis=1) * np.linalg.norm(one), 1e-12)
     return embeddings @ one / norms
 
 
 def nearest_neighbours(embeddings: np.ndarray, index: int, count: int) -> list[int]:
-    """The indices of the embeddings most similar to one of them by cosine, the nearest first.
-
-    Parameters
-    ----------
-    embeddings : float ``[N, D]``
-    """
+    """The indices of the embeddings, float ``[N, D]``, most similar to one of them by cosine, the nearest first."""
     alike = cosine_similarity(embeddings, embeddings[index])
     alike[index] = -np.inf
     return np.argsort(-alike, kind="stable")[: min(count, len(embeddings) - 1)].tolist()

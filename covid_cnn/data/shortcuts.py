@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from covid_cnn.common.errors import ImageError
-from covid_cnn.common.jobs import map_ahead
+from covid_cnn.common.jobs import Progress, map_ahead, unwatched
 from covid_cnn.common.statistics import Interval, auroc, auroc_interval
 from covid_cnn.common.storage import Cache
 from covid_cnn.data.dataset import Item
@@ -84,7 +84,7 @@ class _Cue(NamedTuple):
 def measure_shortcuts(
     items: Sequence[Item],
     records: Sequence[ImageRecord],
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress = unwatched,
 ) -> list[Shortcut]:
     """Measure each shortcut, as the AUROC of the class that it predicts best.
 
@@ -95,13 +95,11 @@ def measure_shortcuts(
     Parameters
     ----------
     items, records : N images, and what is kept of each.
-    progress : called with the part done (0..1) and a line about it; what it raises stops the work.
 
     Returns
     -------
     Empty where no class and the rest have `PATIENTS` patients each.
     """
-    progress = progress or (lambda part, line: None)
     labels = np.array([item.label for item in items])
     patients = [item.patient for item in items]
     classes = [name for name in np.unique(labels) if _enough(labels == name, patients)]
@@ -244,9 +242,7 @@ CUES = (
 )
 
 
-def _lung_boxes(
-    items: Sequence[Item], records: Sequence[ImageRecord], progress: Callable[[float, str], None]
-) -> np.ndarray:
+def _lung_boxes(items: Sequence[Item], records: Sequence[ImageRecord], progress: Progress) -> np.ndarray:
     """The box about the lungs in each image, float32 ``[N, 4]``."""
     store = Cache()
     boxes = np.zeros((len(records), 4), np.float32)

@@ -22,22 +22,10 @@ class Splits:
 
 
 def split_by_patient(items: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
-    """Split images in two by patient, each class in about the same share.
+    """Split images in two by patient, the second with about the same share of each class, above 0 and below 1.
 
-    Parameters
-    ----------
-    items : the images.
-    fraction : the share of every class that the second part shall have, above 0 and below 1.
-    seed : another seed, another choice.
-
-    Returns
-    -------
-    The rest and the part, both in the order of `items`. Each has at least one image of every class.
-
-    Raises
-    ------
-    DatasetError
-        a class has too few patients to be on both sides.
+    Both are in the order of `items`, and have at least one image of every class. Raises DatasetError where a class has
+    too few patients to be on both sides.
     """
     images_of = defaultdict(list)
     for item in items:
@@ -78,17 +66,9 @@ def training_splits(dataset: Dataset, seed: int) -> Splits:
     """The splits to train with: the dataset's own; those that it lacks are split off its training images by patient.
 
     A dataset without any split gets val and test. One that has its own train split but no test split gets none: its
-    author keeps the test images elsewhere. A patient who is in a later split (val, test) leaves the earlier ones.
-
-    Parameters
-    ----------
-    dataset : where the images come from.
-    seed : chooses the patients of the splits that are made here, each a fifth of what there is to split.
-
-    Raises
-    ------
-    DatasetError
-        one class only, no training images, or too few patients to part.
+    author keeps the test images elsewhere. A patient who is in a later split (val, test) leaves the earlier ones. The
+    seed chooses the patients of the splits that are made here, each a fifth of what there is to split. Raises
+    DatasetError where there is one class only, no training image, or too few patients to part.
     """
     dataset.check_trainable()
     notes = []

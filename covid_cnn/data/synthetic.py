@@ -5,9 +5,9 @@ here is soft tissue and bone, minus the air of the lungs, behind a film curve; o
 nothing else differs between the two classes.
 """
 
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from covid_cnn.common import paths
 from covid_cnn.common.errors import DatasetError
-from covid_cnn.common.jobs import Progress
+from covid_cnn.common.jobs import Progress, unwatched
 from covid_cnn.data import dataset
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.images import ops
@@ -51,7 +51,7 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
 def write_dataset(
     folder: Path,
     seed: int = 0,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress = unwatched,
     counts: Mapping[str, int] = COUNTS,
     size: int = GRID,
 ) -> Path:
@@ -61,13 +61,8 @@ def write_dataset(
     ----------
     folder : where it shall appear, whole or not at all. Nothing is done where this very dataset already is.
     seed : another seed, other patients.
-    progress : called with the part done (0..1) and a line about it.
     counts : the images of each class in each split.
     size : width and height of the images in pixels.
-
-    Returns
-    -------
-    `folder`.
 
     Raises
     ------
@@ -80,23 +75,33 @@ def write_dataset(
         if note.is_file() and note.read_bytes() == readme:
             return folder
         raise DatasetError(f"{folder} already exists and is not this synthetic dataset; give another name.")
-
     places = [(split, label) for split, count in counts.items() for _ in range(count) for label in CLASSES]
+    drawings = {
+        f"{split}/{label}/{dataset.SYNTHETIC}{label.lower()}_{n:04d}.png": partial(
+            draw_radiograph, seed * 1_000_000 + n, label == "PNEUMONIA", size
+        )
+        for n, (split, label) in enumerate(places)
+    }
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".synthetic-") as temporary:
-            unfinished = Path(temporary) / folder.name
-            for n, (split, label) in enumerate(places):
-                path = unfinished / split / label / f"synthetic_{label.lower()}_{n:04d}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_png(path, draw_radiograph(seed * 1_000_000 + n, label == "PNEUMONIA", size))
-                if progress:
-                    progress((n + 1) / len(places), f"Drawn {n + 1} of {len(places)} radiographs")
-            (unfinished / "README.md").write_bytes(readme)
-            unfinished.rename(folder)
+        return _write_drawings(folder, drawings, progress, readme)
     except OSError as error:
         reason = error.strerror or error
         raise DatasetError(f"The synthetic dataset cannot be written to {folder}: {reason}.") from error
+
+
+def _write_drawings(
+    folder: Path, drawings: Mapping[str, Callable[[], np.ndarray]], progress: Progress, readme: bytes
+) -> Path:
+    """Write what is drawn by its places in a folder, which appears whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".synthetic-") as temporary:
+        unfinished = Path(temporary) / folder.name
+        for n, (place, draw) in enumerate(drawings.items(), 1):
+            (unfinished / place).parent.mkdir(parents=True, exist_ok=True)
+            write_png(unfinished / place, draw())
+            progress(n / len(drawings), f"Drawn {n} of {len(drawings)} radiographs")
+        (unfinished / "README.md").write_bytes(readme)
+        unfinished.rename(folder)
     return folder
 
 
@@ -354,18 +359,16 @@ def draw_elsewhere(progress: Progress) -> Dataset:
     """Open the drawn dataset of another hospital under data/, and draw it first where it is missing."""
     folder = paths.data_dir() / ELSEWHERE
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".drawing-") as temporary:
-            unfinished = Path(temporary) / ELSEWHERE
-            total = 2 * IMAGES_ELSEWHERE
-            for n in range(total):
-                label = CLASSES[n % 2]
-                path = unfinished / label / f"{dataset.SYNTHETIC}elsewhere_{n:03}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_png(path, as_elsewhere(draw_radiograph(SEED + n, bool(n % 2), SIZE)))
-                progress((n + 1) / total, f"Drawn {n + 1} of {total} radiographs of another hospital")
-            shutil.move(unfinished, folder)
+        drawings = {
+            f"{CLASSES[n % 2]}/{dataset.SYNTHETIC}elsewhere_{n:03}.png": partial(_draw_as_elsewhere, n)
+            for n in range(2 * IMAGES_ELSEWHERE)
+        }
+        _write_drawings(folder, drawings, progress, README.format(total=len(drawings), size=SIZE, seed=SEED).encode())
     return dataset.open_dataset(folder)
+
+
+def _draw_as_elsewhere(n: int) -> np.ndarray:
+    return as_elsewhere(draw_radiograph(SEED + n, bool(n % 2), SIZE))
 
 
 def as_elsewhere(pixels: np.ndarray) -> np.ndarray:

@@ -62,10 +62,7 @@ class Table:
 def parse_table(content: bytes, name: str = METADATA) -> Table:
     """Read a table: UTF-8, UTF-16 or Windows-1252; separated by commas, semicolons, tabs or bars.
 
-    Raises
-    ------
-    DatasetError
-        it is no table of text.
+    Raises DatasetError where it is no table of text.
     """
     try:
         text = _decode(content)
@@ -125,12 +122,7 @@ def _columns(header: Iterable[str]) -> list[str]:
 
 
 class ImageFinder:
-    """Finds the image that a row of a table names, among the files that are there.
-
-    Parameters
-    ----------
-    files : the images, relative to the folder of the table.
-    """
+    """Finds the image that a row of a table names, among the files there are, relative to the folder of the table."""
 
     def __init__(self, files: Collection[PurePosixPath]) -> None:
         self._exact = set(files)

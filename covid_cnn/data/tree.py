@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple
 
 from covid_cnn.common.errors import DatasetError
 from covid_cnn.common.words import count
@@ -30,7 +30,7 @@ class File(NamedTuple):
     state: str  # another one where the content is another
 
 
-class Tree(Protocol):
+class Tree:
     """A folder or an archive.
 
     Attributes
@@ -48,22 +48,20 @@ class Tree(Protocol):
 
     def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
         """The content of a file, piece by piece."""
-        ...
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close what was opened."""
-        ...
 
 
-class Folder:
+class Folder(Tree):
     """The files of a folder. Links to files are followed, wherever they lead; those to folders may lead anywhere."""
 
     def __init__(self, root: Path) -> None:
         self.name, self.root = root.resolve().name, root
-        self._links: dict[PurePosixPath, PurePosixPath] = {}
-        self.links: Mapping[PurePosixPath, PurePosixPath] = self._links
+        self.links: dict[PurePosixPath, PurePosixPath] = {}
         self._top, self._skipped = root.resolve(), Counter[str]()
-        self.files: Mapping[PurePosixPath, File] = dict(self._walk(root, PurePosixPath()))
+        self.files = dict(self._walk(root, PurePosixPath()))
         self.notes = [
             f"{count(number, one, several)} left out."
             for kind, one, several in _SKIPPED
@@ -90,26 +88,22 @@ class Folder:
                     continue
                 if real:
                     inside = real.is_relative_to(self._top)
-                    self._links[inner] = PurePosixPath(real.relative_to(self._top) if inside else real)
+                    self.links[inner] = PurePosixPath(real.relative_to(self._top) if inside else real)
                 yield inner, File(facts.st_size, str(facts.st_mtime_ns))
 
     def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
-        """The bytes of a file, piece by piece."""
+        """The content of a file, piece by piece."""
         with (self.root / place).open("rb") as file:
             while piece := file.read(PIECE):
                 yield piece
 
-    def close(self) -> None:
-        """Nothing is held open."""
 
-
-class Zip:
+class Zip(Tree):
     """The files of a .zip that is safe to unpack."""
 
     def __init__(self, file: Path | BinaryIO, name: str) -> None:
         self.name, self._archive = name, sources.Archive(file, name)
-        self.links: Mapping[PurePosixPath, PurePosixPath] = {}  # an archive that holds any is refused
-        self.notes: list[str] = []
+        self.links, self.notes = {}, []  # an archive that holds links is refused
         self._members: dict[PurePosixPath, zipfile.ZipInfo] = {}
         for member in self._archive.members:
             place = PurePosixPath(member.filename)
@@ -118,12 +112,10 @@ class Zip:
             if place in self._members:
                 raise DatasetError(f"{name} holds two files of one name, and was not unpacked.")
             self._members[place] = member
-        self.files: Mapping[PurePosixPath, File] = {
-            place: File(member.file_size, str(member.CRC)) for place, member in self._members.items()
-        }
+        self.files = {place: File(member.file_size, str(member.CRC)) for place, member in self._members.items()}
 
     def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
-        """The bytes of a file, piece by piece."""
+        """The content of a file, piece by piece."""
         return self._archive.pieces(self._members[place])
 
     def close(self) -> None:

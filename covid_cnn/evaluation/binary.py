@@ -144,10 +144,7 @@ def count_outcomes(answers: BinaryPredictions) -> dict[str, int]:
 def at_prevalence(answers: BinaryPredictions, prevalence: float) -> AtPrevalence:
     """What the answers are worth where this share of people is a yes (``metrics.predictive_values``).
 
-    Raises
-    ------
-    DatasetError
-        The images hold no yes, or no no, so that sensitivity or specificity is unknown.
+    Raises DatasetError where the images hold no yes, or no no, so that sensitivity or specificity is unknown.
     """
     of = count_outcomes(answers)
     positives, negatives = of["hits"] + of["misses"], of["rejections"] + of["false_alarms"]

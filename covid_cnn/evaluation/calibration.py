@@ -12,16 +12,9 @@ from covid_cnn.models.info import Calibrated, Calibration, Coverage, Reliability
 
 
 def calibration_error_of(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Metric:
-    """The mean gap between confidence and accuracy over equal bins of confidence (Guo et al. 2017), as a metric.
+    """The mean gap, 0..1, between confidence and accuracy over equal bins of confidence (Guo et al. 2017), as a metric.
 
-    Parameters
-    ----------
-    labels : int [N].
-    probabilities : float [N, K]; the largest of a row is its confidence.
-
-    Returns
-    -------
-    of values 0..1; 0 is perfect.
+    Labels are int [N], probabilities float [N, K], of which the largest of a row is its confidence.
     """
     confidence = probabilities.max(axis=1)
     gaps = np.zeros((len(labels), bins))
@@ -33,15 +26,8 @@ def calibration_error_of(labels: np.ndarray, probabilities: np.ndarray, bins: in
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[ReliabilityBin]:
     """How often the most probable class is right, against how probable it was (DeGroot and Fienberg 1983).
 
-    Parameters
-    ----------
-    labels : int [N].
-    probabilities : float [N, K]; the largest of a row is its confidence.
-    bins : equal parts of 0..1, into which the images fall by their confidence.
-
-    Returns
-    -------
-    One for each part that holds an image, in order; its confidence is their mean.
+    The images fall by their confidence into so many equal parts of 0..1. There is one bin for each part that holds an
+    image, in order; its confidence is their mean. Arguments as for `calibration_error_of`.
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
@@ -61,14 +47,8 @@ def assess_calibration(
 ) -> Calibration:
     """What a temperature does to the calibration: the `calibration` of `model.json`, for the card and its diagram.
 
-    Parameters
-    ----------
-    labels : int [N].
-    log_probabilities : float [N, K], before the division by the temperature; logits do as well.
-    temperature : as `fit_temperature` found it.
-    patients : N names.
-    split : "val" or "test", whose images these are. On those that the temperature was fitted on, the error after it
-        looks smaller than it is.
+    The log-probabilities, float [N, K], are those before the division by the temperature; logits do as well. On the
+    split that the temperature was fitted on, the error after it looks smaller than it is.
     """
     from scipy.special import softmax
 
@@ -88,12 +68,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     Where a small validation set is classified without error, the likelihood grows for ever as T goes to 0, and the fit
     would answer with certainties. So the targets are not 0 and 1 but the posterior means under a uniform prior, as in
-    Platt (1999): (n_c + 1) / (n_c + K) for the true class c of n_c images, the rest shared by the others.
-
-    Parameters
-    ----------
-    logits : float [N, K], or log-probabilities: softmax takes both alike.
-    labels : int [N].
+    Platt (1999): (n_c + 1) / (n_c + K) for the true class c of n_c images, the rest shared by the others. Logits are
+    float [N, K], or log-probabilities, which softmax takes alike; labels are int [N].
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
@@ -114,12 +90,8 @@ def choose_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     """The threshold with the best balanced accuracy, `score >= threshold` being the positive answer (Youden 1950).
 
     The candidates are 0.5 and the midpoints between neighbouring scores; of equally good ones the nearest to 0.5 wins,
-    so that classes which 0.5 separates keep 0.5. With one class alone nothing can be chosen, and it is 0.5.
-
-    Parameters
-    ----------
-    labels : bool or 0/1 [N], 1 being positive.
-    scores : float [N], 0..1.
+    so that classes which 0.5 separates keep 0.5. With one class alone nothing can be chosen, and it is 0.5. Labels are
+    bool or 0/1 [N], scores float [N], 0..1.
     """
     labels, scores = np.asarray(labels, bool), np.asarray(scores, float)
     positives, negatives = np.sort(scores[labels]), np.sort(scores[~labels])
@@ -140,18 +112,8 @@ def choose_threshold_at_specificity(labels: np.ndarray, scores: np.ndarray, spec
     highest negative that must stay below up to the next score gives the same answers here; of those it is the
     midpoint, so that a rounding error changes no answer. Negatives of one score stand or fall together, so that ties
     can only raise the specificity. Where a negative that must stay below has the score 1, the threshold lies above 1,
-    and nothing is positive. Without a negative nothing can be chosen, and it is 0.5.
-
-    Parameters
-    ----------
-    labels : bool or 0/1 [N], 1 being positive.
-    scores : float [N], 0..1.
-    specificity : above 0, at most 1: the share of these negatives that must stay below the threshold.
-
-    Raises
-    ------
-    ValueError
-        the specificity is out of its range.
+    and nothing is positive. Without a negative nothing can be chosen, and it is 0.5. Arguments as for
+    `choose_threshold`; raises ValueError where the specificity is not above 0 and at most 1.
     """
     if not 0 < specificity <= 1:
         raise ValueError(f"A specificity of {specificity} cannot be asked for.")
@@ -179,16 +141,11 @@ def conformal_thresholds(labels: np.ndarray, probabilities: np.ndarray, level: f
     ----------
     labels : int [N], of images that neither the weights nor the choice of the network have seen.
     probabilities : float [N, K], as they will be compared: calibrated.
-    level : above 0, below 1.
+    level : above 0, below 1, or ValueError is raised.
 
     Returns
     -------
     float64 [K]; 0, which takes every image in, for a class with too few images for the level (fewer than 9 for 0.9).
-
-    Raises
-    ------
-    ValueError
-        the level is out of its range.
     """
     if not 0 < level < 1:
         raise ValueError(f"A level of {level} cannot be asked for.")
@@ -206,14 +163,9 @@ def conformal_thresholds(labels: np.ndarray, probabilities: np.ndarray, level: f
 def measure_coverage(
     labels: np.ndarray, sets: np.ndarray, level: float, patients: Sequence[str] | None = None
 ) -> Coverage:
-    """How often the true class is in the prediction set, and how much the sets say.
+    """How often the true class is in the prediction set, bool [N, K] of `prediction_sets`, and how much the sets say.
 
-    Parameters
-    ----------
-    labels : int [N].
-    sets : bool [N, K], from `prediction_sets`.
-    level : what was promised.
-    patients : N names, whom the intervals are over; None makes each image one of its own.
+    The ``level`` is what was promised. Without ``patients``, whom the intervals are over, each image is one of its own.
     """
     labels = np.asarray(labels)
     covered = sets[np.arange(len(labels)), labels]

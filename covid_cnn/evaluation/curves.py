@@ -35,17 +35,8 @@ def roc_curve(
     """Sensitivity against the false positive rate, from (0, 0), where nobody is called positive, to (1, 1).
 
     The band is pointwise: the 2.5th to the 97.5th percentile of the sensitivity at each false positive rate, over
-    bootstrap samples of patients (vertical averaging, Fawcett 2006).
-
-    Parameters
-    ----------
-    labels : bool [N].
-    scores : float [N], the higher the more positive; equal ones are called together.
-    patients : N names; equal names are one patient.
-
-    Returns
-    -------
-    The curve; None where all are positive or none is.
+    bootstrap samples of patients (vertical averaging, Fawcett 2006). None where all are positive or none is. Labels are
+    bool [N], scores float [N], the higher the more positive; equal ones are called together.
     """
 
     def points(true: np.ndarray, false: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

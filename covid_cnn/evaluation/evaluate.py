@@ -63,17 +63,9 @@ class Comparison:
 
 
 def select_images(data: str, split: str) -> NamedImages:
-    """The images of one split of a dataset, or all of them.
+    """The images of one split of a dataset, or of "all"; a collection without splits is one test set.
 
-    Parameters
-    ----------
-    data : a folder, or the name of a dataset under data/
-    split : "train", "val", "test" or "all"; a collection without splits is one test set
-
-    Raises
-    ------
-    DatasetError
-        There is no such dataset, or it has no such split.
+    Raises DatasetError where there is no such dataset, or it has no such split.
     """
     dataset = open_dataset(data)
     whole = split == "all" or dataset.splits == ("",)
@@ -140,12 +132,7 @@ def evaluate_model(
 
 
 def compare(models: Sequence[Bundle], places: Iterable[NamedImages], task: str) -> Comparison:
-    """Put each model to each set of images, without what it has learned from, and test the differences.
-
-    Parameters
-    ----------
-    task : a key of ``binary.binary_tasks``
-    """
+    """Put each model to each set of images, without what it has learned from, and test the differences."""
     cache, comparison = Cache(), Comparison()
     answers: dict[tuple[str, str], BinaryPredictions] = {}
     for images in places:

@@ -64,10 +64,7 @@ class DifferenceRow(NamedTuple):
 def summary_row(model: str, where: str, verdicts: BinaryPredictions, known: Sized | None, left_out: bool) -> SummaryRow:
     """How well a model did on some images; the row's name says what of them the model had learned from.
 
-    Parameters
-    ----------
-    known : those of the images that it has learned from; None where that cannot be told.
-    left_out : whether there were more, which are not among the verdicts.
+    These are the ``known``, None where that cannot be told; more were ``left_out``, and are not among the verdicts.
     """
     if known is None:
         aside = " (may have learned from some)"

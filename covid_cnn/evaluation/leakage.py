@@ -99,13 +99,7 @@ def _read(bundle: Bundle, digest: str) -> TrainingFingerprint:
 
 
 def find_training_dataset(info: ModelInfo, datasets: Iterable[Dataset]) -> Dataset | None:
-    """The dataset that a bundle learned from, whatever it is called here: by its content, or else by its name.
-
-    Parameters
-    ----------
-    info : the content of the bundle's model.json.
-    datasets : those that are here.
-    """
+    """That of the datasets which a bundle learned from, whatever it is called here: by its content, or by its name."""
     learned = info.training_data
     named = sorted(datasets, key=lambda one: one.name != learned.name)  # the likeliest first
     alike = (one for one in named if list(one.classes) == info.classes)
@@ -174,16 +168,9 @@ def leakage_unknown(bundle: Bundle) -> str:
 
 
 def drop_leaked(bundle: Bundle, items: Sequence[Item], known: Set[Path] | None) -> tuple[Item, ...]:
-    """The items that a bundle has not learned from.
+    """The items that a bundle has not learned from, ``known`` being those that it has (`find_leaked`).
 
-    Parameters
-    ----------
-    known : those of the items that it has learned from (`find_leaked`); None where that cannot be told.
-
-    Raises
-    ------
-    DatasetError
-        That cannot be told, or it has learned from all of the items.
+    Raises DatasetError where that cannot be told (None), or it has learned from all of the items.
     """
     if known is None:
         raise DatasetError(f"{leakage_unknown(bundle)} Add that first, or train the model again.")

@@ -211,7 +211,7 @@ def format_table(rows: Sequence[Sequence[object]]) -> str:
 def average_precision_of(labels: np.ndarray, scores: np.ndarray) -> Metric:
     """The area under the precision-recall steps: the mean precision over the recall gained at each threshold.
 
-    NaN where all are positive or none is. Parameters as for `statistics.count_positives`.
+    NaN where all are positive or none is. Labels and scores as for `statistics.count_positives`.
     """
     _, count = count_positives(labels, scores)
 
@@ -225,16 +225,9 @@ def average_precision_of(labels: np.ndarray, scores: np.ndarray) -> Metric:
 
 
 def matthews_of(labels: np.ndarray, predicted: np.ndarray, k: int) -> Metric:
-    """The correlation of truth and answer (Matthews 1975), for more than two classes as in Gorodkin (2004).
+    """The correlation, -1..1, of truth and answer (Matthews 1975), of k > 2 classes as in Gorodkin (2004).
 
-    Parameters
-    ----------
-    labels, predicted : int [N], 0..k - 1.
-    k : the number of classes.
-
-    Returns
-    -------
-    of values -1..1; 0 where the answer is always the same, NaN where the truth is.
+    It is 0 where the answer is always the same, NaN where the truth is. Both are int [N], 0..k - 1.
     """
     count = _confusions(labels, predicted, k)
 
@@ -256,22 +249,9 @@ def predictive_values(
 
     PPV = sens p / (sens p + (1 - spec)(1 - p)); NPV = spec (1 - p) / (spec (1 - p) + (1 - sens) p). The intervals take
     the prevalence for known, and are the logit intervals of Mercaldo et al. (2007): logit PPV has the variance
-    (1 - sens) / (sens positives) + spec / ((1 - spec) negatives). Where a count is 0, half a case is added to each.
-
-    Parameters
-    ----------
-    hits, positives : of so many positives, so many were called positive.
-    rejections, negatives : of so many negatives, so many were called negative.
-    prevalence : above 0, below 1.
-
-    Returns
-    -------
-    The positive and the negative predictive value, n being all cases; None where nobody gets that answer.
-
-    Raises
-    ------
-    ValueError
-        there is no positive or no negative, or the prevalence is out of its range.
+    (1 - sens) / (sens positives) + spec / ((1 - spec) negatives). Where a count is 0, half a case is added to each. A
+    value is None where nobody gets that answer. Raises ValueError where there is no positive or no negative, or the
+    prevalence is not above 0 and below 1.
     """
     if not (0 <= hits <= positives and 0 <= rejections <= negatives and positives and negatives and 0 < prevalence < 1):
         raise ValueError("Predictive values need positives, negatives, and a prevalence above 0 and below 1.")

@@ -25,7 +25,7 @@ import numpy as np
 
 from covid_cnn.common import paths
 from covid_cnn.common.errors import BundleError, CovidCnnError, ImageError
-from covid_cnn.common.jobs import Progress
+from covid_cnn.common.jobs import Progress, unwatched
 from covid_cnn.common.statistics import Interval, percent, wilson
 from covid_cnn.data.classes import matching_class
 from covid_cnn.data.dataset import Dataset, Item
@@ -193,20 +193,19 @@ class Choice:
 
 
 def read_network(
-    file: Path, size: tuple[int, int] | None = None, output: str | None = None, progress: Progress | None = None
+    file: Path, size: tuple[int, int] | None = None, output: str | None = None, progress: Progress = unwatched
 ) -> OwnNetwork:
-    """Read a network from a file, in a process of its own.
+    """Read a network from a file, .keras, .h5, .tflite, .zip, or the folder of a SavedModel, in a process of its own.
 
     Parameters
     ----------
-    file : .keras, .h5 or .tflite, or the folder of a SavedModel
     size : height and width, where the file leaves them open
     output : which one is asked, where there are several; the first by default
 
     Raises
     ------
     BundleError
-        It is no network of one image that can be explained, or holds code; the sentence says which.
+        It is no network of one image, or holds code; the sentence says which.
     """
     if not file.exists():
         raise BundleError(f"There is no {file}: give a .keras, .h5 or .tflite file, or the folder of a SavedModel.")
@@ -220,7 +219,7 @@ def read_network(
     return OwnNetwork(file.name, folder)
 
 
-def add_network(network: OwnNetwork, choice: Choice, progress: Progress | None = None) -> str:
+def add_network(network: OwnNetwork, choice: Choice, progress: Progress = unwatched) -> str:
     """Make a bundle of a network, ``models/NAME``, in a process of its own, and return its name.
 
     Raises
@@ -314,7 +313,7 @@ def try_scales(
     classes: Sequence[str],
     last: str | None = None,
     labelled: bool = True,
-    progress: Progress | None = None,
+    progress: Progress = unwatched,
 ) -> list[Trial]:
     """Ask a network about the same images under each scale, the one that fits best first, or that is guessed.
 
@@ -329,8 +328,7 @@ def try_scales(
     labels = np.array([classes.index(matched[place] or "") for place in known], int)
     trials = []
     for at, scale in enumerate(SCALES):
-        if progress:
-            progress(at / len(SCALES), f"Trying pixels {SCALES[scale].words}")
+        progress(at / len(SCALES), f"Trying pixels {SCALES[scale].words}")
         answers = np.stack([network.answer(example.pixels, scale) for example in examples])
         end = network.guess_last(answers) if last is None else last
         shares = probabilities(answers, end)
@@ -380,14 +378,8 @@ def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
     return f"{sentences} Given in another scale it loses right answers: {', '.join(costs)}." if costs else sentences
 
 
-def _work(step: str, folder: Path, request: dict[str, Any], seconds: int, progress: Progress | None) -> None:
-    """Do one step of `covid_cnn.training.imported` in a process of its own.
-
-    Raises
-    ------
-    CovidCnnError
-        What went wrong, in a sentence; the process is ended where ``progress`` raises.
-    """
+def _work(step: str, folder: Path, request: dict[str, Any], seconds: int, progress: Progress) -> None:
+    """Do one step of `covid_cnn.training.imported` in a process of its own, which ends where ``progress`` raises."""
     if importlib.util.find_spec("tensorflow") is None:
         raise BundleError("TensorFlow reads a network, and is not installed: run pip install 'covid-cnn[train]'.")
     bounds = {"memory": MEMORY, "seconds": SECONDS_TO_EXPORT}
@@ -414,7 +406,7 @@ def _work(step: str, folder: Path, request: dict[str, Any], seconds: int, progre
     try:
         assert process.stdout
         for line in process.stdout:
-            if progress and line.startswith("["):
+            if line.startswith("["):
                 progress(*json.loads(line))
         ended = process.wait()
     finally:

@@ -5,7 +5,7 @@ that was stopped goes on where it was. Only numbers are kept, and no image.
 """
 
 import hashlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import compress
@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType, structs
 
 from covid_cnn.common import statistics
 from covid_cnn.common.errors import CovidCnnError, DatasetError
+from covid_cnn.common.jobs import Progress, unwatched
 from covid_cnn.common.storage import Cache
 from covid_cnn.data.classes import matching_class
 from covid_cnn.data.dataset import Item
@@ -77,15 +78,14 @@ def predict_known(
     bundle: Bundle,
     items: Sequence[Item],
     store: Cache | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress = unwatched,
 ) -> DatasetPredictions:
     """Ask a bundle about images. Those of classes unknown to it and unreadable ones are left out, counted in ``notes``.
 
     Parameters
     ----------
     store : where answers are kept and looked for; None asks anew and keeps nothing.
-    progress : called with the part done (0..1) and a line about it; what it raises stops the work, and what was
-        answered until then is kept.
+    progress : what was answered is kept where it stops the work.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def predict_dataset(
     bundle: Bundle,
     items: Sequence[Item],
     store: Cache | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress = unwatched,
     embeddings: bool = False,
 ) -> DatasetPredictions:
     """Ask a bundle about images, also those of classes that it does not know; otherwise as ``predict_known``.
@@ -128,8 +128,7 @@ def predict_dataset(
             if answer is not None:
                 read.append(item)
                 rows.append(answer if embeddings else answer[: k + 1].copy())
-            if progress:
-                progress(n / len(items), f"Asked about {n} of {len(items)} images")
+            progress(n / len(items), f"Asked about {n} of {len(items)} images")
     if not read:
         raise DatasetError("There is no image here that can be read: choose another dataset or split.")
     unreadable = len(items) - len(read)
@@ -156,10 +155,7 @@ def count_cached(bundle: Bundle, items: Sequence[Item], store: Cache) -> int:
 
 
 def _numbers_of(bundle: Bundle, files: Sequence[Path], store: Cache | None) -> Generator[np.ndarray | None, None, None]:
-    """Probabilities, distance and embedding of each image, float32 ``[K + 1 + D]``; None for one that is unreadable.
-
-    Few are held at a time, whatever their number.
-    """
+    """Probabilities, distance and embedding of each image, float32 ``[K + 1 + D]``; None for one that is unreadable."""
     digests = store.file_digests(files) if store else {}
     for first in range(0, len(files), AT_ONCE):
         yield from _numbers_of_some(bundle, files[first : first + AT_ONCE], digests, store)

@@ -143,13 +143,7 @@ def take_style(pixels: np.ndarray, other: np.ndarray, rng: np.random.Generator) 
     the broadest waves, which hold light and shade but no shapes, are mixed with the other image's (Fourier domain
     adaptation, Yang and Soatto 2020); the image is made coarser, as a thumbnail on a web page is.
 
-    Parameters
-    ----------
-    pixels, other : float32 ``[H, W]``, 0..1; the other may be of another size
-
-    Returns
-    -------
-    float32 ``[H, W]``, 0..1
+    Both are float32 ``[H, W]``, 0..1; the other may be of another size.
     """
     chosen = rng.random(3) < 0.5
     chosen[rng.integers(3)] |= not chosen.any()

@@ -37,12 +37,7 @@ def unpack(dataset: pydicom.Dataset, decoder: str) -> np.ndarray:
 
 
 def jpeg_of_12_bits(dataset: pydicom.Dataset) -> np.ndarray:
-    """Unpack grayscale lossy JPEG of 12 bits by GDCM: pydicom's plugin, mindful of old versions, does not let it.
-
-    Returns
-    -------
-    uint16 [rows, columns].
-    """
+    """Unpack grayscale lossy JPEG of 12 bits by GDCM: pydicom's plugin, mindful of old versions, does not let it."""
     import gdcm
 
     fragment = gdcm.Fragment()

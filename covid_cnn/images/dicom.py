@@ -78,8 +78,7 @@ def read_dicom(data: bytes, name: str, frame: int = 0, window: int | None = None
     ----------
     data : the file's bytes, with or without the DICOM preamble.
     name : what to call the file; the patient's names, numbers and dates are struck out of it.
-    frame : which frame, from 0.
-    window : which of the radiograph's `windows`, from 0; None takes the first.
+    frame, window : which ones, as `reader.read` takes them.
 
     Returns
     -------

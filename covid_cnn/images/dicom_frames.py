@@ -196,11 +196,7 @@ def _is_gray_of_12_bits(alone: pydicom.Dataset) -> bool:
 def _check_packed(packed: bytes, alone: pydicom.Dataset, name: str) -> int:
     """Hold what a compressed frame says of itself against what the file says of it, before it is unpacked.
 
-    The frame is believed about its samples and their depth, and about its size it must agree.
-
-    Returns
-    -------
-    The bits a sample that it has; 0 where it does not say.
+    It is believed about its samples and their depth, and must agree about its size. Its bits a sample; 0 if not said.
     """
     size = int(alone.Columns), int(alone.Rows)
     own: headers.Frame | None = None

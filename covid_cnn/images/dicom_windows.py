@@ -131,10 +131,7 @@ def look_through(
 ) -> np.ndarray:
     """Stored values as greys, float32 0..1, by a window of `windows_of` (PS3.3, C.11.2.1.2 and C.11.2.1.3).
 
-    Parameters
-    ----------
-    measured : what `modality_lut` gives.
-    padding : the `padding_range`, which the full range leaves out.
+    ``measured`` is what `modality_lut` gives, ``padding`` the `padding_range`, which the full range leaves out.
     """
     values, center, width = measured(stored), window.center, window.width
     if window.table:

@@ -16,11 +16,7 @@ _ROWS = 64  # of an image that are worked on at once, where all of them would ta
 def stretch(values: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
     """Map low..high, or else the finite minimum..maximum, linearly to 0..1, and clip to it.
 
-    Values that are no number become 0; so does everything where low and high are equal.
-
-    Returns
-    -------
-    float32, of the shape of `values`.
+    Values that are no number become 0; so does everything where low and high are equal. The result is float32.
     """
     if low is None or high is None:
         finite = values
@@ -43,14 +39,7 @@ def stretch(values: np.ndarray, low: float | None = None, high: float | None = N
 def map_values(stored: np.ndarray, look: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """What `look` makes of an image, computed once a value instead of once a pixel where there are few values.
 
-    Parameters
-    ----------
-    stored : number [height, width].
-    look : makes float32 0..1 of values, each for itself, or from all those that there are.
-
-    Returns
-    -------
-    float32, of the shape of `stored`.
+    It makes float32 0..1 of values, each for itself, or from all those that there are.
     """
     if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2:
         return look(stored)
@@ -124,11 +113,7 @@ def _is_colourful(sample: np.ndarray) -> bool:
     """Whether over a tenth of the pixels differ clearly in hue from the picture's overall tint.
 
     Measured against the median tint, so that a film on a bluish or sepia base is not taken for a photograph; a tenth,
-    so that coloured letters and arrows are not either. A few thousand pixels tell enough.
-
-    Parameters
-    ----------
-    sample : some pixels, number [height, width, 3].
+    so that coloured letters and arrows are not either. A few thousand pixels, number [height, width, 3], tell enough.
     """
     shares = np.ascontiguousarray(sample.reshape(-1, 3).T, np.float64)  # a row a colour, which NumPy is quick at
     shares /= 255 if sample.dtype == np.uint8 else max(np.nanmax(np.abs(shares)), 1e-9)

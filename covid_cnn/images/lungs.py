@@ -26,15 +26,8 @@ _SURENESS = 0.91  # mean probability within the mask
 def segment_both_lungs(pixels: np.ndarray) -> np.ndarray | None:
     """The lungs of a radiograph, as a U-Net (Ronneberger et al. 2015) finds them.
 
-    It learned on frontal chest X-rays; on others it marks whatever looks most like lungs, or nothing.
-
-    Parameters
-    ----------
-    pixels : float32 ``[H, W]`` of any size, 0..1, white is dense
-
-    Returns
-    -------
-    bool ``[H, W]``, True where there is lung; None where what is found does not look like two lungs.
+    It learned on frontal chest X-rays; on others it marks whatever looks most like lungs, or nothing. From float32
+    ``[H, W]`` of any size, 0..1, white is dense, to bool ``[H, W]``; None where it does not look like two lungs.
     """
     lung = lung_probability(pixels)
     return ops.upsample(lung, pixels.shape) > 0.5 if is_plausible(lung) else None

@@ -14,16 +14,8 @@ def prepare(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize a radiograph to what a network sees; training, evaluation and prediction all pass through here.
 
     The image is stretched to the size, whatever its aspect ratio: letterbox bars would show that ratio, which in
-    public collections tells the source of an image and so its class. Shrinking is anti-aliased.
-
-    Parameters
-    ----------
-    pixels : float [height, width], 0..1.
-    size : (height, width) to resize to, in pixels.
-
-    Returns
-    -------
-    float32 [size[0], size[1], 1], 0..1.
+    public collections tells the source of an image and so its class. Shrinking is anti-aliased. From float [H, W] of
+    0..1 to float32 [*size, 1].
     """
     return _resize(pixels, size, Image.Resampling.BILINEAR)[..., np.newaxis]
 
@@ -44,9 +36,7 @@ def _to_bytes(values: np.ndarray) -> np.ndarray:
 def about_centre(shape: tuple[int, ...], matrix: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
     """Make a movement for `warp` from a matrix ``[2, 2]`` of (x, y): about the centre of the image, then shifted.
 
-    Returns
-    -------
-    float ``[2, 3]``: where in the image each pixel (x, y, 1) of the moved one comes from, as `warp` takes it.
+    It is float ``[2, 3]``: where in the image each pixel (x, y, 1) of the moved one comes from.
     """
     height, width = shape
     centre = np.array([width - 1, height - 1]) / 2
@@ -75,14 +65,7 @@ def blur(pixels: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def draw_text(pixels: np.ndarray, text: str, place: tuple[float, float], size: float, grey: float) -> np.ndarray:
-    """``pixels``, float32 ``[H, W]`` 0..1, with letters on them.
-
-    Parameters
-    ----------
-    place : left and upper edge of the text, in pixels
-    size : of the font, in pixels
-    grey : of the letters, 0..1
-    """
+    """``pixels``, float32 ``[H, W]`` 0..1, with letters of a grey on them; left, top and size are in pixels."""
     height, width = pixels.shape
     stencil = Image.new("L", (width, height))
     ImageDraw.Draw(stencil).text(place, text, fill=255, font_size=size)
@@ -113,17 +96,9 @@ def fit_within(pixels: np.ndarray, longest: int = 1024) -> np.ndarray:
 
 
 def enhance_contrast(pixels: np.ndarray, limit: float = 2.0, tiles: int = 8) -> np.ndarray:
-    """A radiograph with its local contrast enhanced, for eyes and for no network: CLAHE (Pizer et al. 1987).
+    """A radiograph, float [H, W] 0..1, with its local contrast enhanced, for eyes: CLAHE (Pizer et al. 1987), uint8.
 
-    Parameters
-    ----------
-    pixels : float [H, W], 0..1.
-    limit : how many times a grey may be stretched at most.
-    tiles : how many a side have a histogram of their own.
-
-    Returns
-    -------
-    uint8 [H, W].
+    A grey is stretched at most ``limit`` times; so many ``tiles`` a side have a histogram of their own.
     """
     import cv2
 
@@ -146,16 +121,7 @@ def overlay(
     The colour covers each pixel by `opacity` times the heat there: nothing where the heat is 0, so that cold regions
     show the X-ray as it is, and `opacity` where the heat is 1.
 
-    Parameters
-    ----------
-    pixels : float [H, W], 0..1.
-    heatmap : float [h, w], 0..1, of any size; it is stretched over the whole of `pixels`.
-    opacity : 0 (the X-ray alone) to 1 (the hottest spot hides it).
-    colour_map : a key of `COLOUR_MAPS`.
-
-    Returns
-    -------
-    uint8 [H, W, 3].
+    From pixels [H, W] and a heatmap [h, w], float 0..1, which is stretched over the whole of them, to uint8 [H, W, 3].
     """
     level = np.linspace(0, 1, 256, dtype=np.float32)
     cover = np.float32(opacity) * level[:, None, None]

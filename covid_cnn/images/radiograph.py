@@ -95,19 +95,9 @@ class Radiograph:
 
 
 def check_size(width: int, height: int, name: str, weight: float = 1, frames: int = 1) -> None:
-    """Hold a declared size against the limits.
+    """Raise ImageError where an image is, by its declared size in pixels, too large to decode or too small to be one.
 
-    Parameters
-    ----------
-    width, height : of the frame that is to be read, in pixels.
-    name : of the file.
-    weight : how many times the memory of three bytes a pixel takes, where it takes more.
-    frames : how many there are.
-
-    Raises
-    ------
-    ImageError
-        if the image is too large to decode or too small to be one.
+    ``weight`` is how many times the memory of three bytes a pixel takes, where it takes more.
     """
     if min(width, height) < limits.MIN_SIDE:
         raise ImageError(
@@ -122,13 +112,7 @@ def check_size(width: int, height: int, name: str, weight: float = 1, frames: in
 
 
 def check_index(index: int, count: int, name: str, kind: str) -> None:
-    """Hold a choice, counted from 0, of one of `count` frames, pages or windows against how many there are.
-
-    Raises
-    ------
-    ImageError
-        if there is none of that number.
-    """
+    """Raise ImageError where a choice, counted from 0, is none of `count` frames, pages or windows."""
     if not 0 <= index < count:
         raise ImageError(f"{name} has no {kind} {index + 1}; the number of its {kind}s is {count}.")
 

@@ -85,13 +85,7 @@ class Archive:
         self._open.close()
 
     def read(self, member: zipfile.ZipInfo) -> bytes:
-        """The bytes of one of `members`.
-
-        Raises
-        ------
-        ArchiveError
-            if it is larger than limits.MAX_FILE_BYTES or damaged; the other members may still be sound.
-        """
+        """The bytes of one of `members`; raises ArchiveError where it is damaged, or too large for an image."""
         if member.file_size > limits.MAX_FILE_BYTES:
             raise ArchiveError(
                 f"A file of {self.name} has {member.file_size / 2**20:.0f} MiB, more than "
@@ -222,13 +216,9 @@ def is_system_file(path: PurePath) -> bool:
 def select(paths: Iterable[Path | str], opened: Callable[[Archive], Archive]) -> Selection:
     """Select the images that paths name.
 
-    Files are taken as they are, and of folders and archives what is named like an image or is one by its content.
-
-    Parameters
-    ----------
-    paths : files, folders and .zip archives, and addresses such as s3://bucket/folder of them; an archive that cannot
-        be read becomes an image that raises why.
-    opened : is given each archive, and returns it; it must stay open until its images are read.
+    Files are taken as they are, and of folders, .zip archives and addresses such as s3://bucket/folder what is named
+    like an image or is one by its content. An archive that cannot be read becomes an image that raises why; ``opened``
+    is given each other, and returns it: it must stay open until its images are read.
     """
     choice = Selection([], [], [])
     for named in paths:

@@ -121,17 +121,10 @@ def read_pages(data: bytes) -> list[Page]:
 
 
 def read_samples(data: bytes, page: Page, name: str) -> np.ndarray:
-    """The samples of a page, unturned.
+    """The samples of a page, unturned: number [height, width, samples], of the file's own type.
 
-    Returns
-    -------
-    number [height, width, samples], of the file's own type; of packed bits the next larger one. Of planes those alone
-    that are colours or transparency.
-
-    Raises
-    ------
-    ImageError
-        they are of a type or a compression that is not read, or too many.
+    Packed bits become the next larger type; of planes there are those alone that are colours or transparency. Raises
+    ImageError where they are of a type or a compression that is not read, or too many.
     """
     if page.problem:
         raise ImageError(f"{name} {page.problem}; save it as 16-bit PNG.")

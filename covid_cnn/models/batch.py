@@ -71,10 +71,8 @@ def predict_rows(
 ) -> Iterator[Row]:
     """A row of the table (``to_row``) for each image, in order; few images are held at a time.
 
-    Parameters
-    ----------
-    heatmaps : the folder that gets the Grad-CAM overlay of each image's label, as PNG; None writes none
-    crowd, ahead : see ``predict_images``; by default a crowd is more than one image
+    The folder ``heatmaps`` gets the Grad-CAM overlay of each image's label, as PNG. By default a ``crowd`` is more than
+    one image.
     """
     if heatmaps:
         heatmaps.mkdir(parents=True, exist_ok=True)
@@ -167,12 +165,8 @@ def write_csv(file: TextIO, model: Bundle, rows: Iterable[Row]) -> None:
 def write_parquet(file: Path, model: Bundle, rows: Iterable[Row]) -> None:
     r"""Write the table as Parquet, whole or not at all: its texts as they are, and nothing where there is nothing.
 
-    A path that is no Unicode has its odd bytes as ``\\xNN``, for Parquet knows no other texts.
-
-    Raises
-    ------
-    CovidCnnError
-        pyarrow, which writes it, is not installed
+    A path that is no Unicode has its odd bytes as ``\\xNN``, for Parquet knows no other texts. Raises CovidCnnError
+    where pyarrow, which writes it, is not installed.
     """
     try:
         import pyarrow as pa

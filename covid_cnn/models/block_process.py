@@ -30,16 +30,8 @@ LOOK_EVERY = 0.1  # seconds, for one that hangs
 class BlockProcess:
     """Answers images in another process; an image that ends it, or makes it hang, gets a row that says so.
 
-    Parameters
-    ----------
-    folder : of the model's bundle
-    crowd, ahead : see ``batch.predict_rows``
-    patience : seconds from one row to the next
-
-    Raises
-    ------
-    CovidCnnError
-        The bundle cannot be loaded.
+    From one row to the next it has so many seconds' ``patience``. Raises CovidCnnError where the bundle in ``folder``
+    cannot be loaded.
     """
 
     def __init__(self, folder: Path, crowd: bool, ahead: int | None = None, patience: float = SECONDS_AN_IMAGE) -> None:

@@ -114,10 +114,7 @@ class Prediction:
 class Bundle:
     """A checked model bundle, ready to predict. Safe to share between threads.
 
-    Raises
-    ------
-    BundleError
-        A file is missing or damaged, or digest, schema or tensor shapes do not fit.
+    Raises BundleError where a file is missing or damaged, or digest, schema or tensor shapes do not fit.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -331,19 +328,8 @@ def ppca_distance(
     It is the squared Mahalanobis distance under probabilistic PCA (Tipping and Bishop 1999), a dimension.
 
     Few images in many dimensions leave most of a covariance unknown; this model keeps the largest components and
-    one variance for all the rest. About 1 on the images it was fitted on, larger on what looks different.
-
-    Parameters
-    ----------
-    embeddings : float32 ``[N, D]``
-    mean : float32 ``[D]``
-    components : float32 ``[Q, D]``, orthonormal rows
-    variances : float32 ``[Q]``
-    noise_variance : variance in each remaining direction
-
-    Returns
-    -------
-    float32 ``[N]``
+    one variance for all the rest. From embeddings float32 ``[N, D]``, mean ``[D]``, orthonormal components ``[Q, D]``,
+    their variances ``[Q]`` and the variance in each remaining direction to float32 ``[N]``.
     """
     centred = embeddings - mean
     projected = centred @ components.T

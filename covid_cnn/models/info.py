@@ -16,9 +16,8 @@ SCHEMA = 1  # the version of the format
 Number = Annotated[float, Meta(gt=-LARGEST, lt=LARGEST)]
 Positive = Annotated[float, Meta(gt=0, lt=LARGEST)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Maybe = (
-    Interval | None
-)  # a metric that has no value where the images cannot tell it, as a sensitivity without positives
+# A metric that has no value where the images cannot tell it, as a sensitivity without positives.
+Maybe = Interval | None
 Added = Interval | None | UnsetType  # one that only some reports have: not in the file at all where it is not set
 CONTRADICTION = "contradicts itself"
 
@@ -315,13 +314,7 @@ class ModelInfo(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 def decode_info(content: bytes) -> ModelInfo:
-    """The content of a ``model.json``, checked.
-
-    Raises
-    ------
-    ValueError
-        with what is wrong with it, as the end of a sentence that its name begins.
-    """
+    """The content of a ``model.json``, checked; raises ValueError with the end of a sentence that its name begins."""
     try:
         return msgspec.json.decode(content, type=ModelInfo)
     except msgspec.ValidationError as error:

@@ -159,12 +159,8 @@ def apply_steps(pixels: np.ndarray, steps: Sequence[Step]) -> Iterator[np.ndarra
     """The image after each step, each on top of those before.
 
     Lungs are looked for in the image as it is at first, and move along with it: a changed one would show other lungs,
-    or none. A larger image than ``LONGEST`` pixels a side is made smaller first, which no network notices.
-
-    Raises
-    ------
-    ImageError
-        when a step of the lungs is reached and no two lungs were found.
+    or none. A larger image than ``LONGEST`` pixels a side is made smaller first, which no network notices. Raises
+    ImageError when a step of the lungs is reached and no two lungs were found.
     """
     changes, pixels = [CHANGES[step.change] for step in steps], ops.fit_within(pixels, LONGEST)
     lungs = segment_both_lungs(pixels) if any(change.of_lungs for change in changes) else None

@@ -18,21 +18,12 @@ LOOK = (16, 16)  # pixels, by which images are told to be alike
 
 
 class PlainGraph:
-    """A graph of one image. Safe to share between threads.
-
-    Parameters
-    ----------
-    output : the number of the one that is asked, of several
+    """A graph of one image, asked for one of its outputs by its number. Safe to share between threads.
 
     Attributes
     ----------
     shape : ``(H, W, C)`` of its image
     units : how many numbers it answers with
-
-    Raises
-    ------
-    BundleError
-        It cannot be run, or takes something else than one image.
     """
 
     def __init__(self, file: Path, threads: int | None = None, output: int = 0) -> None:
@@ -69,9 +60,7 @@ class PlainGraph:
 def probabilities(answers: np.ndarray, last: str) -> np.ndarray:
     """Probabilities ``[N, K]`` of answers ``[N, units]``; one unit speaks for the second of two classes.
 
-    Parameters
-    ----------
-    last : what makes probabilities of its answers, "softmax" or "sigmoid"; "" where they are some
+    ``last`` is what makes probabilities of them, "softmax" or "sigmoid"; "" where they are some.
     """
     answers = answers.astype(np.float64)
     if last == "softmax":

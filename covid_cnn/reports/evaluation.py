@@ -145,12 +145,7 @@ def render_evaluation(
 ) -> bytes:
     """The report as the bytes of an HTML file, with its worst errors and where the model looked at them.
 
-    Parameters
-    ----------
-    place : the dataset and its split, in words.
-    answers, report : verdicts and what `binary.report_binary` tells of them.
-    version : of this package.
-    classes : the confusion of all classes, where there are more than two.
+    The ``place`` is the dataset and its split, in words; ``version`` that of this package.
     """
     facts = [
         f"Model {bundle.name} (SHA-256 {bundle.info.sha256}) on {place}.",
@@ -183,9 +178,7 @@ def render_comparison(
     Parameters
     ----------
     models : the SHA-256 of each by its name.
-    lines : what each model does on each place.
     tables : by their titles, the head of each first.
-    notes : what else a reader must know, a sentence each.
     """
     facts = [f"Model {name} (SHA-256 {digest})." for name, digest in models.items()]
     pictures = {"Sensitivity and specificity, at home and away": figures.draw_shares(lines)}

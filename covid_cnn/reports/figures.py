@@ -32,12 +32,7 @@ def _figure(width: float, height: float, layout: Literal["constrained", "compres
 
 
 def draw_loss_curves(epochs: Sequence[dict]) -> Figure:
-    """The loss of training and, where it was measured, of validation against the epochs.
-
-    Parameters
-    ----------
-    epochs : one dict an epoch with `epoch`, `loss`, and perhaps `val_loss`.
-    """
+    """The loss of training and, where it was measured, of validation against the epochs, a dict each of an event."""
     from matplotlib.ticker import MaxNLocator
 
     figure = _figure(6.4, 4)
@@ -57,13 +52,9 @@ def draw_loss_curves(epochs: Sequence[dict]) -> Figure:
 def draw_confusion_matrix(
     matrix: np.ndarray | list[list[int]], classes: Sequence[str], truths: Sequence[str] = ()
 ) -> Figure:
-    """Counts of images by true class (rows) and answer (columns), each with its share of the row.
+    """Counts of images, int [R, K], by true class (rows) and answer (columns), each with its share of the row.
 
-    Parameters
-    ----------
-    matrix : int [R, K], as `metrics.evaluate_classifier` gives it.
-    classes : K names.
-    truths : R names of the rows, where they are others than the classes.
+    The R rows have names of their own, ``truths``, where they are others than the K classes.
     """
     counts = np.asarray(matrix)
     totals = counts.sum(axis=1, keepdims=True)
@@ -89,14 +80,7 @@ def _write_names_plainly(axes: Axes) -> None:
 
 
 def draw_curve(curve: Curve, kind: str, threshold: float | None = None, title: str = "") -> Figure:
-    """A ROC or precision-recall curve with its 95 % band, and a mark at a threshold.
-
-    Parameters
-    ----------
-    curve : from `curves.roc_curve` or `curves.precision_recall_curve`.
-    kind : "roc" or "precision_recall", for the names of the axes.
-    threshold : where the mark stands; None for no mark.
-    """
+    """A curve, of the kind "roc" or "precision_recall", with its 95 % band and a mark at a threshold."""
     figure = _figure(5, 4.6)
     axes = figure.add_subplot()
     axes.fill_between(curve.grid, curve.low, curve.high, color="#0072B2", alpha=0.18, linewidth=0, label="95 % band")
@@ -137,9 +121,7 @@ def draw_calibration(bins: Sequence[ReliabilityBin]) -> Figure:
 def draw_shares(lines: Sequence[Shares]) -> Figure:
     """Sensitivity and specificity as dots with their 95 % intervals, and how many images stand behind each.
 
-    Parameters
-    ----------
-    lines : a row each, from the top; where an interval is None, nobody could tell it, and there is no dot.
+    Each of the lines is a row, from the top; where an interval is None, nobody could tell it, and there is no dot.
     """
     from matplotlib.ticker import PercentFormatter
 
@@ -195,10 +177,6 @@ def draw_reliability(before: Sequence[ReliabilityBin], after: Sequence[Reliabili
 
     A calibrated classifier is right in 7 of 10 images that it gives 0.7 to, and its points lie on the diagonal; below
     it the classifier claims too much. The bars below show how many images stand behind each point.
-
-    Parameters
-    ----------
-    before, after : the bins of `calibration.reliability`.
     """
     figure = _figure(8, 5)
     axes = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(3, 1))

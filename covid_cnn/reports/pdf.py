@@ -55,14 +55,7 @@ def render_report(
     software_version: str,
     time: datetime,
 ) -> bytes:
-    """The report as the bytes of a PDF of one A4 page; the same arguments give the same bytes.
-
-    Parameters
-    ----------
-    heatmap_class : the class whose heatmap is shown.
-
-    The others are those of `summarize_prediction`.
-    """
+    """The report as the bytes of a PDF of one A4 page, with the heatmap of one class; the same at every call."""
     facts = summarize_prediction(radiograph, prediction, model, software_version, time)
     page = _Page(f"Covid CNN {software_version}", time.astimezone(UTC))
     _write_heading(page, facts)

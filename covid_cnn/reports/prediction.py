@@ -30,16 +30,7 @@ def pixel_digest(pixels: np.ndarray) -> str:
 def summarize_prediction(
     radiograph: Radiograph, prediction: Prediction, model: ModelInfo, software_version: str, time: datetime
 ) -> dict:
-    """The facts of the report, for JSON. Of the image, `sha256` is that of the file, if it was read from one.
-
-    Parameters
-    ----------
-    radiograph : the image that was read.
-    prediction : what the network answered to it.
-    model : the content of the bundle's model.json.
-    software_version : of this package.
-    time : of the prediction, with a time zone.
-    """
+    """The facts of the report, for JSON. Of the image, `sha256` is that of the file, if it was read from one."""
     height, width = radiograph.pixels.shape
     drawn = ("The image was drawn by a program: it is no patient's.",) if radiograph.synthetic else ()
     return {

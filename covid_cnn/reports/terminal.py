@@ -1,11 +1,12 @@
 """What the command line prints: predictions, the progress of a training, evaluations."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from covid_cnn.common.jobs import Progress, unwatched
 from covid_cnn.common.statistics import percent
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.importer import Offer
@@ -87,13 +88,13 @@ class TrainingProgress:
             print(event["message"])
 
 
-def show_progress() -> Callable[[float, str], None] | None:
-    """Make what shows the part done and a line about it in a terminal, the last alone; None where nobody looks."""
+def show_progress() -> Progress:
+    """Make what shows the part done and a line about it in a terminal, the last alone, where somebody looks."""
 
     def show(share: float, message: str) -> None:
         print(f"\r{share:4.0%} {message}".ljust(79), end="\n" if share == 1 else "", file=sys.stderr, flush=True)
 
-    return show if sys.stderr.isatty() else None
+    return show if sys.stderr.isatty() else unwatched
 
 
 def trials_text(trials: Sequence[Trial], examples: Sequence[Example], classes: Sequence[str]) -> str:

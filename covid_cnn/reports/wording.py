@@ -162,11 +162,7 @@ def strip_links(markdown: str) -> str:
 def describe_errors(missed: int, ill: int, alarms: int, healthy: int, who: str = "ill") -> str:
     """How many were missed and how many alarmed in vain: ``missed 9 of 25 ill, no false alarm among 25 healthy``.
 
-    Parameters
-    ----------
-    missed, ill : of so many ill, those called healthy
-    alarms, healthy : of so many healthy, those called ill
-    who : what stands for ill, as a class that a model looks for
+    ``who`` is what stands for ill, as a class that a model looks for.
     """
     parts = []
     if ill:

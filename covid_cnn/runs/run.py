@@ -184,10 +184,7 @@ class Run:
     def begin(self) -> None:
         """Take the run up in this process, which holds its lock from now on, as soon as it is the run's turn.
 
-        Raises
-        ------
-        RunError
-            Another process is at work on it, or it is finished.
+        Raises RunError where another process is at work on it, or it is finished.
         """
         with _queue_lock():
             for_this_process = self._lock.is_mine() or self._is_being_launched()
@@ -229,10 +226,7 @@ class Run:
 def create_run(config: TrainConfig, name: str | None = None) -> Run:
     """Make the folder of a new run, called ``name`` or after what it trains, whose lock this process has.
 
-    Raises
-    ------
-    RunError
-        The name is taken or is no name, or nothing can be written under ``runs/``.
+    Raises RunError where the name is taken or is no name, or nothing can be written under ``runs/``.
     """
     if name is not None:
         _check_name(name)
@@ -281,9 +275,8 @@ def _explained(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(
-            f"{what}: {error.strerror or error}. See that {error.filename or 'runs/'} can be used."
-        ) from error
+        place = error.filename or "runs/"
+        raise RunError(f"{what}: {error.strerror or error}. See that {place} can be used.") from error
 
 
 def open_run(name: str) -> Run:
@@ -340,10 +333,7 @@ def start_run(config: TrainConfig, name: str | None = None) -> Run:
 def resume_run(run: Run) -> None:
     """Go on with a run, from its last checkpoint or from the beginning, in a process of its own.
 
-    Raises
-    ------
-    RunError
-        A process is at work on it, or none can be started.
+    Raises RunError where a process is at work on it, or none can be started.
     """
     command = [sys.executable, "-m", "covid_cnn", "train", "--resume", run.name, "--quiet"]
     package = str(Path(__file__).resolve().parents[2])

@@ -1,7 +1,7 @@
 """The last phase of a run: calibrate the trained network on unseen images, export it as a bundle, and test that."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 from msgspec import structs
 
 from covid_cnn.data.classes import DISEASES, HEALTHY
-from covid_cnn.data.dataset import fingerprint
+from covid_cnn.data.dataset import Dataset, Item, fingerprint
 from covid_cnn.evaluation import predictions
 from covid_cnn.evaluation.calibration import (
     assess_calibration,
@@ -37,17 +37,8 @@ SET_LEVEL = 0.9  # of 100 images, so many have their true class in the predictio
 def export_run(run: Run, data: TrainingData, learner: Learner, checkpoint: Checkpoint) -> None:
     """Calibrate the network of a run, export it as a bundle into ``models/``, and test it on the test split.
 
-    Parameters
-    ----------
-    run : gets the events ``test``, if there is such a split, and ``exported``
-    data : what it has learned from
-    learner : holds the best weights, and computes in float32
-    checkpoint : tells which epoch they are of
-
-    Raises
-    ------
-    DatasetError
-        Images have gone since they were read.
+    The ``learner`` holds the best weights, and computes in float32. The run gets the events ``test``, if there is such
+    a split, and ``exported``. Raises DatasetError where images have gone since they were read.
     """
     data.check_files()
     export.round_weights(learner.network)
@@ -65,7 +56,9 @@ def export_run(run: Run, data: TrainingData, learner: Learner, checkpoint: Check
         "decision": _decision(data.classes, labels, probabilities, unseen),
         "prediction_sets": prediction_sets(labels, probabilities, unseen),
         "in_distribution": export.fit_in_distribution(train_embeddings, val_embeddings),
-        "training_data": _training_data(data),
+        "training_data": describe_data(
+            data.dataset, {"train": data.train.items, "val": data.val.items, "test": data.test}, data.notes
+        ),
         "recipe": vars(run.config) | {"epochs_trained": checkpoint.epoch, "best_epoch": checkpoint.best_epoch},
         "metrics": {},
     }
@@ -110,15 +103,15 @@ def _test(run: Run, data: TrainingData, folder: Path, epoch: int) -> None:
     )
 
 
-def _training_data(data: TrainingData) -> dict[str, Any]:
-    parts = {"train": data.train.items, "val": data.val.items, "test": data.test}
+def describe_data(dataset: Dataset, parts: Mapping[str, Sequence[Item]], notes: Sequence[str]) -> dict[str, Any]:
+    """What a model learned from, the images of each split in ``parts``, as ``training_data`` of ``model.json``."""
     return {
-        "name": data.dataset.name,
-        "synthetic": data.dataset.synthetic,
-        "fingerprint": fingerprint(data.dataset.items),
+        "name": dataset.name,
+        "synthetic": dataset.synthetic,
+        "fingerprint": fingerprint(dataset.items),
         "images": {split: len(items) for split, items in parts.items()},
         "patients": {split: len({item.patient for item in items}) for split, items in parts.items()},
-        "notes": data.notes,
+        "notes": list(notes),
     }
 
 

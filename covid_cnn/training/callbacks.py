@@ -118,15 +118,6 @@ def _add(writer: EventFileWriter, kind: str, event: Mapping[str, float], values:
 class EpochRecorder(keras.callbacks.Callback):
     """Appends the event of each step; validates each epoch, keeps it and appends its event; and ends a run early.
 
-    Parameters
-    ----------
-    run : gets the events
-    batches : what ``fit`` trains on
-    val_batches : inputs and targets of the validation images
-    checkpoint : keeps the epochs
-    attention : takes a picture after each
-    scalars : get what the events tell
-
     Attributes
     ----------
     seconds, waited : how long its epochs took so far, and for how much of that they waited for their next batch

@@ -32,11 +32,7 @@ class _State(msgspec.Struct):
 
 
 class Checkpoint:
-    """The checkpoint of a run.
-
-    Parameters
-    ----------
-    folder : holds it, or will
+    """The checkpoint of a run, in a folder. Raises RunError where there is one, and nothing of it can be read.
 
     Attributes
     ----------
@@ -44,11 +40,6 @@ class Checkpoint:
         appended
     best_epoch, best_loss : the epoch of the lowest validation loss, 0 and infinity before the first
     damaged : the names of later states that could not be read
-
-    Raises
-    ------
-    RunError
-        There is one, and nothing of it can be read.
     """
 
     def __init__(self, folder: Path) -> None:

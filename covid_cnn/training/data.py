@@ -31,24 +31,10 @@ Inputs = Callable[[int, np.ndarray], np.ndarray]
 
 
 def gather_images(images: Iterable[np.ndarray], shape: tuple[int, ...], folder: Path) -> np.ndarray:
-    """Collect images into one array: in memory, or, above a limit, in a memory-mapped file.
+    """Collect images into one float32 array, not to be written to: in memory, or above a limit mapped from a file.
 
-    The file has no name, so that it goes with the process that holds it, whatever ends that.
-
-    Parameters
-    ----------
-    images : float32 ``shape[1:]`` each
-    shape : of what is returned, if there are so many images as were hoped for; there may be fewer
-    folder : where the file is, if there is one
-
-    Returns
-    -------
-    float32 ``[number of images, *shape[1:]]``, the same wherever it is kept; not to be written to.
-
-    Raises
-    ------
-    OSError
-        The disk is full.
+    The array has the ``shape``, if there are so many images as were hoped for. The file, in ``folder``, has no name, so
+    that it goes with the process that holds it, whatever ends that. Raises OSError where the disk is full.
     """
     if 4 * math.prod(shape) <= IN_MEMORY:
         together, count = np.empty(shape, np.float32), 0
@@ -88,14 +74,6 @@ class TrainingBatches(keras.utils.PyDataset):
     So a resumed run has the batches of an unbroken one. Keras asks for them in a thread of its own, ahead of the steps,
     and must be told not to shuffle them. Its ``workers`` are left alone: they begin an epoch where the last one
     ended, before ``epoch`` is set, and hand over what they made of it then.
-
-    Parameters
-    ----------
-    inputs : makes the inputs of some images
-    labels : int ``[N]``
-    classes : how many there are
-    config : gives batch size, balance, label smoothing, mixup and seed
-    devices : a batch is filled up to a multiple of these, see ``fill_up``
 
     Attributes
     ----------
@@ -194,14 +172,8 @@ def mixup(
         input = m input_i + (1 - m) input_j,    weight = m w_i + (1 - m) w_j
         target = (m w_i target_i + (1 - m) w_j target_j) / weight
 
-    so that the weighted cross-entropy is what it would be of the two targets, each with its own weight.
-
-    Parameters
-    ----------
-    inputs : float ``[N, ...]``, images or embeddings
-    targets : float ``[N, K]``
-    weights : float ``[N]``, above 0
-    alpha : above 0; the larger, the more even the mixture
+    so that the weighted cross-entropy is what it would be of the two targets, each with its own weight. Inputs are
+    float ``[N, ...]``, targets ``[N, K]``, weights ``[N]``, above 0; the larger alpha, the more even the mixture.
     """
     partner, share = rng.permutation(len(inputs)), np.float32(rng.beta(alpha, alpha))
     mixed = share * inputs + (1 - share) * inputs[partner]
@@ -295,10 +267,7 @@ def progress_events(run: Run, what: str, total: int) -> Callable[[int], None]:
 def read_training_data(run: Run) -> TrainingData:
     """Read the images of a run, with ``progress`` events meanwhile and a ``read`` event at the end.
 
-    Raises
-    ------
-    DatasetError
-        The dataset is not there, goes away meanwhile, or has a class without a readable image.
+    Raises DatasetError where the dataset is not there, goes away meanwhile, or has a class without a readable image.
     """
     dataset = open_dataset(run.config.data)
     splits = training_splits(dataset, run.config.seed)

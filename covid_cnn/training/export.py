@@ -96,10 +96,8 @@ def convert_graph(
 def fit_in_distribution(fit: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
     """Statistics by which ``bundle.ppca_distance`` tells whether an image is of the training images' kind.
 
-    Parameters
-    ----------
-    fit : float32 ``[N, D]``, embeddings of the training images, N at least 2
-    held_out : float32 ``[M, D]``, embeddings of the validation images; the share ``WITHIN`` of them is within the limit
+    ``fit`` are the embeddings ``[N, D]`` of the training images, N at least 2, ``held_out`` those of the validation
+    images, of which the share ``WITHIN`` is within the limit.
     """
     mean = fit.mean(axis=0)
     _, singular, components = np.linalg.svd(fit - mean, full_matrices=False)
@@ -127,11 +125,8 @@ def library_versions() -> dict[str, str]:
 def stage_bundle(graph: bytes, info: dict[str, Any], learned: TrainingFingerprint | None = None) -> Path:
     """Write a bundle into a hidden folder under ``models/`` and return it, to be checked and then published.
 
-    Parameters
-    ----------
-    graph : of ``convert_graph``
-    info : the content of ``model.json`` but for ``schema``, ``versions`` and ``sha256``, which are added
-    learned : by what the training images are known again
+    ``info`` is the content of ``model.json`` but for ``schema``, ``versions`` and ``sha256``, which are added;
+    ``learned`` is by what the training images are known again.
     """
     models = paths.models_dir()
     models.mkdir(parents=True, exist_ok=True)

@@ -49,13 +49,7 @@ def export_model(name: str, form: str, target: Path | None = None) -> Path:
 
 
 def _trained_network(model: Bundle) -> keras.Model:
-    """The Keras network of a model that was trained here, as long as its run is kept.
-
-    Raises
-    ------
-    BundleError
-        It was not, or the run has gone or is another one.
-    """
+    """The Keras network of a model that was trained here, as long as its run is kept."""
     recipe = model.info.recipe
     if not (paths.runs_dir() / model.name).is_dir() or recipe.command.startswith("python -m covid_cnn models add"):
         source = "it was added from a file, which has it" if "models add" in recipe.command else "its run is not here"

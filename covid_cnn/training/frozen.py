@@ -124,12 +124,7 @@ def _inner_nodes(graph: tf.compat.v1.GraphDef) -> Iterator[tf.compat.v1.NodeDef]
 def examine(network: FrozenNetwork, output: int = 0) -> Anatomy:
     """Find where things are in a network, seen from one of its outputs.
 
-    Raises
-    ------
-    UnexplainedError
-        It has a loop, or looks at no map of features.
-    BundleError
-        It does not look at its image.
+    Raises UnexplainedError where it has a loop, or looks at no map of features; BundleError where not at its image.
     """
     if any(node.op in LOOPS for node in network.graph.node):
         raise UnexplainedError("This network has a loop, whose gradient cannot be exported.")
@@ -387,17 +382,7 @@ def _shape(network: FrozenNetwork) -> list[int]:
 
 
 def convert(function: Any, what: str = "this network does") -> bytes:
-    """A function as a LiteRT graph.
-
-    Parameters
-    ----------
-    what : it is that is converted, for the sentence that says it cannot be
-
-    Raises
-    ------
-    BundleError
-        LiteRT lacks an operation of it.
-    """
+    """A function as a LiteRT graph; raises BundleError, which says ``what`` cannot be, where LiteRT lacks something."""
     module = tf.Module()
     module.function = function
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)

@@ -51,13 +51,7 @@ class OpenedNetwork(NamedTuple):
 
 
 def open_network(path: Path) -> OpenedNetwork:
-    """Read a network from a file or folder.
-
-    Raises
-    ------
-    BundleError
-        It is none that can be read, or holds code.
-    """
+    """Read a network from a file or folder; raises BundleError where it is none that can be read, or holds code."""
     try:
         return _open(path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:  # of HDF5, JSON and Protocol Buffers

@@ -99,12 +99,8 @@ class Learner:
 def device_strategy(whole: bool) -> tf.distribute.Strategy:
     """Distribute training over several GPUs: mirrored weights, gradients summed after each step.
 
-    With one GPU or none it is TensorFlow's own strategy, which changes nothing. Networks have to be built and compiled
-    in its scope.
-
-    Parameters
-    ----------
-    whole : the whole network learns; the last layer alone is too little work to share
+    With one GPU or none, or where not the ``whole`` network learns, which is too little work to share, it is
+    TensorFlow's own strategy, which changes nothing. Networks have to be built and compiled in its scope.
     """
     found = _gpus() if whole else []
     return tf.distribute.MirroredStrategy(found) if len(found) > 1 else tf.distribute.get_strategy()
@@ -114,11 +110,8 @@ def mixed_precision(whole: bool) -> str:
     """The precision that the layers of a network compute in while it learns, as a dtype policy of Keras.
 
     Where the processor multiplies bfloat16 by itself, a step takes half the time in it. Weights, gradients' sums and
-    the loss stay float32 (mixed precision, Micikevicius et al. 2018), and what is exported is float32 too.
-
-    Parameters
-    ----------
-    whole : the whole network learns; a last layer alone is quick enough
+    the loss stay float32 (mixed precision, Micikevicius et al. 2018), and what is exported is float32 too. A last layer
+    alone, where not the ``whole`` network learns, is quick enough.
     """
     quick = whole and not tf.config.list_physical_devices("GPU") and _flags() & {"avx512_bf16", "amx_bf16"}
     return "mixed_bfloat16" if quick else "float32"
@@ -156,19 +149,10 @@ def embed_views(
     views: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
-    """The embeddings of several views of each image: the image itself, then augmented copies.
+    """The embeddings, float32 ``[N, views, D]``, of images ``[N, H, W, 1]``, 0..1: of each itself, then augmented.
 
-    Parameters
-    ----------
-    embed : computes one
-    images : float32 ``[N, H, W, 1]``, 0..1
-    augmentation, seed : how views vary; a view hangs on seed, its own number and the place of its image alone
-    views : at least 1
-    progress : called after each image with how many are done
-
-    Returns
-    -------
-    float32 ``[N, views, D]``
+    A view hangs on seed, its own number and the place of its image alone. ``progress`` is called after each image with
+    how many are done.
     """
     embedded = []
     for index, image in enumerate(images):

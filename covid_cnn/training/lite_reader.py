@@ -110,12 +110,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 def read_lite(path: Path) -> tuple[Callable[[Any], list[Any]], tuple[int, int, int], list[str]]:
     """What a .tflite file does to an image, ``(H, W, C)`` of it, and the names of its outputs.
 
-    Raises
-    ------
-    BundleError
-        It takes no single image.
-    UnexplainedError
-        By what is returned: the file has an operation that is not written down here.
+    Raises BundleError where it takes no single image. What is returned raises UnexplainedError where the file has an
+    operation that is not written down here.
     """
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     graph = model.subgraphs[0]

@@ -23,18 +23,9 @@ from covid_cnn.training import torch_checkpoint
 
 
 def build_network(name: str, classes: int, pretrained: bool = True) -> keras.Model:
-    """The network ``name`` for ``classes`` classes.
+    """The network ``name`` of ``ARCHITECTURES`` for at least 2 ``classes``, from ImageNet's weights where it has some.
 
-    Parameters
-    ----------
-    name : a key of ``ARCHITECTURES``
-    classes : number of classes, at least 2
-    pretrained : start from ImageNet weights where the architecture has them
-
-    Raises
-    ------
-    RunError
-        There is no such network, or its pretrained weights are not installed.
+    Raises RunError where there is no such network, or its pretrained weights are not installed.
     """
     if name not in ARCHITECTURES:
         config.find_recipe(name)  # says what there is
@@ -172,12 +163,8 @@ def keras_network(name: str, classes: int, pretrained: bool = True) -> keras.Mod
     """A network of ``keras.applications``, by its name there, without its own last layer.
 
     With ``pretrained``, its ImageNet weights come by Keras's own loader: from the internet once, and from then on
-    from the folder ``models`` under KERAS_HOME, which is ``~/.keras`` unless it is set.
-
-    Raises
-    ------
-    RunError
-        The weights are neither kept nor within reach.
+    from the folder ``models`` under KERAS_HOME, which is ``~/.keras`` unless it is set. Raises RunError where they are
+    neither kept nor within reach.
     """
     application, preprocess = keras_application(name)
     image = keras.Input((*config.find_recipe(name).input_size, 1), name="image")

@@ -14,12 +14,8 @@ def learning_rate(config: TrainConfig, steps: int) -> float | LearningRateSchedu
     """The learning-rate schedule of a run, or its constant rate, as Keras takes it.
 
     It first rises linearly to its peak (Goyal et al. 2017), in step s of the warm-up of W to ``peak (s + 1) / W``, and
-    then stays there, or falls to 0 along half a cosine (Loshchilov and Hutter 2017, without restarts).
-
-    Parameters
-    ----------
-    config : gives the peak, the schedule, and the epochs of the run and of its warm-up
-    steps : an epoch has so many
+    then stays there, or falls to 0 along half a cosine (Loshchilov and Hutter 2017, without restarts). An epoch has so
+    many ``steps``.
     """
     constant, rising = config.schedule == "constant", max(0, config.warm_up * steps - 1)
     if constant and not rising:
@@ -81,11 +77,8 @@ def compile_network(
 ) -> None:
     """Compile a network that ends in logits for cross-entropy on targets as ``data.one_hot`` makes them.
 
-    Parameters
-    ----------
-    model : ends in one logit for two classes, otherwise in one a class
-    learning_rate, base_rate : of Adam, and the share of it for all but the last layer, see ``DiscriminativeAdam``
-    label_smoothing : the share of every target that is spread over all classes (Szegedy et al. 2016), 0 to below 1
+    All layers but the last get the share ``base_rate`` of Adam's rate (`DiscriminativeAdam`); ``label_smoothing`` is
+    the share of every target that is spread over all classes (Szegedy et al. 2016), 0 to below 1.
     """
     optimizer = keras.optimizers.Adam(learning_rate) if base_rate == 1 else DiscriminativeAdam(learning_rate, base_rate)
     model.compile(optimizer, **_scores(model, label_smoothing))

@@ -17,7 +17,7 @@ from covid_cnn.common.errors import BundleError, ImageError
 from covid_cnn.common.jobs import Progress
 from covid_cnn.data import index
 from covid_cnn.data.classes import HEALTHY
-from covid_cnn.data.dataset import Dataset, Item, fingerprint, open_dataset
+from covid_cnn.data.dataset import Dataset, Item, open_dataset
 from covid_cnn.data.splits import training_splits
 from covid_cnn.evaluation import own_network, predictions
 from covid_cnn.evaluation.leakage import TrainingFingerprint
@@ -53,14 +53,8 @@ class _Images:
 
     def describe(self) -> dict[str, Any]:
         """As ``training_data`` of ``model.json``."""
-        return {
-            "name": self.dataset.name,
-            "synthetic": self.dataset.synthetic,
-            "fingerprint": fingerprint(self.dataset.items),
-            "images": {split: len(items) for split, items in self.parts.items()},
-            "patients": {split: len({item.patient for item in items}) for split, items in self.parts.items()},
-            "notes": ["That it learned from these images is what whoever added it says."],
-        }
+        note = "That it learned from these images is what whoever added it says."
+        return calibrate.describe_data(self.dataset, self.parts, [note])
 
     def remember(self) -> TrainingFingerprint:
         """By what the images are known again."""
@@ -71,17 +65,9 @@ class _Images:
 
 
 def make(folder: Path, request: dict[str, Any], progress: Progress) -> None:
-    """Make the bundle that a request describes of the network that the first step read, and publish it.
+    """Make the bundle that a request (`own_network.request`) describes of what `imported.read` wrote, and publish it.
 
-    Parameters
-    ----------
-    folder : what `imported.read` wrote
-    request : ``name``, ``classes``, ``gain``, ``offset``, ``last``, ``how``, ``command``, and perhaps ``data``
-
-    Raises
-    ------
-    CovidCnnError
-        The network cannot be exported, or the dataset cannot be used.
+    Raises CovidCnnError where the network cannot be exported, or the dataset cannot be used.
     """
     progress(0, "Writing down the gradient of its last layers")
     facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))

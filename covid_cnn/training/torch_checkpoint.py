@@ -56,10 +56,7 @@ class _TensorUnpickler(pickle.Unpickler):
 def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     """The tensors of the checkpoint at ``path`` by name, each float32 or int64 in its own shape.
 
-    Raises
-    ------
-    pickle.UnpicklingError
-        The file is of another format, damaged, or its pickle names anything but tensors.
+    Raises pickle.UnpicklingError where it is of another format, damaged, or its pickle names anything but tensors.
     """
     try:
         with path.open("rb") as file:

@@ -26,16 +26,9 @@ from covid_cnn.training.learner import Learner
 def train_run(run: Run) -> None:
     """Train ``run`` from its last checkpoint, or from the start, and export its bundle into ``models/``.
 
-    An interrupt (Ctrl-C, or the run's stop file) ends it within a step; the best epoch so far is still exported.
-
-    Parameters
-    ----------
-    run : gets its events as they happen, and says in its log what is being done
-
-    Raises
-    ------
-    CovidCnnError
-        The dataset, the network, the machine or the run is not fit to train; the event ``failed`` says so too.
+    An interrupt (Ctrl-C, or the run's stop file) ends it within a step; the best epoch so far is still exported. Raises
+    CovidCnnError where the dataset, the network, the machine or the run is not fit to train; the event ``failed`` says
+    so too.
     """
     try:
         _train(run)
