@@ -29,7 +29,9 @@ def predict(
     as_json: Json = False,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table, one row an image.")] = None,
     parquet: Annotated[Path | None, typer.Option(help="Write the table as Parquet.")] = None,
-    heatmaps: Annotated[Path | None, typer.Option(help="Write the Grad-CAM overlays into this folder.")] = None,
+    heatmaps: Annotated[
+        Path | None, typer.Option(help="Write the heatmaps, over their images, into this folder.")
+    ] = None,
     engine: Annotated[str, typer.Option(help="local: this machine; ray: a cluster of machines.")] = "local",
     address: Annotated[str | None, typer.Option(help="With ray: the cluster; by default this machine.")] = None,
     workers: Annotated[

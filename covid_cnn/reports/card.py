@@ -16,7 +16,9 @@ import msgspec
 
 from covid_cnn.common.statistics import Interval
 from covid_cnn.evaluation.metrics import summarize
+from covid_cnn.evaluation.own_network import BY_OCCLUSION
 from covid_cnn.models import bundle
+from covid_cnn.models.faithfulness import CELLS
 from covid_cnn.models.info import ModelInfo, Report
 from covid_cnn.reports import figures
 from covid_cnn.reports.wording import strip_links
@@ -48,6 +50,9 @@ def render_card(info: ModelInfo) -> str:
         info=info,
         command=info.recipe.command or _command(info),
         no_limit=bundle.NO_LIMIT,
+        by_occlusion=BY_OCCLUSION,
+        cells=CELLS,
+        zip=zip,
         diagram=_DIAGRAM_PLACE,
         summarize=summarize,
         flagged_sentence=flagged_sentence,

@@ -19,7 +19,7 @@ from covid_cnn.data import index
 from covid_cnn.data.classes import HEALTHY
 from covid_cnn.data.dataset import Dataset, Item, open_dataset
 from covid_cnn.data.splits import training_splits
-from covid_cnn.evaluation import own_network, predictions
+from covid_cnn.evaluation import predictions
 from covid_cnn.evaluation.leakage import TrainingFingerprint
 from covid_cnn.models import bundle, plain_graph
 from covid_cnn.models.bundle import Bundle
@@ -40,21 +40,42 @@ UNKNOWN_DATA: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class _Images:
-    """The dataset that a network learned from, and its images as a run here would split them."""
+    """The dataset that a network learned from, and its images as a run here would split them.
+
+    Attributes
+    ----------
+    parts : what is put aside here for the test alone the network has learned from, so it counts as training
+    unseen : those parts that the dataset itself puts aside
+    """
 
     dataset: Dataset
     parts: dict[str, list[Item]]
+    unseen: tuple[str, ...]
 
     @classmethod
     def open(cls, data: str) -> "_Images":
         dataset = open_dataset(data)
         splits = training_splits(dataset, 0)
-        return cls(dataset, {"train": splits.train, "val": splits.val, "test": splits.test})
+        unseen = tuple(split for split in ("val", "test") if dataset.subset(split) and getattr(splits, split))
+        train, test = (splits.train, splits.test) if "test" in unseen else (splits.train + splits.test, [])
+        return cls(dataset, {"train": train, "val": splits.val, "test": test}, unseen)
 
     def describe(self) -> dict[str, Any]:
         """As ``training_data`` of ``model.json``."""
-        note = "That it learned from these images is what whoever added it says."
-        return calibrate.describe_data(self.dataset, self.parts, [note])
+        said = "That it learned from these images is what whoever added it says."
+        return calibrate.describe_data(self.dataset, self.parts, [said, *self._limits()])
+
+    def _limits(self) -> list[str]:
+        """What cannot be measured on images that the network has learned from."""
+        notes = []
+        if "val" not in self.unseen:
+            notes.append(
+                "Its validation images are some that it learned from, for its dataset puts none aside; so it has no "
+                "sets of classes that an image could be of, and the limit of its distance may be too near."
+            )
+        if "test" not in self.unseen:
+            notes.append("Its dataset puts no images aside for a test (a folder test), so it was not tested here.")
+        return notes
 
     def remember(self) -> TrainingFingerprint:
         """By what the images are known again."""
@@ -76,7 +97,6 @@ def make(folder: Path, request: dict[str, Any], progress: Progress) -> None:
     about = images.describe() if images else UNKNOWN_DATA
     if plain:
         facts["partial"] = False
-        about = about | {"notes": [*about["notes"], f"{plain['why']} {own_network.BY_OCCLUSION}"]}
     info = _describe(facts, request, about, math.prod(plain_graph.LOOK) if plain else _channels(graph))
     if plain:
         info["plain"] = plain
@@ -186,16 +206,17 @@ def _measure(staged: Path, images: _Images, progress: Progress) -> None:
             answers[split] = predictions.drop_unknown(answered)
     held_out = answers["val"]
     statistics = export.fit_in_distribution(answers.pop("train").embeddings, held_out.embeddings)
-    sets = calibrate.prediction_sets(held_out.labels, held_out.probabilities, "validation images")
-    info = structs.replace(
-        model.info,
-        in_distribution=msgspec.convert(statistics, InDistribution),
-        prediction_sets=msgspec.convert(sets, SetThresholds),
-    )
+    if model.info.plain:
+        statistics["method"] += " of the image itself in {} x {} pixels".format(*plain_graph.LOOK)
+    info = structs.replace(model.info, in_distribution=msgspec.convert(statistics, InDistribution))
+    if "val" in images.unseen:
+        sets = calibrate.prediction_sets(held_out.labels, held_out.probabilities, "validation images")
+        info = structs.replace(info, prediction_sets=msgspec.convert(sets, SetThresholds))
     card.write_card(staged, info)
-    model, metrics = Bundle(staged), {}
-    for split, answered in answers.items():
-        limit = info.in_distribution.limit
+    model, metrics = Bundle(staged), Metrics()
+    for split in images.unseen:
+        answered, limit = answers[split], info.in_distribution.limit
         flagged = np.array([model.distance(embedding) > limit for embedding in answered.embeddings])
-        metrics[split] = predictions.report_predictions(model, replace(answered, flagged=flagged))
-    card.write_card(staged, structs.replace(info, metrics=Metrics(metrics["val"], metrics.get("test"))))
+        report = predictions.report_predictions(model, replace(answered, flagged=flagged))
+        metrics = structs.replace(metrics, **{split: report})
+    card.write_card(staged, structs.replace(info, metrics=metrics))

@@ -175,6 +175,9 @@ def occluded(network: own_network.OwnNetwork, answer, channels: int, **chosen) -
     assert told.heatmaps.max() == 1 and told.explained_by == OCCLUSION
     assert not bundle.predict(IMAGE, explained=False).heatmaps.size
     assert network.facts["unexplained"] in own_network.describe_added(bundle.name)
+    card = (bundle.folder / "MODEL_CARD.md").read_text()
+    assert f"{network.facts['unexplained']} {own_network.BY_OCCLUSION} They show" in card
+    assert card.count("Grad-CAM") == card.count("are no Grad-CAM") + network.facts["unexplained"].count("Grad-CAM")
 
 
 def test_without_a_feature_map_it_is_explained_by_occlusion(home, tmp_path):
@@ -404,11 +407,24 @@ def test_without_its_images_nothing_is_called_unlike_them(home, tmp_path):
     assert "came without the images that it learned from" in card and info["metrics"] == {}
 
 
-def test_with_its_dataset_it_is_tested_and_knows_its_own(home, tmp_path, synthetic_data, tiny_networks):
-    home.joinpath("data").mkdir(parents=True)
-    (home / "data" / synthetic_data.name).symlink_to(synthetic_data)
-    bundle = add(read(small(2), tmp_path / "small.keras", tmp_path), data=synthetic_data.name)
-    assert 0 < bundle.info.in_distribution.limit < NO_LIMIT
-    assert bundle.info.metrics.test.n == 8 and bundle.info.prediction_sets.level == 0.9
-    assert bundle.info.training_images.images == 26
-    assert not bundle.predict(IMAGE).in_distribution
+@pytest.mark.parametrize(
+    ("splits", "tested", "learned"),
+    [(("train", "val", "test"), {"val": 10, "test": 8}, 26), (("train", "test"), {"test": 8}, 16), ((), {}, 34)],
+)
+def test_with_its_dataset_it_is_tested_on_what_it_has_not_learned(
+    home, tmp_path, synthetic_data, splits, tested, learned
+):
+    for file in synthetic_data.glob("*/*/*.png"):
+        split, label = file.parts[-3:-1]
+        if split in splits or not splits:
+            folder = home / "data" / "drawn" / (split if splits else "") / label
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{split}_{file.name}").symlink_to(file)
+    info = add(read(small(2), tmp_path / "small.keras", tmp_path), data="drawn").info
+    reports = {name: report for name in ("val", "test") if (report := getattr(info.metrics, name))}
+    assert {name: report.n for name, report in reports.items()} == tested
+    assert bool(info.prediction_sets) == ("val" in tested)
+    assert ["it was not tested here" in note for note in info.training_data.notes].count(True) == ("test" not in tested)
+    assert info.training_images.images == learned
+    assert 0 < info.in_distribution.limit < NO_LIMIT
+    assert not Bundle(home / "models" / "mine").predict(IMAGE).in_distribution
