@@ -19,6 +19,7 @@ from covid_cnn.training.frozen import UnexplainedError
 
 TOLERANCE = 0.05  # between the answers of quantized arithmetic and of the numbers that it stands for
 ACTIVATIONS: dict[int, Callable[[Any], Any]] = {0: tf.identity, 1: tf.nn.relu, 3: tf.nn.relu6, 4: tf.tanh}
+NUMBERS = {0: tf.float32, 2: tf.int32, 4: tf.int64, 6: tf.bool}
 PADDINGS = {0: "SAME", 1: "VALID"}
 Values = list[Any]
 
@@ -87,6 +88,11 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "MAXIMUM": _pairwise(tf.maximum),
     "MINIMUM": _pairwise(tf.minimum),
     "SQUARED_DIFFERENCE": _pairwise(tf.math.squared_difference),
+    "EQUAL": _pairwise(tf.equal),
+    "GREATER": _pairwise(tf.greater),
+    "CAST": lambda options, x: tf.cast(x, NUMBERS[options.outDataType if options else 0]),
+    "SELECT_V2": lambda options, chosen, x, y: tf.where(chosen, x, y),
+    "BATCH_MATMUL": lambda options, x, y: tf.matmul(x, y, transpose_a=options.adjX, transpose_b=options.adjY),
     **{name: _single(one) for name, one in {"RELU": tf.nn.relu, "RELU6": tf.nn.relu6, "LOGISTIC": tf.sigmoid}.items()},
     **{name: _single(one) for name, one in {"TANH": tf.tanh, "ELU": tf.nn.elu, "EXP": tf.exp, "ABS": tf.abs}.items()},
     **{name: _single(one) for name, one in {"RSQRT": tf.math.rsqrt, "SQRT": tf.sqrt, "NEG": tf.negative}.items()},

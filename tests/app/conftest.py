@@ -34,14 +34,17 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser, app) -> Iterator[Page]:
-    """A tab in which nothing may go wrong unseen, and which may ask no one but the app for anything."""
+    """A tab in which nothing may go wrong unseen, and which may ask no one but the app for anything.
+
+    The same is true of every other tab of its context.
+    """
     context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
+    context.set_default_timeout(PATIENCE)
     complaints: list[str] = []
-    page.on("request", lambda request: complaints.append(request.url) if _is_foreign(request.url, app) else None)
-    page.on("console", lambda message: complaints.append(_told(message)) if _is_error(message) else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    context.on("request", lambda request: complaints.append(request.url) if _is_foreign(request.url, app) else None)
+    context.on("console", lambda message: complaints.append(_told(message)) if _is_error(message) else None)
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    page = context.new_page()
     yield page
     expect(page.get_by_test_id("stException")).to_have_count(0)
     context.close()
