@@ -18,10 +18,8 @@ from covid_cnn.images.reader import read_ahead
 
 COMPARED_SIDE = 64  # pixels
 ENOUGH = 512  # pixels of the shorter side, several times those of whatever is made of it
-HASH_BITS = 8  # of 64 that may differ
 FREQUENCIES = 32  # of the fine hash, each way
 FINE_BYTES = FREQUENCIES**2 // 8
-COMPARED_AT_ONCE = 10_000  # pairs that are compared together
 # The share of a fine hash that may differ. In NIH ChestX-ray8, ieee8023/covid-chestxray-dataset and the notebook's
 # dataset, 16 % at most differ between copies, and 30 % at least between two radiographs. Radiographs that the program
 # draws are all of one plan: of 1600, no two differ in less than 13.9 %, and JPEG copies of 80 px and more in 11.7 % at
@@ -30,20 +28,18 @@ SAME, SAME_DRAWN = 0.23, 0.125
 
 
 class PerceptualHash(Struct, frozen=True):
-    """What an image is compared by: perceptual hashes, a digest of the pixels, a thumbnail.
+    """What an image is compared by: a perceptual hash, a digest of the pixels, a thumbnail.
 
     Attributes
     ----------
     size : width, height
     digest : of its pixels
-    hash : perceptual (Zauner 2010), 64 bits
-    fine : a perceptual hash of `FINE_BYTES`, which tells copies from radiographs that are alike
+    fine : a perceptual hash (Zauner 2010) of `FINE_BYTES`, which tells copies from radiographs that are alike
     thumbnail : uint8 ``[THUMBNAIL, THUMBNAIL]``, the image stretched to a square; empty where there was no room for it
     """
 
     size: tuple[int, int]
     digest: str
-    hash: int
     fine: bytes
     thumbnail: np.ndarray
 
@@ -61,12 +57,10 @@ def to_grey(pixels: np.ndarray) -> Image.Image:
 
 def perceptual_hash_of(image: Image.Image) -> PerceptualHash:
     """The fingerprint of a radiograph that is an 8-bit greyscale picture already."""
-    import imagehash
-
     coarse = reduce(image)
     thumbnail = np.asarray(coarse.resize((COMPARED_SIDE, COMPARED_SIDE), Image.Resampling.BOX))
     digest = hashlib.sha256(f"{image.width} {image.height} ".encode() + image.tobytes()).hexdigest()
-    return PerceptualHash(image.size, digest, int(str(imagehash.phash(coarse)), 16), fine_hash(thumbnail), thumbnail)
+    return PerceptualHash(image.size, digest, fine_hash(thumbnail), thumbnail)
 
 
 def reduce(image: Image.Image) -> Image.Image:
@@ -89,7 +83,7 @@ def fine_hash(thumbnail: np.ndarray) -> bytes:
 
 def hash_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The share of the bits that differ between fine hashes, uint8 ``[..., FINE_BYTES]`` each: float ``[...]``."""
-    return np.bitwise_count(first ^ second).sum(axis=-1, dtype=np.int64) / (8 * FINE_BYTES)
+    return np.bitwise_count((first ^ second).view(np.uint64)).sum(axis=-1, dtype=np.int64) / (8 * FINE_BYTES)
 
 
 def stack_hashes(hashes: Sequence[bytes]) -> np.ndarray:
@@ -118,25 +112,14 @@ def find_near_duplicates(
     ``drawn`` says which are known to be drawn by the program, by default none: a pair with one of them is held to the
     stricter limit.
     """
-    first, second = _near([one.hash for one in fingerprints])
     rows = stack_hashes([one.fine for one in fingerprints])
     strict = np.zeros(len(fingerprints), bool) if drawn is None else np.asarray(drawn, bool)
-    digests = np.array([one.digest for one in fingerprints])
-    fresh_records: list[tuple[int, int]] = []
-    for start in range(0, len(first), COMPARED_AT_ONCE):
-        i, j = first[start : start + COMPARED_AT_ONCE], second[start : start + COMPARED_AT_ONCE]
-        same = hash_distance(rows[i], rows[j]) <= np.where(strict[i] | strict[j], SAME_DRAWN, SAME)
-        same |= digests[i] == digests[j]
-        fresh_records += zip(i[same].tolist(), j[same].tolist(), strict=True)
-    return sorted(fresh_records)
-
-
-def _near(hashes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs of indices, int ``[P]`` each, of hashes that differ in at most `HASH_BITS` bits."""
-    bits = np.array(hashes, dtype=np.uint64)
-    after = [i + 1 + np.flatnonzero(np.bitwise_count(bits[i + 1 :] ^ bits[i]) <= HASH_BITS) for i in range(len(bits))]
-    first = np.repeat(np.arange(len(bits)), [len(close) for close in after])
-    return first, np.concatenate([*after, np.empty(0, np.intp)]).astype(np.intp)
+    pairs: list[tuple[int, int]] = []
+    for i, row in enumerate(rows):
+        limits = np.where(strict[i + 1 :] | strict[i], SAME_DRAWN, SAME)
+        alike = np.flatnonzero(hash_distance(rows[i + 1 :], row) <= limits)
+        pairs += [(i, i + 1 + int(j)) for j in alike]
+    return pairs
 
 
 KIND, THUMBNAIL_LONGEST = "record 2", "thumbnail 2"  # what is kept; another number once a version keeps something else

@@ -44,8 +44,8 @@ def test_nothing_is_decoded_twice_and_an_unreadable_one_is_told_each_time(files,
     assert isinstance(again[3], ImageError) and isinstance(small[3], ImageError)
     for one, other in zip(again[:3], first[:3], strict=True):
         assert np.array_equal(one.fingerprint.thumbnail, other.fingerprint.thumbnail)
-        assert (one.file, one.size, one.fingerprint.hash, one.fingerprint.digest) == (
-            (other.file, other.size, other.fingerprint.hash, other.fingerprint.digest)
+        assert (one.file, one.size, one.fingerprint.fine, one.fingerprint.digest) == (
+            (other.file, other.size, other.fingerprint.fine, other.fingerprint.digest)
         )
         assert (one.format, one.brightness, one.contrast, one.warnings) == (
             (other.format, other.brightness, other.contrast, other.warnings)

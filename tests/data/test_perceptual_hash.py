@@ -41,7 +41,6 @@ def pairs(*images: np.ndarray) -> list[tuple[int, int]]:
 def test_a_fingerprint_keeps_what_it_says():
     one = perceptual_hash(picture(0)[:200])
     assert one.size == (256, 200)
-    assert 0 <= one.hash < 2**64
     assert one.thumbnail.shape == (COMPARED_SIDE, COMPARED_SIDE)
     assert len(one.fine) == FINE_BYTES
     negative = perceptual_hash(1 - picture(0)[:200])
@@ -74,10 +73,9 @@ def test_every_pair_of_a_group_is_told_once_the_lower_index_first():
     assert pairs(one, other, one, one, other) == [(0, 2), (0, 3), (1, 4), (2, 3)]
 
 
-def test_a_close_hash_alone_is_no_copy():
-    """Two radiographs of one view: alike from afar, and different in their fine structure."""
+def test_two_that_are_alike_from_afar_are_no_copies():
+    """As two radiographs of one view are, which differ in their fine structure."""
     one, other = picture(5, fine_seed=1), picture(5, fine_seed=2)
-    assert (perceptual_hash(one).hash ^ perceptual_hash(other).hash).bit_count() <= 8
     assert pairs(one, other) == []
 
 
