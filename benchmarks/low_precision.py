@@ -60,8 +60,11 @@ def _rivals(graph: Path) -> Iterator[tuple[str, Callable[[np.ndarray], Iterable[
 
         for title, precision in {"float32": "f32", "bfloat16": "bf16"}.items():
             options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1}
-            compiled = openvino.Core().compile_model(str(graph), "CPU", options)
-            yield f"OpenVINO, {title}", lambda image, compiled=compiled: compiled([image]).values()
+            yield f"OpenVINO, {title}", partial(_ask, openvino.Core().compile_model(str(graph), "CPU", options))
+
+
+def _ask(compiled: Any, image: np.ndarray) -> Iterable[np.ndarray]:
+    return list(compiled([image]).values())
 
 
 def _quantized(graph: Path) -> Callable[[np.ndarray], Iterable[np.ndarray]]:
