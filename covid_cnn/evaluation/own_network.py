@@ -258,6 +258,9 @@ def command(network: OwnNetwork, choice: Choice) -> str:
     height, width = network.facts["size"]
     words = ["python", "-m", "covid_cnn", "models", "add", network.source, "--name", choice.name]
     words += ["--classes", ",".join(choice.classes), "--scale", choice.scale, "--size", f"{height}x{width}"]
+    words += (
+        ["--output", network.facts["outputs"][network.facts["output"]]] if len(network.facts["outputs"]) > 1 else []
+    )
     words += ["--last", choice.last] if choice.last else []
     words += ["--data", choice.data] if choice.data else []
     return shlex.join(words)
@@ -360,10 +363,7 @@ def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
             "labelled dataset it can be told which scale fits."
         )
     if best.right.low <= 1 / len(classes):
-        return (
-            f"No scale fits: at best {percent(best.right.value)} of {best.right.n} images are right, no better than "
-            "chance. Is the order of the classes the right one?"
-        )
+        return _nothing_fits(trials, classes)
     sentences = (
         f"With pixels {SCALES[best.scale].words}, {percent(best.right.value)} of {best.right.n} images are right."
     )
@@ -376,6 +376,20 @@ def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
         if one.right and one.right.value < best.right.value
     ]
     return f"{sentences} Given in another scale it loses right answers: {', '.join(costs)}." if costs else sentences
+
+
+def _nothing_fits(trials: Sequence[Trial], classes: Sequence[str]) -> str:
+    best, worst = trials[0], min(trials, key=lambda one: one.right.value if one.right else 1)
+    assert best.right and worst.right
+    if len(classes) == 2 and worst.right.high < 0.5:
+        return (
+            f"These classes seem to be in the wrong order: called {classes[1]},{classes[0]}, with pixels "
+            f"{SCALES[worst.scale].words}, {percent(1 - worst.right.value)} of {worst.right.n} images are right."
+        )
+    return (
+        f"No scale fits: at best {percent(best.right.value)} of {best.right.n} images are right, no better than "
+        "chance. Either it has learned too little, or other images, or it wants pixels that none of these scales makes."
+    )
 
 
 def _work(step: str, folder: Path, request: dict[str, Any], seconds: int, progress: Progress) -> None:
