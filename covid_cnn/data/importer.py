@@ -114,7 +114,7 @@ def load_samples(source: Path | BinaryIO, offer: Offer) -> dict[str, list[bytes]
 
 
 def add_dataset(
-    source: str | Path,
+    source: str | Path | BinaryIO,
     name: str | None = None,
     progress: Progress = unwatched,
     choose: Choose = take_proposed,
@@ -125,7 +125,7 @@ def add_dataset(
 
     Parameters
     ----------
-    source : a folder, a .zip file, "kaggle:owner/name", or "synthetic".
+    source : a folder, a .zip file or an open one, "kaggle:owner/name", or "synthetic".
     name : what to call it; by default as its folder, file, or Kaggle page.
     choose : which images are taken, and as what; called before anything is copied.
 
@@ -136,27 +136,17 @@ def add_dataset(
     ArchiveError
         it is a .zip that cannot be read, or is not safe to unpack.
     """
-    text = str(source)
-    if not text.strip() or text == ".":
+    if str(source).strip() in ("", "."):
         raise DatasetError("Give the folder or .zip of a dataset; other sources are kaggle:owner/name and synthetic.")
-    if text == "synthetic":
-        place = paths.data_dir() / _name(name or text)
+    if source == "synthetic":
+        place = paths.data_dir() / _name(name or "synthetic")
         new = not place.exists()
         return Added(dataset.open_dataset(synthetic.write_dataset(place, progress=progress)), new)
-    if text.startswith("kaggle:"):
-        handle = text.removeprefix("kaggle:")
+    if isinstance(source, str) and source.startswith("kaggle:"):
+        handle = source.removeprefix("kaggle:")
         source, name = download_kaggle(handle, progress), name or handle.split("/")[1]
-    with open_tree(Path(source)) as opened:
+    with open_tree(Path(source) if isinstance(source, str) else source, name or "") as opened:
         return _install(opened, _name(name or opened.name), progress, choose)
-
-
-def add_zip(file: BinaryIO, name: str, progress: Progress = unwatched, choose: Choose = take_proposed) -> Added:
-    """Add a dataset from an open .zip, as `add_dataset`; its images and metadata.csv are unpacked and nothing else.
-
-    The archive may come from anywhere; what is not safe to unpack is refused (see `sources.Archive`).
-    """
-    with open_tree(file, name) as opened:
-        return _install(opened, _name(name), progress, choose)
 
 
 def unfinished_imports() -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from covid_cnn.common import paths
 from covid_cnn.common.errors import CovidCnnError, DatasetError
+from covid_cnn.common.jobs import unwatched
 from covid_cnn.data import dataset as data_dataset
 from covid_cnn.data import importer, metadata, tree
 from covid_cnn.data.splits import split_by_patient, training_splits
@@ -344,7 +345,7 @@ def test_add_a_zip(tmp_path):
     assert added.name == "set"
     assert sorted(p.name for p in added.root.rglob("*") if p.is_file()) == ["1.png", "2.png", "NOTES.txt"]
     assert added.notes == ("1 file is of no kind that is read, and left out: 1 .sh.",)
-    assert importer.add_zip(make_zip(GOOD_ZIP), "set") == (added, False)
+    assert importer.add_dataset(make_zip(GOOD_ZIP), "set") == (added, False)
 
 
 def encrypted() -> io.BytesIO:
@@ -386,7 +387,7 @@ def linked() -> io.BytesIO:
 )
 def test_a_bad_zip_leaves_nothing(tmp_path, file, sentence):
     with pytest.raises(CovidCnnError, match=sentence):
-        importer.add_zip(file, "set")
+        importer.add_dataset(file, "set")
     assert list(tmp_path.glob("data/[!.]*")) == list(tmp_path.glob("data/.adding*")) == []
     assert not list(tmp_path.rglob("evil.png"))
 
@@ -456,7 +457,7 @@ def test_findings_of_a_zip_become_classes(tmp_path):
     packed = {f"outer/{path.relative_to(root)}": path.read_bytes() for path in root.rglob("*") if path.is_file()}
     sheet = importer.examine_source(make_zip(packed), "set").sheet
     assert sheet.findings() == {row["finding"]: 1 for row in COVID_ROWS}
-    added, _ = importer.add_zip(make_zip(packed), "set")
+    added, _ = importer.add_dataset(make_zip(packed), "set")
     assert added.classes == ("COVID-19", "normal")
     assert importer.examine_source(make(tmp_path / "plain", "A/1.png")).sheet.from_folders
 
@@ -485,10 +486,8 @@ def test_an_import_that_is_cut_off_goes_on_where_it_was(tmp_path, monkeypatch, p
     root = make(tmp_path / "set", *names)
     archive = make_zip({name: name.encode() for name in names})
 
-    def again(progress=None):
-        if packed:
-            return importer.add_zip(archive, "set", progress)
-        return importer.add_dataset(root, progress=progress)
+    def again(progress=unwatched):
+        return importer.add_dataset(archive if packed else root, "set", progress)
 
     with pytest.raises(Killed):
         again(killed_after(6))

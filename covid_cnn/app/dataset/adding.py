@@ -168,12 +168,7 @@ def _offer(source: Path | BinaryIO, name: str) -> None:
 
 
 def _work(source: Path | BinaryIO, name: str, choose: Choose) -> Callable[[Progress], Added]:
-    def work(progress: Progress) -> Added:
-        if isinstance(source, Path):
-            return importer.add_dataset(source, name=name, progress=progress, choose=choose)
-        return importer.add_zip(source, name, progress=progress, choose=choose)
-
-    return work
+    return lambda progress: importer.add_dataset(source, name, progress, choose)
 
 
 def _begin(work: Callable[[Progress], Added | _Chosen]) -> None:
