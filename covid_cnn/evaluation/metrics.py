@@ -169,9 +169,7 @@ def metric_rows(report: Report) -> list[tuple[str, Interval | None]]:
         table += [(f"Coverage of the {100 * sets.level:g} % prediction sets", sets.coverage)]
         table += [(f"Coverage, {name}", one) for name, one in zip(report.classes, sets.coverage_by_class, strict=True)]
         table += [("Classes in a set, on average", sets.mean_size), ("Sets of one class", sets.single)]
-    # Files of an earlier version lack some metrics, and have their intervals over patients apart.
-    clustered = report.by_patient or {}
-    return [(title, clustered.get(title, one)) for title, one in table if one is not UNSET]
+    return [(title, one) for title, one in table if one is not UNSET]  # files of an earlier version lack some
 
 
 def cells(report: Report) -> list[tuple[str, ...]]:

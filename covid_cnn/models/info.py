@@ -57,7 +57,6 @@ class Report(Struct, frozen=True, kw_only=True):
     classes, positive : the K classes, and the one of them that is looked for, if any
     confusion : images, ``[K][K]``, rows true and columns predicted
     out_of_distribution : the share of images that were flagged as unlike the training images
-    by_patient : intervals of proportions over patients by their titles, in files of earlier versions
     dataset, threshold, at_prevalence : what was evaluated on, and of a yes-or-no question from which score on the
         answer is yes, and what the answers are worth at another prevalence
     """
@@ -85,7 +84,6 @@ class Report(Struct, frozen=True, kw_only=True):
     lr_negative: Added = UNSET
     f1: Added = UNSET
     average_precision: Added = UNSET
-    by_patient: dict[str, Interval] | UnsetType = UNSET
     prediction_sets: Coverage | UnsetType = UNSET
     out_of_distribution: Interval | UnsetType = UNSET
     notes: list[str] = []
