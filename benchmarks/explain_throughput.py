@@ -15,11 +15,11 @@ import numpy as np
 import typer
 from tf_keras_vis.gradcam import Gradcam
 
-from benchmarks import measure, usual_way
+from benchmarks import gradient_tape, measure, usual_way
 from covid_cnn.data import synthetic
 from covid_cnn.images import ops
 from covid_cnn.models import bundle
-from covid_cnn.training import gradcam, networks
+from covid_cnn.training import networks
 
 OURS = "bundle"
 RIVALS = ("usual", "reference", "tf-keras-vis")
@@ -66,7 +66,7 @@ def explainers(loaded: bundle.Bundle, pixels: np.ndarray) -> dict[str, Callable[
     return {
         OURS: lambda: loaded.predict(pixels),
         "usual": lambda: usual_way.explain(network, image()),
-        "reference": lambda: gradcam.reference(model, image()),
+        "reference": lambda: gradient_tape.reference(model, image()),
         "tf-keras-vis": tf_keras_vis,
     }
 

@@ -16,6 +16,7 @@ from covid_cnn.images import lungs
 SEGMENTER_WEIGHTS = Path(__file__).with_name("lungs.npz")
 SEGMENTER_SIDE = lungs.SEGMENTER_SIZE[0]  # pixels of the U-Net's input
 CHANNELS = (12, 24, 48, 64, 64)
+WHOLE = np.array([0, 1, 0, 1], np.float32)  # the box where there are no lungs
 
 
 def segmenter() -> keras.Model:
@@ -69,7 +70,7 @@ class Box(layers.Layer):
 
     def call(self, lung):
         """The box of each mask."""
-        return lungs.lung_boxes(lung[..., 0], self.margin, lungs.WHOLE, ops)
+        return lungs.lung_boxes(lung[..., 0], self.margin, WHOLE, ops)
 
     def compute_output_shape(self, lung_shape):
         """As Keras asks of a layer."""

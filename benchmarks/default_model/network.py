@@ -7,7 +7,7 @@ from keras import layers
 from benchmarks.default_model import lung_layers
 from benchmarks.default_model.crops import INPUT, MARGIN, SIZE
 from benchmarks.default_model.hospitals import CLASSES
-from covid_cnn.training import export, networks
+from covid_cnn.training import export, gradcam, networks
 
 GRID = SIZE // 32  # cells a side of the feature map
 HEAT_GRID = 24  # cells a side of the heatmaps, which are of the whole image
@@ -83,15 +83,25 @@ def appearance(model: keras.Model) -> keras.KerasTensor:
     return layers.Concatenate()([channels, layers.Rescaling(SHAPE)(grids)])
 
 
-def place_heat(heat, box):
-    """Heat ``[N, h, w, K]`` of what lies in ``box`` ``[N, 4]``, put back into the whole image."""
-    return lung_layers.place_heat(heat, box, HEAT_GRID)
+def explain(model: keras.Model, feature_map, embedding, box):
+    """``gradcam.explain`` of a network of ``on_images``, whose heat is put back into the whole image."""
+    heat = gradcam.class_heat(model, feature_map, embedding)
+    return gradcam.scale(keras.ops.relu(lung_layers.place_heat(heat, box, HEAT_GRID)))
 
 
 def graph(model: keras.Model, temperature: float) -> bytes:
-    """The LiteRT graph of a network of ``on_images``."""
-    place = model.get_layer("box").output, place_heat
-    return export.convert_graph(model, temperature, appearance=appearance(model), place=place)
+    """The LiteRT graph of a network of ``on_images``, with its ``appearance`` as the embedding."""
+    names = ("feature_map", "embedding", "box", "logits")
+    outputs = [model.get_layer(name).output for name in names]
+
+    def answer(feature_map, embedding, box, logits, looks):
+        return {
+            "probabilities": export.calibrated_probabilities(logits, temperature),
+            "heatmaps": explain(model, feature_map, embedding, box),
+            "embedding": looks,
+        }
+
+    return export.convert_network(keras.Model(model.inputs, [*outputs, appearance(model)]), answer)
 
 
 def _head(crop, lung, least: float, dropout: float):

@@ -80,8 +80,7 @@ def _network() -> Callable[[np.ndarray], np.ndarray]:
 
 OUTSIDE = 0.01  # share of the lungs that each edge leaves outside, so that a stray speck moves nothing
 FEWEST = 0.03  # share of the image: what is less is no lung
-# The boxes where there is none.
-WHOLE, MIDDLE = np.array([0, 1, 0, 1], np.float32), np.array([0.1, 0.9, 0.1, 0.9], np.float32)
+MIDDLE = np.array([0.1, 0.9, 0.1, 0.9], np.float32)  # the box where there is none
 
 
 def lung_boxes(lung: Any, margin: float, otherwise: np.ndarray, xp: Any = np) -> Any:

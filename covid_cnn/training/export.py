@@ -48,46 +48,33 @@ def calibrated_probabilities(logits: tf.Tensor, temperature: float) -> tf.Tensor
     return tf.nn.softmax(logits / temperature)
 
 
-def convert_graph(
-    model: keras.Model,
-    temperature: float,
-    heatmaps: bool = True,
-    appearance: keras.KerasTensor | None = None,
-    place: tuple[keras.KerasTensor, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] | None = None,
-) -> bytes:
-    """The LiteRT graph of a network.
-
-    Parameters
-    ----------
-    model : a network of ``networks``
-    temperature : divides the logits, above 0
-    heatmaps : False leaves the heatmaps out, only to measure what they cost
-    appearance : ``[N, D]``, made of layers of ``model``, is exported as the embedding. The last layers of a network
-        know classes alone; what an image looks like is better told by earlier ones.
-    place : of a network that looks at a part of its image: which, made of layers of ``model``, and what puts heat
-        ``[1, h, w, K]`` back by that
-    """
+def convert_graph(model: keras.Model, temperature: float, heatmaps: bool = True) -> bytes:
+    """The LiteRT graph of a network of ``networks``: its probabilities, embedding and, where wanted, heatmaps."""
     outputs = [model.get_layer(name).output for name in ("feature_map", "embedding", "logits")]
-    where, put_back = ([place[0]], place[1]) if place else ([], tf.identity)
-    network = keras.Model(model.inputs, [*outputs, outputs[1] if appearance is None else appearance, *where])
+
+    def answer(feature_map: tf.Tensor, embedding: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        answers = {"probabilities": calibrated_probabilities(logits, temperature), "embedding": embedding}
+        return answers | ({"heatmaps": gradcam.explain(model, feature_map, embedding)} if heatmaps else {})
+
+    return convert_network(keras.Model(model.inputs, outputs), answer)
+
+
+def convert_network(network: keras.Model, answer: Callable[..., dict[str, tf.Tensor]]) -> bytes:
+    """The LiteRT graph from one image ``[1, H, W, 1]`` to what ``answer`` makes of the outputs of a network."""
     weights = [(variable, variable.numpy()) for variable in network.variables]
 
-    @tf.function(input_signature=[tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="image")])
+    @tf.function(input_signature=[tf.TensorSpec((1, *network.input_shape[1:]), tf.float32, name="image")])
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         # The weights as constants: with variables the conversion takes several times as long.
         with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in weights]):
-            feature_map, embedding, logits, looks, *part = network([image], training=False)
-            outputs = {"probabilities": calibrated_probabilities(logits, temperature), "embedding": looks}
-            if heatmaps:
-                outputs["heatmaps"] = gradcam.explain(model, feature_map, embedding, lambda heat: put_back(heat, *part))
-            return outputs
+            return answer(*network([image], training=False))
 
     module = tf.Module()
     module.serve = serve
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures=serve)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        if model.count_params() > FLOAT32_WEIGHTS:
+        if network.count_params() > FLOAT32_WEIGHTS:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
         return converter.convert()

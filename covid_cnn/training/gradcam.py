@@ -1,4 +1,4 @@
-"""Grad-CAM (Selvaraju et al. 2017): the reference by automatic differentiation, and the closed form that is exported.
+"""Grad-CAM (Selvaraju et al. 2017) in the closed form that is exported; tests hold it to automatic differentiation.
 
 The heatmap of class c weights the channels k of a feature map A by the mean gradient of the class score y_c
 (the logit, before softmax), and keeps what speaks for the class::
@@ -10,13 +10,8 @@ The heads of our networks are small enough that alpha can be written down, so th
 returns the heatmap of every class together with the probabilities (see ``head_weights``).
 """
 
-from collections.abc import Callable
-
 import keras
-import numpy as np
 import tensorflow as tf
-
-Place = Callable[[tf.Tensor], tf.Tensor]  # puts heat ``[N, h, w, K]`` of a part of the image back into the whole
 
 
 def class_scores(logits: tf.Tensor) -> tf.Tensor:
@@ -29,32 +24,6 @@ def scale(heatmaps: tf.Tensor) -> tf.Tensor:
     peak = tf.reduce_max(heatmaps, axis=(1, 2), keepdims=True)
     # Not a small constant in the denominator: in a graph of float16 weights it would be rounded to 0.
     return tf.math.divide_no_nan(heatmaps, peak)
-
-
-def reference(
-    model: keras.Model, images: np.ndarray, layer: str = "feature_map", place: Place = tf.identity
-) -> np.ndarray:
-    """Grad-CAM of every class at any layer, by ``tf.GradientTape``.
-
-    Parameters
-    ----------
-    model : a network of ``networks``
-    images : float32 ``[N, H, W, 1]``, 0..1
-    layer : name of the layer whose output is the feature map
-    place : of a network that looks at a part of its images
-
-    Returns
-    -------
-    float32 ``[N, h, w, K]``, 0..1
-    """
-    network = keras.Model(model.inputs, [model.get_layer(layer).output, model.output])
-    with tf.GradientTape(persistent=True) as tape:
-        feature_map, logits = network([images], training=False)
-        scores = tf.unstack(class_scores(logits), axis=-1)
-    gradients = tf.stack([tape.gradient(score, feature_map) for score in scores], axis=-1)
-    alpha = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
-    heat = tf.reduce_sum(alpha * feature_map[..., None], axis=-2)
-    return scale(tf.nn.relu(place(heat))).numpy()
 
 
 def head_weights(model: keras.Model, embedding: tf.Tensor) -> tf.Tensor:
@@ -83,17 +52,17 @@ def head_weights(model: keras.Model, embedding: tf.Tensor) -> tf.Tensor:
     return tf.einsum("cd,nd,dk->nck", hidden, active, kernel) / (height * width)
 
 
-def explain(model: keras.Model, feature_map: tf.Tensor, embedding: tf.Tensor, place: Place = tf.identity) -> tf.Tensor:
+def explain(model: keras.Model, feature_map: tf.Tensor, embedding: tf.Tensor) -> tf.Tensor:
     """Grad-CAM of every class at the layer ``feature_map``, in ops that LiteRT has: float32 ``[N, h, w, K]``, 0..1.
 
-    Parameters
-    ----------
-    model : a network of ``networks``
-    feature_map, embedding : the outputs of its layers of these names, ``[N, h, w, C]`` and ``[N, D]``
-    place : of a network that looks at a part of its image
+    The two are the outputs of the layers of these names of a network of ``networks``, ``[N, h, w, C]`` and ``[N, D]``.
     """
+    return scale(tf.nn.relu(class_heat(model, feature_map, embedding)))
+
+
+def class_heat(model: keras.Model, feature_map: tf.Tensor, embedding: tf.Tensor) -> tf.Tensor:
+    """What speaks for each class, and against it below 0, at each place: arguments and shape as of ``explain``."""
     _, height, width, channels = feature_map.shape
     flat = tf.reshape(feature_map, (-1, height * width, channels))
     heat = tf.matmul(flat, head_weights(model, embedding))
-    heat = tf.reshape(heat, (-1, height, width, heat.shape[-1]))
-    return scale(tf.nn.relu(place(heat)))
+    return tf.reshape(heat, (-1, height, width, heat.shape[-1]))

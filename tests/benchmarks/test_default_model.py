@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from functools import partial
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from benchmarks import held_out, not_chest_xrays
+from benchmarks import gradient_tape, held_out, not_chest_xrays
 from benchmarks.collections import COHEN, NOTEBOOK
-from benchmarks.default_model import hospitals, network, protocol
+from benchmarks.default_model import hospitals, lung_layers, network, protocol
 from covid_cnn.data import classes, index, synthetic
 from covid_cnn.data import dataset as data_dataset
 from covid_cnn.data.classes import COVID, NORMAL, OTHER
@@ -25,7 +26,7 @@ from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import Table
 from covid_cnn.reports import card as reports_card
-from covid_cnn.training import export, gradcam
+from covid_cnn.training import export
 
 SPLITS = ("train", "val", "test", "external")
 
@@ -84,25 +85,28 @@ def drawn() -> np.ndarray:
     return np.stack([synthetic.draw_radiograph(seed, opacities=True, size=384)[..., None] for seed in range(2)])
 
 
+def by_gradient_tape(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Its heatmaps by automatic differentiation, put back into the images."""
+    box = keras.Model(model.inputs, model.get_layer("box").output)([images])
+    place = partial(lung_layers.place_heat, box=box, size=network.HEAT_GRID)
+    return gradient_tape.reference(model, images, place=place)
+
+
 def test_its_closed_form_grad_cam_is_the_gradient_put_back_into_the_image(untrained, drawn):
     names = ("feature_map", "embedding", "box")
     outputs = keras.Model(untrained.inputs, [untrained.get_layer(name).output for name in names])([drawn])
     top, bottom, left, right = outputs[2].numpy().T
     assert (top > 0).all() and (bottom < 1).all() and (left < 0.4).all() and (right > 0.6).all(), "boxes of their own"
 
-    def place(heat):
-        return network.place_heat(heat, outputs[2])
-
-    closed = gradcam.explain(untrained, *outputs[:2], place).numpy()
+    closed = network.explain(untrained, *outputs).numpy()
     assert closed.shape == (2, network.HEAT_GRID, network.HEAT_GRID, 3) and closed.max() == pytest.approx(1)
-    np.testing.assert_allclose(closed, gradcam.reference(untrained, drawn, place=place), atol=1e-4)
+    np.testing.assert_allclose(closed, by_gradient_tape(untrained, drawn), atol=1e-4)
 
 
 def test_its_graph_is_the_network(untrained, drawn):
     graph = network.graph(untrained, temperature=1.5)
     runner = Interpreter(model_content=graph).get_signature_runner()
-    box = keras.Model(untrained.inputs, untrained.get_layer("box").output)([drawn])
-    heatmaps = gradcam.reference(untrained, drawn, place=lambda heat: network.place_heat(heat, box))
+    heatmaps = by_gradient_tape(untrained, drawn)
     probabilities = export.calibrated_probabilities(untrained(drawn), 1.5).numpy()
     for i, image in enumerate(drawn):
         outputs = runner(image=image[None])

@@ -92,7 +92,7 @@ def test_without_lungs_the_box_is_the_whole_image(mask):
 
 def test_the_layer_and_the_audit_have_one_box():
     lung = np.concatenate([drawn((20, 70, 10, 40), (15, 70, 60, 90)), drawn()]) * np.float32(0.9)
-    boxes = lungs.lung_boxes(lung[..., 0], 0.04, lungs.WHOLE)
+    boxes = lungs.lung_boxes(lung[..., 0], 0.04, lung_layers.WHOLE)
     np.testing.assert_allclose(lung_layers.Box()(lung), boxes, atol=1e-6)
     np.testing.assert_array_equal(lungs.lung_boxes(lung[..., 0], 0.04, lungs.MIDDLE)[1], lungs.MIDDLE)
 

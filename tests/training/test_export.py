@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from benchmarks import gradient_tape
 from covid_cnn.evaluation import leakage
 from covid_cnn.images import reader
 from covid_cnn.models import bundle as models_bundle
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import SCHEMA
 from covid_cnn.reports import card
-from covid_cnn.training import export, gradcam, networks
+from covid_cnn.training import export, networks
 
 
 def some_images(trained) -> list[np.ndarray]:
@@ -27,7 +28,7 @@ def test_a_trained_model_answers_as_its_keras_network(trained):
     for pixels in some_images(trained):
         prediction = bundle.predict(pixels)
         image = prediction.prepared[None, ..., None]
-        heatmaps = gradcam.reference(trained.network, image)[0]
+        heatmaps = gradient_tape.reference(trained.network, image)[0]
         assert heatmaps.max() == pytest.approx(1)  # not two empty maps, which would be equal whatever is done
         np.testing.assert_allclose(prediction.heatmaps, heatmaps, rtol=0, atol=1e-3)
         logits = trained.network(image, training=False)

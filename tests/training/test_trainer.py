@@ -17,6 +17,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from threadpoolctl import threadpool_info
 
+from benchmarks import gradient_tape
 from covid_cnn.common import paths
 from covid_cnn.common.errors import CovidCnnError, RunError
 from covid_cnn.data import dataset, synthetic
@@ -29,7 +30,7 @@ from covid_cnn.runs import pictures
 from covid_cnn.runs import run as runs_run
 from covid_cnn.runs.config import RECIPES, TrainConfig
 from covid_cnn.runs.run import Run
-from covid_cnn.training import calibrate, callbacks, data, export, gradcam, learner, networks
+from covid_cnn.training import calibrate, callbacks, data, export, learner, networks
 from covid_cnn.training import trainer as training_trainer
 
 pytestmark = pytest.mark.usefixtures("home", "tiny_networks")
@@ -307,7 +308,7 @@ def test_where_it_looks_is_kept_for_each_epoch_and_is_what_the_model_answers(tra
     look = pictures.load_attention(done.run.folder, 1)
     logits = done.network(images, training=False)
     np.testing.assert_allclose(look.probabilities, export.calibrated_probabilities(logits, 1.0), atol=0.01)
-    np.testing.assert_allclose(look.heatmaps, gradcam.reference(done.network, images), atol=0.05)
+    np.testing.assert_allclose(look.heatmaps, gradient_tape.reference(done.network, images), atol=0.05)
     assert len(pictures.load_images(done.run.folder, "augmented")[0]) == 8
 
 
