@@ -168,7 +168,7 @@ def _offer(source: Path | BinaryIO, name: str) -> None:
 
 
 def _work(source: Path | BinaryIO, name: str, choose: Choose) -> Callable[[Progress], Added]:
-    return lambda progress: importer.add_dataset(source, name, progress, choose)
+    return lambda progress: importer.add_dataset(source, name=name, progress=progress, choose=choose)
 
 
 def _begin(work: Callable[[Progress], Added | _Chosen]) -> None:
