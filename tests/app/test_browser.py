@@ -85,6 +85,16 @@ def test_one_click_on_a_sample_leads_to_a_prediction(page, app):
     expect_drawn(page)
 
 
+def test_a_click_on_a_films_picture_asks_about_it_and_the_next_click_keeps_it(page, app):
+    visit(page, app, "predict")
+    middle = page.locator(".st-key-films img").first.bounding_box()
+    page.mouse.click(middle["x"] + middle["width"] / 2, middle["y"] + middle["height"] / 2)
+    expect_named(page, "A healthy adult")
+    press(page, "What if?")
+    expect(page.get_by_text("Test the heatmap")).to_be_visible()
+    expect_named(page, "A healthy adult")
+
+
 @pytest.mark.real_data
 def test_an_uploaded_x_ray_is_answered_beside_a_file_that_is_none(page, app, real_data, tmp_path):
     xray = min((real_data / "xray_dataset_covid19" / "test" / "PNEUMONIA").iterdir())

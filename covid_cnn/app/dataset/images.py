@@ -235,7 +235,7 @@ def _view(item: Item, dataset: Dataset) -> None:
     details |= {FACT_NAMES.get(name, name.capitalize()): value for name, value in item.facts.items()}
     with facts:
         if radiograph and st.button("Send to Predict", icon=":material/radiology:", type="primary", width="stretch"):
-            st.session_state["predict_path"] = str(item.path)
+            st.session_state["predict_path"], st.session_state["predict_sample"] = str(item.path), None
             pages.switch_to(pages.PREDICT)
         if radiograph and radiograph.synthetic:
             st.markdown(SYNTHETIC)

@@ -96,11 +96,21 @@ def _upload() -> list[UploadedFile]:
 
 
 def _choose_sample(keys: list[str]) -> None:
+    # Each sample has choices of its own. A browser that has not drawn them, behind a closed door, would send with the
+    # next click what it was last told there, and undo what other buttons chose.
+    sample = st.session_state.get(SAMPLE)
+    widget = f"predict_samples {sample}"
+
+    def take() -> None:
+        st.session_state[SAMPLE] = st.session_state[widget]
+
     st.pills(
         "All samples" if len(keys) == len(SAMPLES) else "Other samples",
         keys,
+        default=sample if sample in keys else None,
         format_func=lambda key: SAMPLES[key].title,
-        key=SAMPLE,
+        key=widget,
+        on_change=take,
         wrap=True,
         help="\n\n".join(f"**{SAMPLES[key].title}.** {SAMPLES[key].story}" for key in keys),
     )
