@@ -19,7 +19,7 @@ from PIL import Image
 from covid_cnn.common.statistics import Interval
 from covid_cnn.images import ops
 from covid_cnn.reports.prediction import summarize_prediction
-from covid_cnn.reports.wording import NOTICE, coverage_sentence, likeness_sentence, possible_classes
+from covid_cnn.reports.wording import NOTICE, coverage_sentence, likeness_sentence, possible_classes, verdict
 
 if TYPE_CHECKING:
     from covid_cnn.images.radiograph import Radiograph
@@ -157,7 +157,8 @@ def _write_heading(page: _Page, facts: dict[str, Any]) -> None:
 def _write_answer(page: _Page, facts: dict[str, Any], prediction: Prediction) -> None:
     answer = facts["prediction"]
     colour = ACCENT if prediction.in_distribution else INK
-    page.write_text(f"Answer: {answer['label'] or 'none'}", 14, colour, bold=True, most=2)
+    said = verdict(prediction) if prediction.in_distribution else "none"
+    page.write_text(f"Answer: {said}", 14, colour, bold=True, most=2)
     page.ln(1)
     page.write_text(answer["sentence"], 10)
     if prediction.in_distribution:

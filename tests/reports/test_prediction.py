@@ -229,6 +229,8 @@ def test_the_page_of_three_classes_tells_the_set_and_the_figures():
     text = words(radiograph, of_three(0.1, 0.2, 0.7, label="COVID-19", possible=("COVID-19",)), model)
     for part in ("Answer: COVID-19", "Could be COVID-19 alone", "AUROC, COVID-19", "AUROC, all classes", "Sensitivity"):
         assert part in text, part
+    unsure = words(radiograph, of_three(0.1, 0.4, 0.5, label="COVID-19", possible=("COVID-19", "normal")), model)
+    assert "Answer: Not sure: COVID-19 or " in unsure, "it says what the page says"
 
 
 def test_the_file_name_appears_nowhere():

@@ -67,7 +67,9 @@ SURE: dict[str, Callable[[AnswerOf | None], float]] = {
 @st.fragment
 def draw_gallery(dataset: Dataset) -> None:
     """The images that fit the filters, a page of them at a time."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
+    door = row.popover("Filter and sort", icon=":material/filter_list:")  # or images would come last
+    with door, st.container(horizontal=True, vertical_alignment="bottom"):
         splits = _filter(dataset, "Split", dataset.splits, SPLIT_NAMES.__getitem__)
         labels = _filter(dataset, "Class", dataset.classes)
         sources = _filter(dataset, "Source", sorted({item.source for item in dataset.items}))
@@ -116,12 +118,13 @@ def draw_gallery(dataset: Dataset) -> None:
         items.sort(key=lambda item: value(records.get(item.path)))
     count = math.ceil(len(items) / size)
     chosen = dataset.name, framed, *splits, *labels, *sources, *views, words, model, kind, order, size
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+    with row:
         place = st.empty()
         number = st.pagination(count, key=f"dataset_page_{hash(chosen)}")  # another choice starts at page 1
     first = size * (number - 1)
     last = min(first + size, len(items))
-    place.caption(f"Page {number} of {count}: images {first + 1} to {last} of {len(items)}", width="content")
+    among = f", chosen among {len(dataset.items)}" if len(items) < len(dataset.items) else ""
+    place.caption(f"Page {number} of {count}: images {first + 1} to {last} of {len(items)}{among}", width="content")
     draw_cards(items[first:last], [f"dataset_view_{n}" for n in range(first, last)], by_path)
 
 
@@ -175,7 +178,7 @@ def draw_cards(items: Sequence[Item], keys: Sequence[str], by_path: Mapping[Path
 
 def draw_card(item: Item, jpeg: bytes | ImageError, key: str, answer: AnswerOf | None = None) -> None:
     """A small image, or the reason why there is none, with its class and split and a button that opens it."""
-    with st.container(border=True, width=CARD, gap="xsmall"):
+    with st.container(border=True, width=CARD, gap="xsmall", key=f"card_{key}"):
         if isinstance(jpeg, ImageError):
             with st.container(height=CARD - 34, border=False):  # as high as the images beside it
                 st.caption(f":material/broken_image: {escape_markdown(str(jpeg))}")

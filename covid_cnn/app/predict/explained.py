@@ -21,7 +21,10 @@ from covid_cnn.models.bundle import Bundle, Prediction
 from covid_cnn.reports import wording
 from covid_cnn.reports.prediction import summarize_prediction
 
-WINDOW_HELP = "How the file's values become greys for the model. The viewer starts with it, and looks at all values."
+WINDOW_HELP = (
+    "The window that the model sees says how the file's values become greys for it. The viewer starts with it, and "
+    "looks at all values."
+)
 WHAT_IF = "predict_what_if"  # in the session: whether the image is being changed
 SHARES = (6, 4)  # of the width: the viewer and the card
 NOTEBOOK = "notebook_cnn"  # where this project began
@@ -68,6 +71,8 @@ def draw_explained(
             library.draw_trust(model)
         with st.expander("The numbers", icon=":material/menu_book:"):
             st.caption(f"{elements.escape_markdown(radiograph.origin)}. {viewer.map_facts(radiograph)}")
+            if len(radiograph.windows) > 1:
+                st.caption(WINDOW_HELP)
             answer.draw_numbers(prediction)
             elements.term_help("grad_cam")
             answer.draw_seen(prediction)
@@ -118,7 +123,14 @@ def choose_frame_and_window(key: str, frames: int, windows: tuple[str, ...]) -> 
     if frames > 1:
         st.number_input(f"Frame, of {frames}", 1, frames, key=_frame(key), width=160)
     if len(windows) > 1:
-        st.selectbox("Window that the model sees", windows, key=_window(key), help=WINDOW_HELP, width=300)
+        st.selectbox(
+            "Window that the model sees",
+            windows,
+            key=_window(key),
+            format_func=lambda window: f"The model sees: {window}",
+            label_visibility="collapsed",  # a line above it would push the viewer's tools off a projector's screen
+            width=380,
+        )
 
 
 def chosen_frame_and_window(key: str, windows: tuple[str, ...]) -> tuple[int, int | None]:

@@ -1,6 +1,7 @@
 """Questions to an answer: change the image and see it move, and test the heatmap by hiding parts of the image."""
 
 from collections.abc import Hashable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -207,16 +208,20 @@ def _ask_opinion(key: str, radiograph: Radiograph, prediction: Prediction, model
         st.caption("The heatmap of this model is made by hiding one place after the other already.")
         return
     name = (key, model.name, view.name)
-    place = st.empty()
     if name not in _memory():
-        with place.container():
-            st.caption("The model is asked again and again with a part of the image hidden.")
-            if not st.button("Ask for it", key=f"opinion {key}", type="primary", help="It takes some seconds."):
-                return
-        with place.container():
-            st.button("Stop", icon=":material/stop:", key=f"stop {key}")  # a click ends this run of the page
-            _remember(name, _hide_parts(radiograph.pixels, prediction, model, view))
-        place.empty()
+        st.caption(
+            "The model is asked again and again with a part of the image hidden. Where hiding costs most, it looked: "
+            "a heatmap that marks another place is not to be read."
+        )
+        # Which of the two buttons stands here is known before either is drawn, or the first would stay, pale.
+        wish = f"{key} opinion wanted"
+        if not st.session_state.pop(wish, False):
+            want = partial(st.session_state.__setitem__, wish, True)
+            st.button("Ask for it", key=f"opinion {key}", type="primary", help="It takes some seconds.", on_click=want)
+            return
+        st.button("Stop", icon=":material/stop:", key=f"stop {key}")  # a click ends this run of the page
+        _remember(name, _hide_parts(radiograph.pixels, prediction, model, view))
+        st.rerun()
     _draw_opinion(radiograph.pixels, prediction, view, _memory()[name])
 
 

@@ -86,9 +86,20 @@ def _choose_file() -> None:
     with st.form("own_network_file", border=False):
         kinds = [suffix.removeprefix(".") for suffix in own_network.SUFFIXES]
         upload = st.file_uploader("A .keras, .h5, .tflite or .zip file", type=kinds)
-        path = st.text_input("Or where it lies on this computer", placeholder="/home/me/my_model.keras")
+        path = st.text_input(  # kept while it is read, to be corrected where that fails
+            "Or where it lies on this computer",
+            placeholder="/home/me/my_model.keras",
+            key="own_network_path",
+            persist_state="session",
+        )
         side = st.number_input(
-            "Size of its images, if its file leaves it open", 0, 1024, 0, help="0: as the file says."
+            "Size of its images, if its file leaves it open",
+            0,
+            1024,
+            0,
+            help="0: as the file says.",
+            key="own_network_side",
+            persist_state="session",
         )
         if st.form_submit_button("Read it", type="primary"):
             demo.require(demo.Deed.ADD)
