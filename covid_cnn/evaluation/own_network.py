@@ -5,9 +5,11 @@ answers as readily as with the right one. So the answers to the same images are 
 itself is read and exported in a process of its own (`covid_cnn.training.imported`).
 """
 
+import contextlib
 import importlib.util
 import json
 import os
+import queue
 import re
 import shlex
 import subprocess
@@ -18,6 +20,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -417,15 +420,21 @@ def _work(step: str, folder: Path, request: dict[str, Any], seconds: int, progre
         )
     patience = threading.Timer(seconds, process.kill)
     patience.start()
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    reading = threading.Thread(target=lambda: [lines.put(line) for line in chain(process.stdout or (), [""])])
+    reading.start()
     try:
-        assert process.stdout
-        for line in process.stdout:
-            if line.startswith("["):
-                progress(*json.loads(line))
+        report, line = [0.1, "TensorFlow starts in a process of its own: half a minute or so"], "first"
+        while line:
+            progress(*report)  # twice a second, for that is when it hears that it is to stop
+            with contextlib.suppress(queue.Empty):
+                line = lines.get(timeout=0.5)
+                report = json.loads(line) if line.startswith("[") else report
         ended = process.wait()
     finally:
         patience.cancel()
         process.kill()
+        reading.join()
         process.communicate()
     if ended:
         raise CovidCnnError(_reason(folder, ended))

@@ -8,6 +8,8 @@ from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from covid_cnn.app.shared import demo
+from covid_cnn.common.jobs import StoppedError
+from covid_cnn.evaluation import own_network
 
 READING = 240_000  # milliseconds: TensorFlow starts in a process of its own, on a machine that is busy besides
 
@@ -34,6 +36,24 @@ def test_a_network_of_ones_own_becomes_a_model(app: App, page: Page, tmp_path):
     page.get_by_role("button", name="Add it").click()
     expect(page.get_by_text("my_own says")).to_be_visible(timeout=READING)
     assert (app.home / "models" / "my_own" / "model.tflite").is_file()
+
+
+def test_it_hears_that_it_is_to_stop_while_nothing_is_told(tmp_path, monkeypatch):
+    silent = tmp_path / "python"
+    silent.write_text("#!/bin/sh\nexec sleep 60\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(own_network.sys, "executable", str(silent))
+    (tmp_path / "any.keras").write_bytes(b"PK")
+    heard = []
+
+    def stop(part: float, message: str) -> None:
+        heard.append(message)
+        if len(heard) == 2:
+            raise StoppedError("Stopped.")
+
+    with pytest.raises(StoppedError):
+        own_network.read_network(tmp_path / "any.keras", progress=stop)
+    assert all("TensorFlow starts" in message for message in heard)
 
 
 def test_visitors_of_a_demo_are_not_offered_it(home, monkeypatch):

@@ -57,10 +57,8 @@ def take_added(key: str) -> None:
 @st.dialog("Bring your own network", width="large", icon=":material/upload_file:", on_dismiss=_close)
 def _dialog(datasets: Sequence[Dataset]) -> None:
     reading, adding = st.session_state.get(_READ), st.session_state.get(_ADD)
-    if adding and adding.running:
-        _watch(adding)
-    elif reading and reading.running:
-        _watch(reading)
+    if busy := next((job for job in (adding, reading) if job and job.running), None):
+        background.watch_job(busy, "own_network")
     elif reading and reading.result:
         if adding and adding.problem:
             st.error(escape_markdown(adding.problem), icon=":material/error:")
@@ -69,13 +67,6 @@ def _dialog(datasets: Sequence[Dataset]) -> None:
         if reading and reading.problem:
             st.error(escape_markdown(reading.problem), icon=":material/error:")
         _choose_file()
-
-
-@st.fragment(run_every=1.0)
-def _watch(job: "Job[OwnNetwork] | Job[str]") -> None:
-    if not job.running:
-        st.rerun()
-    st.progress(min(max(job.part, 0.0), 1.0), escape_markdown(job.message))
 
 
 def _choose_file() -> None:
@@ -120,7 +111,6 @@ def _read(
     """Read a file in the background; ``held`` is the folder that it lies in until then."""
 
     def work(progress: own_network.Progress) -> OwnNetwork:
-        progress(0.1, "Reading it in a process of its own: half a minute or so")
         network = own_network.read_network(file, (side, side) if side else None, output, progress)
         network.origin = file, side, held
         return network
@@ -156,8 +146,8 @@ def _ask(network: OwnNetwork, datasets: Sequence[Dataset]) -> None:
         return
     with st.spinner("Asking it under each scale"):
         examples, trials = _trials(network, dataset, classes)
-    st.html(_table(trials, examples, classes))
     st.markdown(escape_markdown(own_network.verdict(trials, classes)))
+    st.html(_table(trials, examples, classes))
     _confirm(network, classes, trials, data if dataset else "")
 
 
@@ -186,7 +176,7 @@ def _trials(
 
 def _table(trials: Sequence[Trial], examples: Sequence[Example], classes: Sequence[str]) -> str:
     """Three images of each class, and what is answered to them under each scale."""
-    head = "".join(f"<th scope='col'>{escape(trial.scale)}</th>" for trial in trials)
+    head = "".join(f"<th scope='col'>{escape(SCALES[trial.scale].words.partition(',')[0])}</th>" for trial in trials)
     rows = []
     for place in own_network.few(examples):
         example = examples[place]
@@ -204,7 +194,7 @@ def _table(trials: Sequence[Trial], examples: Sequence[Example], classes: Sequen
         rows.append(f"<tr><th scope='row'>right, of {trials[0].right.n} images</th>{shares}</tr>")
     style = "font-size:0.8rem;border-collapse:collapse;width:100%;text-align:center"
     return (
-        f"<div style='overflow:auto;max-height:20rem'><table style='{style}' aria-label='Answers under each scale'>"
+        f"<div style='overflow:auto;max-height:14rem'><table style='{style}' aria-label='Answers under each scale'>"
         f"<thead><tr><th scope='col'>Pixels</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
