@@ -370,13 +370,14 @@ def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
     sentences = (
         f"With pixels {SCALES[best.scale].words}, {percent(best.right.value)} of {best.right.n} images are right."
     )
-    others = [one for one in _alike(trials) if one is not best]
+    alike = _alike(trials)
+    others = [one for one in alike if one is not best]
     if others:
         sentences += f" {', '.join(one.scale for one in others)} fit no worse, as far as so few images tell."
     costs = [
         f"{round((best.right.value - one.right.value) * best.right.n)} by {one.scale}"
         for one in trials
-        if one.right and one.right.value < best.right.value
+        if one.right and one not in alike
     ]
     return f"{sentences} Given in another scale it loses right answers: {', '.join(costs)}." if costs else sentences
 
