@@ -198,7 +198,7 @@ def _chart(dataset: Dataset) -> "altair.Chart":
             order="Place:O",
             tooltip=["Class", "Split", "Images"],
         )
-        .properties(height=90 + 30 * len(dataset.classes))
+        .properties(height=130 + 30 * len(dataset.classes))
     )
 
 

@@ -7,6 +7,7 @@ import secrets
 import sys
 import webbrowser
 from collections.abc import AsyncIterator
+from importlib import import_module
 from typing import Any
 
 import streamlit as st
@@ -33,6 +34,9 @@ async def lifespan(app: st.App) -> AsyncIterator[dict[str, Any]]:
     if demo.is_on():
         config.set_option("server.maxUploadSize", demo.LIMITS.upload // 2**20)
     welcome()
+    # Charts import one half of it, and scikit-learn, in a thread of the audit, the other; each half asks for the other,
+    # so that where both begin at once, one of them fails ("deadlock detected by _ModuleLock").
+    asyncio.get_running_loop().run_in_executor(None, import_module, "narwhals.stable")
     reaper = asyncio.create_task(sessions.Reaper().run())
     try:
         yield {}
