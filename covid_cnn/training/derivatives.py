@@ -40,7 +40,18 @@ def _spread(operation: tf.Operation, upstream: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.gather(values, origin.astype(np.int32)), x.shape)
 
 
-GRADIENTS = frozenset(DERIVATIVES) | {"StridedSlice"}
+def _add_repeats(operation: tf.Operation, upstream: tf.Tensor) -> tf.Tensor:
+    """The gradient of a repetition: the sum over what was repeated. TensorFlow's own needs sums over six axes."""
+    with tf.init_scope():
+        multiples = np.ravel(tf.get_static_value(operation.inputs[1])).tolist()
+    for axis, times in enumerate(multiples):
+        if times > 1:
+            upstream = tf.add_n(tf.split(upstream, times, axis))
+    return upstream
+
+
+RESHAPED = {"StridedSlice": _spread, "Tile": _add_repeats}
+GRADIENTS = frozenset(DERIVATIVES) | frozenset(RESHAPED)
 
 
 def _erf(x: tf.Tensor) -> tf.Tensor:
@@ -59,8 +70,8 @@ LACKING: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 
 def _register(name: str) -> None:
     def gradient(operation: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor | None]:
-        if name == "StridedSlice":
-            first = _spread(operation, upstream)
+        if name in RESHAPED:
+            first = RESHAPED[name](operation, upstream)
         else:
             first = upstream * DERIVATIVES[name](operation, operation.inputs[0], operation.outputs[0])
         return [first, *[None] * (len(operation.inputs) - 1)]

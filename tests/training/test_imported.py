@@ -63,13 +63,13 @@ def vgg16_with_head() -> keras.Model:
 
 
 def of_rare_layers() -> keras.Model:
-    """Grouped convolutions, which Keras leaves to XLA; behind the feature map recurrent layers, a slice and GELU."""
+    """Grouped convolutions, which Keras leaves to XLA; behind them recurrent layers, a slice, a repetition and GELU."""
     image = keras.Input((32, 32, 3), name="image")
     x = layers.Conv2D(6, 3, strides=4, activation="relu")(image)
     x = layers.Conv2D(6, 3, strides=4, groups=3, padding="same", activation="gelu")(x)
     steps = layers.Reshape((4, 6))(x)
     x = layers.Concatenate()([layers.LSTM(3)(steps), layers.GRU(3, return_sequences=True)(steps)[:, -1]])
-    x = layers.Dense(8, activation="gelu")(x)
+    x = layers.Flatten()(layers.RepeatVector(3)(layers.Dense(8, activation="gelu")(x)))
     return keras.Model(image, layers.Dense(1, activation="sigmoid")(x))
 
 
