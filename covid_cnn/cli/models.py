@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,8 +103,9 @@ def models_export(
     """Write a model for other programs, so that nobody is locked in."""
     if to not in ("keras", "savedmodel", "tflite", "onnx"):
         raise typer.BadParameter("Choose keras, savedmodel, tflite or onnx.", param_hint="--to")
-    if importlib.util.find_spec("tensorflow") is None:
+    if to != "tflite" and importlib.util.find_spec("tensorflow") is None:
         raise CovidCnnError("TensorFlow writes it, and is not installed: run pip install 'covid-cnn[train]'.")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of what TensorFlow says when it starts, nothing is of use
     from covid_cnn.training import formats
 
     print(f"Wrote {formats.export_model(name, to, out)}.")

@@ -3,20 +3,20 @@
 import importlib.util
 import logging
 import shutil
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from covid_cnn.common import paths
 from covid_cnn.common.errors import BundleError, CovidCnnError
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.runs.run import open_run
-from covid_cnn.training import export, networks
-from covid_cnn.training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    import keras
 
 SUFFIXES = {"keras": ".keras", "savedmodel": "", "tflite": ".tflite", "onnx": ".onnx"}
 TOLERANCE = 1e-3  # of probabilities, between a model and what is written of it
@@ -48,7 +48,7 @@ def export_model(name: str, form: str, target: Path | None = None) -> Path:
     return target
 
 
-def _trained_network(model: Bundle) -> keras.Model:
+def _trained_network(model: Bundle) -> "keras.Model":
     """The Keras network of a model that was trained here, as long as its run is kept."""
     recipe = model.info.recipe
     if not (paths.runs_dir() / model.name).is_dir() or recipe.command.startswith("python -m covid_cnn models add"):
@@ -56,6 +56,11 @@ def _trained_network(model: Bundle) -> keras.Model:
         raise BundleError(
             f"Model {model.name} has no weights for Keras ({source}): export it to tflite or onnx, or train it again."
         )
+    import keras
+
+    from covid_cnn.training import export, networks
+    from covid_cnn.training.checkpoint import Checkpoint
+
     run = open_run(model.name)
     keras.utils.set_random_seed(run.config.seed)  # what learns nothing and is not fetched is as it was
     whole = not run.config.recipe.frozen_base
@@ -82,7 +87,9 @@ def _write_onnx(model: Bundle, target: Path) -> None:
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    written, _ = tf2onnx.convert.from_tflite(str(model.folder / bundle.GRAPH_FILE), opset=18)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it reads the graph by what TensorFlow will drop
+        written, _ = tf2onnx.convert.from_tflite(str(model.folder / bundle.GRAPH_FILE), opset=18)
     _rename(written, model)
     onnx.checker.check_model(written)
     onnx.save(written, target)
@@ -90,6 +97,8 @@ def _write_onnx(model: Bundle, target: Path) -> None:
 
 def _rename(written: Any, model: Bundle) -> None:
     """Give inputs and outputs the names that they have in the model's signature, by which they are told apart."""
+    from ai_edge_litert.interpreter import Interpreter
+
     interpreter = Interpreter(str(model.folder / bundle.GRAPH_FILE))
     tensors = {one["index"]: one["name"] for one in interpreter.get_tensor_details()}
     signature = interpreter.get_signature_runner()
