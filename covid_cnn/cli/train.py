@@ -86,7 +86,8 @@ def train(
     if not quiet:
         from covid_cnn.reports import terminal
 
-        run.listener = terminal.TrainingProgress(run.name)
+        print(f"Run {run.name}")
+        run.listener = terminal.print_event
     _fit(run)
 
 

@@ -19,7 +19,7 @@ from covid_cnn.common.words import count
 from covid_cnn.data import index, metadata, shortcuts
 from covid_cnn.data.classes import DISEASES, HEALTHY, LATERAL_VIEWS
 from covid_cnn.data.dataset import SYNTHETIC, Dataset, Item
-from covid_cnn.data.index import PerceptualHash, find_near_duplicates
+from covid_cnn.data.index import find_near_duplicates
 from covid_cnn.data.shortcuts import Shortcut
 
 SEVERITIES = ("serious", "warning", "note")
@@ -89,10 +89,6 @@ class _Examined:
     item: Item
     path: str  # relative to the dataset's root
     record: index.ImageRecord
-
-    @property
-    def fingerprint(self) -> PerceptualHash:
-        return self.record.fingerprint
 
 
 def audit_dataset(dataset: Dataset, progress: Progress = unwatched) -> AuditReport:
@@ -172,15 +168,16 @@ def _not_frontal(images: list[_Examined]) -> Iterator[Finding]:
 def _duplicates(images: list[_Examined]) -> Iterator[Finding]:
     same = defaultdict(list)
     for one in images:
-        same[one.fingerprint.digest].append(one)
+        same[one.record.fingerprint.digest].append(one)
     exact = [pair for group in same.values() for pair in combinations(group, 2)]
     yield from _pairs("duplicate", "the same, pixel for pixel", exact)
 
 
 def _near_duplicates(images: list[_Examined]) -> Iterator[Finding]:
     """Pairs that differ in pixels, but look the same."""
-    similar = find_near_duplicates([one.fingerprint for one in images], [_drawn(one) for one in images])
-    near = [(images[i], images[j]) for i, j in similar if images[i].fingerprint.digest != images[j].fingerprint.digest]
+    prints = [one.record.fingerprint for one in images]
+    similar = find_near_duplicates(prints, [_drawn(one) for one in images])
+    near = [(images[i], images[j]) for i, j in similar if prints[i].digest != prints[j].digest]
     yield from _pairs("near_duplicate", "nearly the same", near)
 
 

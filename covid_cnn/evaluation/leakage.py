@@ -46,6 +46,13 @@ class TrainingFingerprint:
         """The fingerprint of training images, from their fine hashes, in order."""
         return cls(index.stack_hashes(hashes), frozenset(key for item in items for key in _keys(item)), drawn)
 
+    @classmethod
+    def from_files(cls, items: Sequence[Item], drawn: bool) -> "TrainingFingerprint":
+        """The fingerprint of training images, which are looked at; those that cannot be read are left out."""
+        records = index.index_images([item.path for item in items], thumbnails=False)
+        hashes = [record.fingerprint.fine for record in records if not isinstance(record, ImageError)]
+        return cls.from_items(items, hashes, drawn)
+
     def encoded(self) -> bytes:
         """As the content of `FINGERPRINT_FILE`."""
         file = io.BytesIO()
@@ -73,11 +80,7 @@ def training_fingerprint(bundle: Bundle, own: Dataset | None = None) -> Training
     if bundle.info.training_images and (bundle.folder / FINGERPRINT_FILE).is_file():
         return _read(bundle, bundle.info.training_images.sha256)
     items = training_images(bundle, own) if own else None
-    if items is None:
-        return None
-    records = index.index_images([item.path for item in items], thumbnails=False)
-    hashes = [record.fingerprint.fine for record in records if not isinstance(record, ImageError)]
-    return TrainingFingerprint.from_items(items, hashes, bundle.info.training_data.synthetic)
+    return None if items is None else TrainingFingerprint.from_files(items, bundle.info.training_data.synthetic)
 
 
 def _read(bundle: Bundle, digest: str) -> TrainingFingerprint:

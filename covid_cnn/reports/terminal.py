@@ -62,30 +62,24 @@ def offer_text(offer: Offer, choice: ClassMapping) -> str:
     return "\n".join([*lines, *offer.notes(choice)])
 
 
-class TrainingProgress:
-    """Shows a run's events and log in the terminal: a bar for the steps, a line for each epoch and sentence."""
-
-    def __init__(self, name: str) -> None:
-        print(f"Run {name}")
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        """Show one event."""
-        if event["type"] == "progress":
-            end = "\n" if event["done"] == event["total"] else ""
-            print(f"\r{event['what']}: {event['done']} of {event['total']}", end=end, flush=True)
-        elif event["type"] == "step":
-            share = event["step"] / event["steps"]
-            bar = "#" * round(30 * share)
-            text = f"\r[{bar:<30}] {share:4.0%} step {event['step']} of {event['steps']}, loss {event['loss']:.4f} "
-            print(text, end="", flush=True)
-        elif event["type"] == "epoch":
-            values = {key: event[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
-            text = ", ".join(f"{key} {value:.4f}" for key, value in values.items())
-            print(f"\rEpoch {event['epoch']}: {text}".ljust(90))
-        elif event["type"] == "test":
-            print(metrics.summarize(msgspec.convert(event["metrics"], Report)))
-        elif "message" in event:
-            print(event["message"])
+def print_event(event: dict[str, Any]) -> None:
+    """Print an event of a run in a terminal: a bar for the steps, a line for each epoch and sentence."""
+    if event["type"] == "progress":
+        end = "\n" if event["done"] == event["total"] else ""
+        print(f"\r{event['what']}: {event['done']} of {event['total']}", end=end, flush=True)
+    elif event["type"] == "step":
+        share = event["step"] / event["steps"]
+        bar = "#" * round(30 * share)
+        text = f"\r[{bar:<30}] {share:4.0%} step {event['step']} of {event['steps']}, loss {event['loss']:.4f} "
+        print(text, end="", flush=True)
+    elif event["type"] == "epoch":
+        values = {key: event[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        text = ", ".join(f"{key} {value:.4f}" for key, value in values.items())
+        print(f"\rEpoch {event['epoch']}: {text}".ljust(90))
+    elif event["type"] == "test":
+        print(metrics.summarize(msgspec.convert(event["metrics"], Report)))
+    elif "message" in event:
+        print(event["message"])
 
 
 def show_progress() -> Progress:

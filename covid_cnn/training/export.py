@@ -69,12 +69,18 @@ def convert_network(network: keras.Model, answer: Callable[..., dict[str, tf.Ten
         with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in weights]):
             return answer(*network([image], training=False))
 
+    return convert_function(serve, half=network.count_params() > FLOAT32_WEIGHTS)
+
+
+def convert_function(function: Any, half: bool = False) -> bytes:
+    """A ``tf.function`` of one signature as a LiteRT graph, its weights in float16 where ``half``."""
     module = tf.Module()
-    module.serve = serve
+    module.function = function
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures=serve)
+        tf.saved_model.save(module, folder, signatures=function, options=options)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        if network.count_params() > FLOAT32_WEIGHTS:
+        if half:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
         return converter.convert()

@@ -10,7 +10,6 @@ shared among several, so that the sum over the places, which is all that Grad-CA
 
 import contextlib
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tensorflow.python.grappler import tf_optimizer
 
 from covid_cnn.common.errors import BundleError
-from covid_cnn.training import gradcam
+from covid_cnn.training import export, gradcam
 from covid_cnn.training.derivatives import GRADIENTS, LACKING, OWN_GRADIENT
 
 IMAGE = "image"  # the name of the one input
@@ -383,12 +382,8 @@ def _shape(network: FrozenNetwork) -> list[int]:
 
 def convert(function: Any, what: str = "this network does") -> bytes:
     """A function as a LiteRT graph; raises BundleError, which says ``what`` cannot be, where LiteRT lacks something."""
-    module = tf.Module()
-    module.function = function
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    with _one_sentence(what), tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures=function, options=options)
-        return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    with _one_sentence(what):
+        return export.convert_function(function)
 
 
 @contextlib.contextmanager

@@ -13,9 +13,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from msgspec import structs
 
-from covid_cnn.common.errors import BundleError, ImageError
+from covid_cnn.common.errors import BundleError
 from covid_cnn.common.jobs import Progress
-from covid_cnn.data import index
 from covid_cnn.data.classes import HEALTHY
 from covid_cnn.data.dataset import Dataset, Item, open_dataset
 from covid_cnn.data.splits import training_splits
@@ -80,9 +79,7 @@ class _Images:
     def remember(self) -> TrainingFingerprint:
         """By what the images are known again."""
         items = [*self.parts["train"], *self.parts["val"]]
-        records = index.index_images([item.path for item in items], thumbnails=False)
-        hashes = [one.fingerprint.fine for one in records if not isinstance(one, ImageError)]
-        return TrainingFingerprint.from_items(items, hashes, self.dataset.synthetic)
+        return TrainingFingerprint.from_files(items, self.dataset.synthetic)
 
 
 def make(folder: Path, request: dict[str, Any], progress: Progress) -> None:
