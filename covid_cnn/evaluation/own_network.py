@@ -225,10 +225,7 @@ def read_network(
 def add_network(network: OwnNetwork, choice: Choice, progress: Progress = unwatched) -> str:
     """Make a bundle of a network, ``models/NAME``, in a process of its own, and return its name.
 
-    Raises
-    ------
-    CovidCnnError
-        The name is taken or none, the classes do not fit, or the network cannot be exported.
+    Raises CovidCnnError where the name is taken or none, the classes do not fit, or it cannot be exported.
     """
     _work("make", network.folder, request(network, choice), SECONDS_TO_EXPORT, progress)
     return choice.name
@@ -323,11 +320,8 @@ def try_scales(
 ) -> list[Trial]:
     """Ask a network about the same images under each scale, the one that fits best first, or that is guessed.
 
-    Parameters
-    ----------
-    classes : their names, in the order of its answers
-    last : what makes probabilities of its answers; None to guess it
-    labelled : whether these are images of its classes, enough to judge by
+    Where ``last``, which makes probabilities of its answers, is None, it is guessed; images that are ``labelled`` are
+    of its classes, enough to judge by.
     """
     matched = [matching_class(example.label, classes) if labelled else None for example in examples]
     known = np.flatnonzero([name is not None for name in matched])
