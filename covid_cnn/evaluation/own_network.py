@@ -5,11 +5,9 @@ answers as readily as with the right one. So the answers to the same images are 
 itself is read and exported in a process of its own (`covid_cnn.training.imported`).
 """
 
-import contextlib
 import importlib.util
 import json
 import os
-import queue
 import re
 import shlex
 import subprocess
@@ -20,7 +18,6 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -258,9 +255,8 @@ def command(network: OwnNetwork, choice: Choice) -> str:
     height, width = network.facts["size"]
     words = ["python", "-m", "covid_cnn", "models", "add", network.source, "--name", choice.name]
     words += ["--classes", ",".join(choice.classes), "--scale", choice.scale, "--size", f"{height}x{width}"]
-    words += (
-        ["--output", network.facts["outputs"][network.facts["output"]]] if len(network.facts["outputs"]) > 1 else []
-    )
+    outputs = network.facts["outputs"]
+    words += ["--output", outputs[network.facts["output"]]] if len(outputs) > 1 else []
     words += ["--last", choice.last] if choice.last else []
     words += ["--data", choice.data] if choice.data else []
     return shlex.join(words)
@@ -415,16 +411,19 @@ def _work(step: str, folder: Path, request: dict[str, Any], seconds: int, progre
         )
     patience = threading.Timer(seconds, process.kill)
     patience.start()
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-    reading = threading.Thread(target=lambda: [lines.put(line) for line in chain(process.stdout or (), [""])])
+    report: list[Any] = [0.1, "TensorFlow starts in a process of its own: half a minute or so"]
+
+    def hear() -> None:
+        for line in process.stdout or ():
+            if line.startswith("["):
+                report[:] = json.loads(line)
+
+    reading = threading.Thread(target=hear)
     reading.start()
     try:
-        report, line = [0.1, "TensorFlow starts in a process of its own: half a minute or so"], "first"
-        while line:
+        while reading.is_alive():
             progress(*report)  # twice a second, for that is when it hears that it is to stop
-            with contextlib.suppress(queue.Empty):
-                line = lines.get(timeout=0.5)
-                report = json.loads(line) if line.startswith("[") else report
+            reading.join(0.5)
         ended = process.wait()
     finally:
         patience.cancel()
