@@ -129,6 +129,15 @@ def test_the_dataset_of_a_model_is_known_by_its_content(with_model):
     assert app.multiselect(key="evaluate_places").value == ["called-otherwise, test"]
 
 
+def test_a_dataset_is_at_home_where_a_model_learned_from_other_images_of_it(with_model):
+    part = shutil.copytree(with_model / "data" / "drawn", with_model / "data" / "part")
+    (with_model / "data" / "drawn").unlink()
+    next((part / "train").rglob("*.png")).unlink()  # so that it is not the dataset that the card names
+    app = finished(press(show(), "Ask the model"))
+    assert app.selectbox(key="evaluate_place").value == "part, test"
+    assert any("At home it missed" in text.value for text in app.markdown)
+
+
 def test_answers_that_are_kept_are_shown_at_once(with_model):
     model = Bundle(with_model / "models" / "tiny")
     predictions.predict_dataset(model, dataset.open_dataset("drawn").subset("test"), Cache())

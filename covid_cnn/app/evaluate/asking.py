@@ -144,9 +144,15 @@ def _own_root(_info: ModelInfo, _found: Sequence[Dataset], key: tuple) -> Path |
 
 
 def home_or_away(model: Bundle, place: EvaluationSet) -> str:
-    """Whether images are of where a model learned: "At home", "Away", or empty where that cannot be told."""
+    """Whether images are of where a model learned: "At home", "Away", or empty where that cannot be told.
+
+    At home are also images that it never saw, where it learned from others of their dataset.
+    """
     own = own_dataset(model.info)
-    if place.unseen or (own and own.root == place.dataset.root) or (known := leaked_images(model, place)):
+    if place.unseen or (own and own.root == place.dataset.root):
+        return "At home"
+    known = leaked_images(model, EvaluationSet(place.dataset.name, place.dataset, "all", place.dataset.items))
+    if known:
         return "At home"
     return "" if own is None and known is None else "Away"
 
