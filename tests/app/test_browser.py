@@ -88,6 +88,7 @@ def test_one_click_on_a_sample_leads_to_a_prediction(page, app):
 def test_a_click_on_a_films_picture_asks_about_it_and_the_next_click_keeps_it(page, app):
     visit(page, app, "predict")
     middle = page.locator(".st-key-films img").first.bounding_box()
+    assert middle
     page.mouse.click(middle["x"] + middle["width"] / 2, middle["y"] + middle["height"] / 2)
     expect_named(page, "A healthy adult")
     press(page, "What if?")

@@ -1,5 +1,7 @@
 """A network of one's own is added in a browser, and is a model from then on; a demo's visitors are not offered it."""
 
+import sys
+
 import keras
 import pytest
 from browsing import App
@@ -42,7 +44,7 @@ def test_it_hears_that_it_is_to_stop_while_nothing_is_told(tmp_path, monkeypatch
     silent = tmp_path / "python"
     silent.write_text("#!/bin/sh\nexec sleep 60\n")
     silent.chmod(0o755)
-    monkeypatch.setattr(own_network.sys, "executable", str(silent))
+    monkeypatch.setattr(sys, "executable", str(silent))
     (tmp_path / "any.keras").write_bytes(b"PK")
     heard = []
 
