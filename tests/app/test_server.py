@@ -6,16 +6,18 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
+from streamlit.proto.BackMsg_pb2 import BackMsg
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from benchmarks import web
-from covid_cnn.app.server import doors, serving, sessions, uploads
+from covid_cnn.app.server import doors, serving, sessions, ticks, uploads
 from covid_cnn.images import limits
 
 HIDDEN = "import tempfile\ntempfile.tempdir = '/nowhere/at/all'\n"  # whoever wants a temporary file fails
@@ -133,6 +135,42 @@ def test_a_session_that_comes_back_in_time_is_kept(monkeypatch):
     stored.add("b")
     assert reaper.close_ended(sessions.QUIET) == 1
     assert closed == ["a"]
+
+
+def test_a_browser_that_does_not_keep_up_is_not_asked_by_its_clock_for_more():
+    """While an answer waits to be taken, ticks are passed over, and clicks are not."""
+    sent = []
+    for by_clock in (True, False, True):
+        asks = BackMsg()
+        asks.rerun_script.is_auto_rerun = by_clock
+        asks.rerun_script.page_name = "train"
+        sent.append(asks.SerializeToString())
+
+    async def heard(keeps_up: bool) -> list[bytes]:
+        taken, arriving, got = asyncio.Event(), iter(sent), []
+        if keeps_up:
+            taken.set()
+
+        async def receive() -> dict:
+            return {"type": "websocket.receive", "bytes": next(arriving, b"the end")}
+
+        async def send(message: dict) -> None:
+            await taken.wait()
+
+        async def streamlit(scope: dict, receive: Callable, send: Callable) -> None:
+            sending = asyncio.create_task(send({"type": "websocket.send", "bytes": b"an answer"}))
+            await asyncio.sleep(0)
+            while (content := (await receive())["bytes"]) != b"the end":
+                got.append(content)
+            taken.set()
+            await sending
+
+        await ticks.PatientTicks(streamlit)({"type": "websocket"}, receive, send)
+        return got
+
+    tick, click, _ = sent
+    assert asyncio.run(heard(keeps_up=True)) == [tick, click, tick]
+    assert asyncio.run(heard(keeps_up=False)) == [click]
 
 
 @pytest.mark.parametrize("address", ["localhost", "127.0.0.1", "::1"])

@@ -16,11 +16,12 @@ from streamlit import config, net_util
 
 from covid_cnn.app.server import sessions, uploads
 from covid_cnn.app.server.doors import Doors
+from covid_cnn.app.server.ticks import PatientTicks
 from covid_cnn.app.server.uploads import UploadSum
 from covid_cnn.app.shared import demo
 
 _UPLOADS = {"most": demo.LIMITS.session, "files": demo.LIMITS.files} if demo.is_on() else {}
-MIDDLEWARE = [Middleware(Doors), Middleware(UploadSum, **_UPLOADS)]
+MIDDLEWARE = [Middleware(Doors), Middleware(UploadSum, **_UPLOADS), Middleware(PatientTicks)]
 HERE = ("localhost", "127.0.0.1", "::1")
 
 
