@@ -5,8 +5,8 @@
 The page is measured twice: as work of Python alone, and in Chromium, from the address to the last of its thumbnails
 being painted. There, cold is a server that was just started, and warm the same server and a new browser window.
 
-Images are drawn, a few dozen of them, and each file is one of these with broad shades of its own over it, so that all
-differ. Cold means that nothing was worked out of them before; the files themselves are in the system's memory.
+Images are drawn, a few dozen of them, and each file is one of these with shades of its own over it, so that no two look
+the same. Cold means that nothing was worked out of them before; the files themselves are in the system's memory.
 """
 
 import math
@@ -131,7 +131,7 @@ def _write(folder: Path, count: int) -> None:
         (folder / label).mkdir(parents=True)
     rng = np.random.default_rng(0)
     for n in range(count):
-        shades = Image.fromarray(rng.uniform(size=(8, 8)).astype(np.float32))
+        shades = Image.fromarray(rng.uniform(size=(32, 32)).astype(np.float32))
         shade = np.asarray(shades.resize((SIDE, SIDE), Image.Resampling.BICUBIC)).clip(0, 1)
         pixels = (drawn[n % DRAWN] + shade) / 2
         synthetic.write_png(folder / synthetic.CLASSES[n % 2] / f"{n:06}.png", pixels)
