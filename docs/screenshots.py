@@ -7,19 +7,15 @@ import io
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
+from benchmarks import web
 from covid_cnn.app.tour.slides import OLDER
 from covid_cnn.data import synthetic
 from covid_cnn.data.samples import FILM_KEYS
@@ -46,39 +42,12 @@ def main() -> None:
         environment = os.environ | {"COVID_CNN_HOME": str(home)}
         train = ["train", "--data", "synthetic", "--network", "efficientnet_lite0", "--epochs", "8", "--name", RUN]
         subprocess.run([sys.executable, "-m", "covid_cnn", *train], cwd=ROOT, env=environment, check=True)
-        with _app(environment) as address, sync_playwright() as playwright:
+        with web.app(home) as app, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             page = browser.new_page(viewport=SIZE)
             page.set_default_timeout(PATIENCE)
-            _take(page, address)
+            _take(page, app.address)
             browser.close()
-
-
-@contextmanager
-def _app(environment: dict[str, str]) -> Iterator[str]:
-    """The address of the app while it runs."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]
-    server = subprocess.Popen([*command, f"--server.port={port}"], cwd=ROOT, env=environment)
-    try:
-        _wait_for(f"http://localhost:{port}/_stcore/health")
-        yield f"http://localhost:{port}"
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _wait_for(address: str) -> None:
-    end = time.monotonic() + PATIENCE / 1000
-    while time.monotonic() < end:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError("The app did not start.")
 
 
 def _take(page: Page, address: str) -> None:
