@@ -6,18 +6,20 @@ its answers alone are held to Keras.
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from keras import layers, ops
 
-from benchmarks.own_networks import TOLERANCES, measure
+from benchmarks.own_networks import measure
 from covid_cnn.common.errors import BundleError
+from covid_cnn.models.plain_graph import PlainGraph
 from covid_cnn.reports import card
 from covid_cnn.training import frozen, imported
 
@@ -124,10 +126,12 @@ def build(head: Head) -> keras.Model:
 
 def measure_answer(model: keras.Model) -> float:
     """How far the answer of a network as a LiteRT graph that explains nothing is off Keras."""
-    graph = frozen.convert_call(lambda image: model(image, training=False), (SIZE, SIZE, 3))
-    image = np.random.default_rng(0).random((1, SIZE, SIZE, 3), np.float32)
-    answer = Interpreter(model_content=graph).get_signature_runner()(image=image)["answer"]
-    return float(np.abs(answer - model(image, training=False).numpy()).max())
+    image = np.random.default_rng(0).random((SIZE, SIZE, 3), np.float32)
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        file.write(frozen.convert_call(lambda image: model(image, training=False), image.shape))
+        file.flush()
+        answer = PlainGraph(Path(file.name)).answer(image, np.float32(1), np.float32(0))
+    return float(np.abs(answer - model(image[None], training=False).numpy()).max())
 
 
 def main() -> None:
@@ -141,7 +145,8 @@ def main() -> None:
             measured = measure(model, SIZE)
         except (BundleError, RuntimeError) as error:
             measured, why = {"probabilities": measure_answer(model), "hottest": 1}, str(error).splitlines()[0][-160:]
-        within = all(measured.get(key, 0) <= most for key, most in TOLERANCES.items()) and measured["hottest"] > 0
+        off = (measured.get(key, 0) <= most for key, most in imported.TOLERANCES.items())
+        within = all(off) and measured["hottest"] > 0
         heatmaps = f"{measured['heatmaps']:.0e}" if "heatmaps" in measured else f"by occlusion: {why}"
         seconds = f"{time.monotonic() - began:.0f}"
         rows.append((name + ("" if within else " (beyond)"), f"{measured['probabilities']:.0e}", heatmaps, seconds))

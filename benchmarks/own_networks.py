@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from covid_cnn.reports import card
+from covid_cnn.training.imported import TOLERANCES
 
 SIZE = 224
-TOLERANCES = {"probabilities": 1e-4, "heatmaps": 1e-3}
 COLUMNS = ("Network", "Parameters", "Feature map", "Probabilities off", "Heatmaps off", "Graph", "Seconds")
 
 

@@ -1,9 +1,11 @@
 """``models``: the models are listed, one's own network is added, and a model is exported for other programs."""
 
+import contextlib
 import importlib.util
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -105,10 +107,25 @@ def models_export(
         raise typer.BadParameter("Choose keras, savedmodel, tflite or onnx.", param_hint="--to")
     if to != "tflite" and importlib.util.find_spec("tensorflow") is None:
         raise CovidCnnError("TensorFlow writes it, and is not installed: run pip install 'covid-cnn[train]'.")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of what TensorFlow says when it starts, nothing is of use
-    from covid_cnn.training import formats
+    with _quiet():
+        from covid_cnn.training import formats
 
-    print(f"Wrote {formats.export_model(name, to, out)}.")
+        written = formats.export_model(name, to, out)
+    print(f"Wrote {written}.")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back what libraries in C++ and their processes print while they work: none of it is of use to anybody."""
+    sys.stderr.flush()
+    held = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(held, 2)
+        os.close(held)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

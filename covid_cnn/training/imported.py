@@ -20,7 +20,7 @@ from covid_cnn.common.errors import BundleError, CovidCnnError
 
 MAX_FILE_BYTES = 4 * 2**30  # unpacked
 MAX_CLASSES = 50
-TOLERANCE = 1e-3  # that the answer of LiteRT may be off the network's own
+TOLERANCES = {"probabilities": 1e-4, "heatmaps": 1e-3}  # that LiteRT may be off the network itself
 MAX_STEPS = 64  # of a recurrent layer that are laid open, as many as 8 x 8 places have: more take minutes to convert
 # What is or may be code in a network's configuration, and layers that read files.
 CODE = re.compile(r"Lambda|OpLambda|TFSMLayer|TorchModule|JaxLayer|FlaxLayer|TextVectorization|Lookup", re.IGNORECASE)
@@ -162,6 +162,7 @@ def _open_keras(path: Path, version: str, kind: str) -> OpenedNetwork:
         )
     shape = tuple(inputs[0].shape[1:])
     _check_input(shape)
+    kind += ask_in_float32(model)
     unroll(model)
     names = list(getattr(model, "output_names", []) or [])
 
@@ -169,6 +170,18 @@ def _open_keras(path: Path, version: str, kind: str) -> OpenedNetwork:
         return model(tf.cast(image, inputs[0].dtype), training=False)
 
     return OpenedNetwork(call, shape, names, f"Keras {version} ({kind})", model.name)
+
+
+def ask_in_float32(model: Any) -> str:
+    """Let a network that learned in half precision compute in float32, as LiteRT does; returns words that say so."""
+    others = [layer for layer in model._flatten_layers() if layer.compute_dtype in ("float16", "bfloat16", "float64")]
+    words = f" in {others[0].compute_dtype}, asked in float32" if others else ""
+    for layer in others:
+        if hasattr(layer, "_set_dtype_policy"):  # of Keras 2
+            layer._set_dtype_policy("float32")
+        else:
+            layer.dtype_policy = "float32"
+    return words
 
 
 def unroll(model: Any) -> None:
@@ -283,9 +296,18 @@ def _check_answer(opened: OpenedNetwork, graph: Any, output: int) -> None:
 
     image = np.random.default_rng(0).random(graph.shape, np.float32)
     own = np.ravel(tf.nest.flatten(opened.call(tf.constant(image[None])))[output])
-    off = float(np.abs(graph.answer(image, np.float32(1), np.float32(0)) - own).max())
-    if not off <= TOLERANCE * max(1.0, float(np.abs(own).max())):
-        raise BundleError(f"LiteRT answers {off:.2g} off this network: it cannot be added as it is.")
+    off = np.abs(graph.answer(image, np.float32(1), np.float32(0)) - own).max() / max(1.0, float(np.abs(own).max()))
+    check_off(float(off))
+
+
+def check_off(off: float) -> None:
+    """Raise BundleError where what LiteRT answers is further off a network than it may be."""
+    if not off <= TOLERANCES["probabilities"]:
+        raise BundleError(
+            f"LiteRT, in which all models here work, answers {off:.1g} off this network, and "
+            f"{TOLERANCES['probabilities']:g} is the most: it cannot be added. Numbers that grow very large within it "
+            "do this, as in a network that was not trained."
+        )
 
 
 def _choose_output(names: list[str], wanted: str | None) -> int:

@@ -24,9 +24,8 @@ from covid_cnn.models import bundle, plain_graph
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import InDistribution, Metrics, SetThresholds
 from covid_cnn.reports import card
-from covid_cnn.training import calibrate, export, frozen
+from covid_cnn.training import calibrate, export, frozen, imported
 
-TOLERANCE = 1e-3  # that the converted graph may be off the network, at every place of every heatmap
 UNKNOWN_DATA: dict[str, Any] = {
     "name": "unknown images",
     "synthetic": False,
@@ -136,11 +135,8 @@ def _convert(folder: Path, facts: dict[str, Any], request: dict[str, Any]) -> by
     except RuntimeError as error:
         raise frozen.UnexplainedError(f"LiteRT cannot run its gradient ({str(error).splitlines()[0]}).") from error
     off = {name: float(np.abs(answers[name] - wanted[name]).max()) for name in ("probabilities", "heatmaps")}
-    if not off["probabilities"] < TOLERANCE:
-        raise BundleError(
-            f"The network and its LiteRT graph differ by {off['probabilities']:.2g}: it cannot be added as it is."
-        )
-    if not off["heatmaps"] < TOLERANCE:
+    imported.check_off(off["probabilities"])
+    if not off["heatmaps"] <= imported.TOLERANCES["heatmaps"]:
         raise frozen.UnexplainedError(f"LiteRT gives heatmaps that are {off['heatmaps']:.2g} off its gradient.")
     return graph
 

@@ -1,5 +1,7 @@
 """A model leaves in the forms of other programs, and answers there as it does here."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -57,3 +59,14 @@ def test_what_cannot_be_exported_is_said(at_home, tmp_path, monkeypatch, default
     with pytest.raises(BundleError, match=r"no weights for Keras \(its run is not here\)"):
         formats.export_model(str(default_model), "keras", tmp_path / "model.keras")
     assert CliRunner().invoke(cli.app, ["models", "export", at_home.name, "--to", "pickle"]).exit_code == 2
+
+
+def test_what_libraries_print_meanwhile_is_kept_back(tmp_path, monkeypatch, capfd):
+    def chatter(name, form, target):
+        os.write(2, b"oneDNN custom operations are on.")
+        return target
+
+    monkeypatch.setattr(formats, "export_model", chatter)
+    cli.models.models_export("any", "tflite", tmp_path / "any.tflite")
+    os.write(2, b"heard again")
+    assert capfd.readouterr() == (f"Wrote {tmp_path / 'any.tflite'}.\n", "heard again")

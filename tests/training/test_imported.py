@@ -1,9 +1,11 @@
 """A network that somebody else saved becomes a bundle that answers as Keras does and explains as GradientTape does."""
 
+import contextlib
 import json
 import warnings
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -14,6 +16,7 @@ from benchmarks import own_networks
 from covid_cnn.common.errors import BundleError, CovidCnnError
 from covid_cnn.evaluation import own_network
 from covid_cnn.evaluation.own_network import Choice
+from covid_cnn.images import ops
 from covid_cnn.models import faithfulness
 from covid_cnn.models.bundle import NO_LIMIT, OCCLUSION, Bundle
 from covid_cnn.training import frozen, imported, own_bundle
@@ -270,8 +273,38 @@ def test_networks_of_keras_applications(name):
     """Two of them; `benchmarks.own_networks` measures every one."""
     measured = own_networks.measure(own_networks.build(name))
     assert measured["hottest"] > 0
-    for key, most in own_networks.TOLERANCES.items():
+    for key, most in imported.TOLERANCES.items():
         assert measured[key] <= most
+
+
+@pytest.mark.parametrize("kit", [keras, pytest.importorskip("tf_keras")], ids=["Keras 3", "Keras 2"])
+def test_half_precision_is_asked_in_float32(tmp_path, kit):
+    """As notebooks on graphics cards learn: the layers compute in float16, the last one in float32."""
+    kit.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        image = kit.Input((16, 16, 3))
+        x = kit.layers.BatchNormalization()(kit.layers.Conv2D(6, 3, activation="relu")(image))
+        x = kit.layers.Dense(6, activation="relu")(kit.layers.GlobalAveragePooling2D()(x))
+        model = kit.Model(image, kit.layers.Dense(2, activation="softmax", dtype="float32")(x))
+    finally:
+        kit.mixed_precision.set_global_policy("float32")
+    network = read(model, tmp_path / "half.keras", tmp_path)
+    assert "in float16, asked in float32" in network.describe() and not network.facts["unexplained"]
+    given = np.repeat(ops.prepare(IMAGE, (16, 16))[None], 3, axis=-1)
+    np.testing.assert_allclose(network.answer(IMAGE, "255"), model(given)[0], rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize(("off", "refused"), [(9e-5, False), (1.1e-4, True)])
+@pytest.mark.parametrize("largest", [0.7, 30.0])
+def test_answers_are_held_to_the_network_itself(off, refused, largest):
+    """Probabilities within 1e-4; logits within that share of the largest."""
+    call = lambda image: np.float32([[largest, 0.3]])  # noqa: E731
+    answer = np.float32([largest, 0.3 + off * max(1, largest)])
+    graph = SimpleNamespace(shape=(8, 8, 1), answer=lambda image, gain, offset: answer)
+    opened = imported.OpenedNetwork(call, (8, 8, 1), ["finding"], "Keras", "any")
+    expected = pytest.raises(BundleError, match="0.0001 is the most") if refused else contextlib.nullcontext()
+    with expected:
+        imported._check_answer(opened, graph, 0)
 
 
 def test_logits_become_probabilities(home, tmp_path):
