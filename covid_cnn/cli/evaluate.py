@@ -88,17 +88,19 @@ def _compare(
 ) -> None:
     """Each model on each dataset, and the differences with their tests."""
     from covid_cnn.evaluation import evaluate as evaluation
+    from covid_cnn.evaluation.external import summary_tables
     from covid_cnn.evaluation.metrics import format_table
     from covid_cnn.models import bundle as bundles
     from covid_cnn.reports import evaluation as reports
 
     images = [evaluation.select_images(place, split) for place in places]
     found = evaluation.compare([bundles.load_bundle(name) for name in models], images, question)
+    tables = summary_tables(found.rows, found.differences).values()
     if csv_file:
-        csv_file.write_bytes(reports.csv(row for table in found.tables() for row in table))
+        csv_file.write_bytes(reports.csv(row for table in tables for row in table))
     if as_json:
         print(json.dumps({"question": question} | found.to_dict(), indent=2))
         return
-    for table in found.tables():
+    for table in tables:
         print(format_table(table) + "\n")
     print("\n".join(found.notes))

@@ -23,32 +23,27 @@ POSITIVE, DISEASED = "positive", "ill"
 
 @dataclass(frozen=True)
 class BinaryPredictions(OfImages):
-    """What a model says to a yes-or-no question about N images.
+    """What a model says to a yes-or-no question about N images."""
 
-    Attributes
-    ----------
-    yes, no : what the two answers mean
-    items : the N images
-    labels : bool ``[N]``, the truth
-    scores : float ``[N]``, 0..1, the probability of yes
-    threshold : the answer is yes from this score on
-    flagged : bool ``[N]``, whether the image is unlike those the model learned from
-    notes : a sentence for each group of images that was left out
-    """
-
+    # What the two answers mean
     yes: str
     no: str
-    items: list[Item]
-    labels: np.ndarray
-    scores: np.ndarray
-    threshold: float
-    flagged: np.ndarray
-    notes: list[str]
+    items: list[Item]  # the N images
+    labels: np.ndarray  # bool ``[N]``, the truth
+    scores: np.ndarray  # float ``[N]``, 0..1, the probability of yes
+    threshold: float  # the answer is yes from this score on
+    flagged: np.ndarray  # bool ``[N]``, whether the image is unlike those the model learned from
+    notes: list[str]  # a sentence for each group of images that was left out
 
     @property
     def predicted(self) -> np.ndarray:
         """Bool ``[N]``, whether the answer is yes."""
         return self.scores >= self.threshold
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Float ``[N, 2]``, of no and of yes."""
+        return np.stack([1 - self.scores, self.scores], axis=1)
 
     @property
     def right(self) -> np.ndarray:
@@ -117,11 +112,10 @@ def has_both_answers(bundle: Bundle, answers: DatasetPredictions, question: str)
 
 def report_binary(answers: BinaryPredictions) -> Report:
     """How good the answers to a yes-or-no question are at the threshold."""
-    probabilities = np.stack([1 - answers.scores, answers.scores], axis=1)
     report = metrics.evaluate_classifier(
         answers.labels.astype(int),
         answers.predicted.astype(int),
-        probabilities,
+        answers.probabilities,
         (answers.no, answers.yes),
         answers.yes,
         answers.patients,

@@ -15,28 +15,29 @@ COLUMNS = ("Images", "Patients", "Sensitivity", "Specificity")
 
 @dataclass(frozen=True)
 class Shares:
-    """Sensitivity and specificity on some images, each None where none of them could tell it, with a name for these.
+    """Sensitivity, specificity and perhaps AUROC on some images, None where these cannot tell it, with their name.
 
-    `by_answer` counts the patients of the two answers, yes and no.
+    `patients_by_answer` counts the patients of the two answers, yes and no.
     """
 
     name: str
     images: int
     patients: int
+    patients_by_answer: Mapping[str, int]
     sensitivity: Interval | None
     specificity: Interval | None
-    by_answer: Mapping[str, int]
+    auroc: Interval | None = None
 
     def cells(self) -> tuple[str | int, ...]:
         """What a table shows of it, its first cell the name and the others as in `COLUMNS`."""
-        patients = ", ".join(f"{count} {answer}" for answer, count in self.by_answer.items() if count)
+        patients = ", ".join(f"{count} {answer}" for answer, count in self.patients_by_answer.items() if count)
         shares = [str(interval) if interval else "" for interval in (self.sensitivity, self.specificity)]
         return self.name, self.images, patients, *shares
 
     @property
     def cautions(self) -> list[str]:
         """A sentence for each of the two answers that there are too few patients of."""
-        sides = zip((self.sensitivity, self.specificity), self.by_answer.items(), strict=True)
+        sides = zip((self.sensitivity, self.specificity), self.patients_by_answer.items(), strict=True)
         return warn_of_few_patients({f"{self.name}, {answer}": (one.n, count) for one, (answer, count) in sides if one})
 
 
@@ -47,7 +48,7 @@ def shares_of(name: str, answers: BinaryPredictions) -> Shares:
         clustered_proportion(answers.right[of], list(compress(answers.patients, of))) for _, of in sides
     )
     by_answer = {answer: len(set(compress(answers.patients, of))) for answer, of in sides}
-    return Shares(name, len(answers.items), len(set(answers.patients)), sensitivity, specificity, by_answer)
+    return Shares(name, len(answers.items), len(set(answers.patients)), by_answer, sensitivity, specificity)
 
 
 def find_cohorts(answers: BinaryPredictions) -> list[Shares]:

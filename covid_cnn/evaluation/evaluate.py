@@ -16,7 +16,8 @@ from covid_cnn.common.storage import Cache
 from covid_cnn.data.dataset import Item, discover_datasets, open_dataset
 from covid_cnn.evaluation import binary, external, leakage, predictions
 from covid_cnn.evaluation.binary import BinaryPredictions
-from covid_cnn.evaluation.external import DifferenceRow, SummaryRow
+from covid_cnn.evaluation.cohorts import Shares
+from covid_cnn.evaluation.external import DifferenceRow
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import Report
 
@@ -45,21 +46,14 @@ class Evaluation:
 class Comparison:
     """Several models on several images: a row each, the differences between rows, and what to know of them."""
 
-    rows: list[SummaryRow] = field(default_factory=list)
+    rows: list[Shares] = field(default_factory=list)
     differences: list[DifferenceRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def tables(self) -> list[list[tuple[object, ...]]]:
-        """The rows, and the differences where there are any, each as a table with its head."""
-        tables: list[list[tuple[object, ...]]] = [[external.COLUMNS, *(row.cells() for row in self.rows)]]
-        if self.differences:
-            tables.append([external.DIFFERENCES, *(line.cells() for line in self.differences)])
-        return tables
-
     def to_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
-        rows, lines = ([one.to_dict() for one in many] for many in (self.rows, self.differences))
-        return msgspec.to_builtins({"rows": rows, "differences": lines, "notes": self.notes})
+        lines = [line.to_dict() for line in self.differences]
+        return msgspec.to_builtins({"rows": self.rows, "differences": lines, "notes": self.notes})
 
 
 def select_images(data: str, split: str) -> NamedImages:
@@ -146,8 +140,8 @@ def compare(models: Sequence[Bundle], places: Iterable[NamedImages], task: str) 
             left_out = len(left) < len(images.items)
             comparison.rows.append(external.summary_row(model.name, images.name, one, still, left_out))
             comparison.notes += _notes(model, images, known, one.notes)
-    comparison.differences = [*external.compare_models(answers), *external.compare_hospitals(answers)]
-    cautions = (caution for row in comparison.rows for caution in row.shares.cautions)
+    comparison.differences = external.compare_all(answers)
+    cautions = (caution for row in comparison.rows for caution in row.cautions)
     comparison.notes = list(dict.fromkeys([*comparison.notes, *cautions]))
     return comparison
 

@@ -1,13 +1,13 @@
 """Several models on the same images, and one model on several: what differs, and by how much."""
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from covid_cnn.common import differences, statistics
 from covid_cnn.common.differences import Difference
-from covid_cnn.common.statistics import Interval
 from covid_cnn.data import synthetic
 from covid_cnn.data.classes import matching_class
 from covid_cnn.data.dataset import Dataset
@@ -18,30 +18,6 @@ from covid_cnn.evaluation.cohorts import Shares
 ModelsOnDatasets = Mapping[tuple[str, str], BinaryPredictions]  # by the names of the model and of the images
 COLUMNS = ("Model and images", *cohorts.COLUMNS, "AUROC")
 DIFFERENCES = ("What", "Metric", "Difference", "Method")
-
-
-class SummaryRow(NamedTuple):
-    """How well one model did on some images."""
-
-    shares: Shares
-    auroc: Interval | None
-
-    def cells(self) -> tuple[str | int, ...]:
-        """What a table shows of it, under `COLUMNS`."""
-        return *self.shares.cells(), str(self.auroc or "")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The row for JSON."""
-        row = self.shares
-        return {
-            "name": row.name,
-            "images": row.images,
-            "patients": row.patients,
-            "patients_by_answer": {**row.by_answer},
-            "sensitivity": row.sensitivity,
-            "specificity": row.specificity,
-            "auroc": self.auroc,
-        }
 
 
 class DifferenceRow(NamedTuple):
@@ -61,7 +37,7 @@ class DifferenceRow(NamedTuple):
         return {"what": self.what, "metric": self.metric, "difference": one.interval, "p": one.p, "method": one.method}
 
 
-def summary_row(model: str, where: str, verdicts: BinaryPredictions, known: Sized | None, left_out: bool) -> SummaryRow:
+def summary_row(model: str, where: str, verdicts: BinaryPredictions, known: Sized | None, left_out: bool) -> Shares:
     """How well a model did on some images; the row's name says what of them the model had learned from.
 
     These are the ``known``, None where that cannot be told; more were ``left_out``, and are not among the verdicts.
@@ -73,7 +49,22 @@ def summary_row(model: str, where: str, verdicts: BinaryPredictions, known: Size
     else:
         aside = f" ({len(verdicts.items)} it never saw)" if left_out else ""
     auroc = statistics.auroc_interval(verdicts.labels, verdicts.scores, verdicts.patients)
-    return SummaryRow(cohorts.shares_of(f"{model} on {where}{aside}", verdicts), auroc)
+    return replace(cohorts.shares_of(f"{model} on {where}{aside}", verdicts), auroc=auroc)
+
+
+def summary_tables(rows: Sequence[Shares], differences: Sequence[DifferenceRow]) -> dict[str, list[tuple[object, ...]]]:
+    """The rows, and the differences where there are any, as tables by their titles, the head of each first."""
+    tables: dict[str, list[tuple[object, ...]]] = {
+        "Models and images": [COLUMNS, *((*row.cells(), str(row.auroc or "")) for row in rows)]
+    }
+    if differences:
+        tables["Differences"] = [DIFFERENCES, *(line.cells() for line in differences)]
+    return tables
+
+
+def compare_all(by_pair: ModelsOnDatasets) -> list[DifferenceRow]:
+    """All differences between models on the same images, and of models between images."""
+    return [*compare_models(by_pair), *compare_hospitals(by_pair)]
 
 
 def is_external(home: Dataset, others: Sequence[Dataset]) -> Dataset | None:

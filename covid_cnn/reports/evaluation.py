@@ -100,8 +100,7 @@ def draw_figure(name: str, answers: BinaryPredictions, report: Report, classes: 
     if name == "subgroups":
         return figures.draw_shares(cohorts.find_cohorts(answers))
     if name == "calibration":
-        bins = calibration.reliability(labels.astype(int), np.stack([1 - scores, scores], axis=1))
-        return figures.draw_calibration(bins)
+        return figures.draw_calibration(calibration.reliability(labels.astype(int), answers.probabilities))
     curve = (curves.roc_curve if name == "roc" else curves.precision_recall_curve)(labels, scores, patients)
     assert curve  # there are images of both kinds
     return figures.draw_curve(curve, name, answers.threshold, TITLES[name])

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from covid_cnn.evaluation.cohorts import Shares
     from covid_cnn.evaluation.curves import Curve
     from covid_cnn.models.info import ReliabilityBin
+    from covid_cnn.runs.events import Epoch
+
+
+KINDS = ("png", "svg")  # of files
 
 
 def _figure(width: float, height: float, layout: Literal["constrained", "compressed"] = "constrained") -> Figure:
@@ -31,21 +35,19 @@ def _figure(width: float, height: float, layout: Literal["constrained", "compres
     return Figure(figsize=(width, height), facecolor="white", layout=layout)
 
 
-def draw_loss_curves(epochs: Sequence[dict]) -> Figure:
-    """The loss of training and, where it was measured, of validation against the epochs, a dict each of an event."""
+def draw_loss_curves(epochs: Sequence[Epoch]) -> Figure:
+    """The loss of training and of validation against the epochs."""
     from matplotlib.ticker import MaxNLocator
 
     figure = _figure(6.4, 4)
     axes = figure.add_subplot()
-    for key, label, marker in (("loss", "training", "o"), ("val_loss", "validation", "s")):
-        points = [(entry["epoch"], entry[key]) for entry in epochs if key in entry]
-        if points:
-            axes.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=label)
+    numbers = [one.epoch for one in epochs]
+    axes.plot(numbers, [one.loss for one in epochs], marker="o", markersize=4, label="training")
+    axes.plot(numbers, [one.val_loss for one in epochs], marker="s", markersize=4, label="validation")
     axes.set(xlabel="Epoch", ylabel="Loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    if epochs:
-        axes.legend()
+    axes.legend()
     return figure
 
 
@@ -155,7 +157,7 @@ def draw_shares(lines: Sequence[Shares]) -> Figure:
 
 
 def encode_figure(figure: Figure, kind: str) -> bytes:
-    """A figure as the bytes of a file: "png" or "svg"."""
+    """A figure as the bytes of a file of one of the `KINDS`."""
     file = io.BytesIO()
     figure.savefig(file, format=kind, dpi=200)
     return file.getvalue()

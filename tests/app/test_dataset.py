@@ -22,7 +22,7 @@ def _no_work_of_other_tests(request, monkeypatch):
     """The audit, which begins by itself, is for its own test: the others do not wait for it."""
     st.cache_resource.clear()
     if "audit" not in request.node.name:
-        monkeypatch.setattr(audit, "draw_badge", lambda dataset, state: None)
+        monkeypatch.setattr(audit, "draw_badge", lambda dataset: None)
 
 
 @pytest.fixture(autouse=True)

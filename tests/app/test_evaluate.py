@@ -172,8 +172,8 @@ def test_one_model_at_home_and_away(with_model):
 def test_the_report_of_home_and_away_stands_alone():
     wide, none = wilson(3, 4), None
     lines = [
-        Shares("<b>a</b> on $x$", 4, 4, wide, none, {"ill": 4, "healthy": 0}),
-        Shares("b on y", 9, 8, wilson(0, 5), wilson(4, 4), {"ill": 5, "healthy": 3}),
+        Shares("<b>a</b> on $x$", 4, 4, {"ill": 4, "healthy": 0}, wide, none),
+        Shares("b on y", 9, 8, {"ill": 5, "healthy": 3}, wilson(0, 5), wilson(4, 4)),
     ]
     tables = {"Models": [("Model", "Images"), *((line.name, line.images) for line in lines)]}
     page = evaluation.render_comparison({"a": "0f"}, lines, tables, ["A <note>."], "0").decode()

@@ -105,7 +105,7 @@ def test_without_a_dataset_start_draws_one_and_trains_on_it(home, started, monke
     app = page()
     assert any("Draws the images first" in caption.value for caption in app.caption)
     button(app, "Start training").click().run()
-    drawing = app.session_state["train_drawing"][0]
+    drawing = app.session_state["train_drawing"]
     drawing.wait(240)  # not by drawing the page again and again, which takes from it what a busy machine has
     app.run()
     assert started, drawing.problem or [error.value for error in app.error]

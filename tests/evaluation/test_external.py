@@ -11,7 +11,7 @@ from covid_cnn.data import synthetic
 from covid_cnn.data.dataset import Dataset, Item
 from covid_cnn.evaluation import cohorts
 from covid_cnn.evaluation.binary import BinaryPredictions
-from covid_cnn.evaluation.external import compare_hospitals, compare_models, is_external, summary_row
+from covid_cnn.evaluation.external import compare_hospitals, compare_models, is_external, summary_row, summary_tables
 
 
 def items(place: str, count: int, **facts: str) -> list[Item]:
@@ -115,12 +115,11 @@ def test_the_worst_errors_come_first():
 
 def test_a_row_says_what_the_model_had_seen_of_the_images():
     def name(known, left_out=False):
-        return summary_row("good", "home", GOOD, known, left_out).cells()[0]
+        return summary_row("good", "home", GOOD, known, left_out).name
 
     assert name([]) == "good on home"
     assert name([], left_out=True) == "good on home (8 it never saw)"
     assert name(["x"]) == "good on home (has learned from them)"
     assert name(None) == "good on home (may have learned from some)"
-    assert summary_row("good", "ill", GOOD.of(GOOD.labels), [], False).cells()[-1] == "", (
-        "no curve without healthy people"
-    )
+    alone = summary_row("good", "ill", GOOD.of(GOOD.labels), [], False)
+    assert summary_tables([alone], [])["Models and images"][1][-1] == "", "no curve without healthy people"

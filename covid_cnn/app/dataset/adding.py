@@ -7,12 +7,11 @@ from typing import BinaryIO, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from covid_cnn.app.shared import background, demo
+from covid_cnn.app.shared import background, demo, elements
 from covid_cnn.app.shared.elements import escape_markdown
-from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.common.jobs import Job
+from covid_cnn.common.jobs import Progress
 from covid_cnn.data import importer, metadata
-from covid_cnn.data.importer import Added, Choose, Offer, Progress
+from covid_cnn.data.importer import Added, Offer
 from covid_cnn.data.metadata import ClassMapping, MetadataTable
 
 JOB = "dataset_adding"  # keys of the session: what is being added,
@@ -31,21 +30,14 @@ def draw_under_way() -> None:
     """What is being added, and what came of it; and the question whether it was understood as it is meant."""
     if CHOSEN in st.session_state:
         _ask(st.session_state[CHOSEN])
-    job: Job[Added | _Chosen] | None = st.session_state.get(JOB)
-    if job is None:
+    result: Added | _Chosen | None = background.take_result(JOB)
+    if result is None:
         return
-    if job.running:
-        background.watch_job(job, "dataset_adding")
+    if isinstance(result, _Chosen):  # downloaded, and now to be looked at
+        st.session_state[CHOSEN] = result
+        _ask(result)
         return
-    del st.session_state[JOB]
-    if job.result is None:
-        st.error(escape_markdown(job.problem), icon=":material/error:")
-        return
-    if isinstance(job.result, _Chosen):  # downloaded, and now to be looked at
-        st.session_state[CHOSEN] = job.result
-        _ask(job.result)
-        return
-    dataset, new = job.result
+    dataset, new = result
     st.session_state["dataset_name"] = dataset.name
     if new:
         st.toast(f"Added {escape_markdown(dataset.name)}", icon=":material/check:")
@@ -77,13 +69,7 @@ def draw_unfinished() -> None:
 def offer_adding(primary: bool = False) -> None:
     """The button, the same on every page, that asks over the page what to add."""
     if st.button("Add a dataset", icon=":material/add:", type="primary" if primary else "secondary"):
-        adding_dialog()
-
-
-@st.dialog("Add a dataset", width="large", icon=":material/add:")
-def adding_dialog() -> None:
-    """Ask, over the page, what to add."""
-    draw_ways()
+        st.dialog("Add a dataset", width="large", icon=":material/add:")(draw_ways)()
 
 
 def draw_ways() -> None:
@@ -91,13 +77,9 @@ def draw_ways() -> None:
     if demo.is_visitor():
         _synthetic()
         return
-    drawn, kaggle, own = st.columns(3, border=True)
-    with drawn:
-        _synthetic()
-    with kaggle:
-        _kaggle()
-    with own:
-        _own()
+    for column, draw in zip(st.columns(3, border=True), (_synthetic, _kaggle, _own), strict=True):
+        with column:
+            draw()
 
 
 def _synthetic() -> None:
@@ -107,7 +89,7 @@ def _synthetic() -> None:
         "internet: made for trying everything out."
     )
     if st.button("Draw synthetic radiographs", type="primary", width="stretch"):
-        _begin(lambda progress: importer.add_dataset("synthetic", progress=progress))
+        background.start_for_session(JOB, lambda progress: importer.add_dataset("synthetic", progress=progress))
 
 
 def _kaggle() -> None:
@@ -115,7 +97,7 @@ def _kaggle() -> None:
     with st.form("dataset_kaggle", border=False):
         handle = st.text_input("Owner/name", importer.KAGGLE_DEFAULT, help="As in the address of the dataset's page.")
         if st.form_submit_button("Download", width="stretch"):
-            _begin(lambda progress: _download(handle, progress))
+            background.start_for_session(JOB, lambda progress: _download(handle, progress))
     st.caption(
         "The one that is filled in has 188 chest X-rays, collected by Jordan Micah Bennett. The licences are those of "
         "its sources: NORMAL is from Kermany et al. 2018, children of one to five years (CC BY 4.0); PNEUMONIA from "
@@ -157,26 +139,10 @@ def _own() -> None:
 
 def _offer(source: Path | BinaryIO, name: str) -> None:
     """Show what a source is understood as, before anything is copied."""
-    try:
+    with elements.draw_errors():
         with st.spinner("Looking through it"):
-            chosen = _look_through(source, name)
-    except CovidCnnError as error:
-        st.error(escape_markdown(str(error)))
-        return
-    st.session_state[CHOSEN] = chosen
-    st.rerun()
-
-
-def _work(source: Path | BinaryIO, name: str, choose: Choose) -> Callable[[Progress], Added]:
-    return lambda progress: importer.add_dataset(source, name=name, progress=progress, choose=choose)
-
-
-def _begin(work: Callable[[Progress], Added | _Chosen]) -> None:
-    """Add a dataset, or download one, in the background, whatever becomes of the page."""
-    job = st.session_state[JOB] = Job(work)
-    demo.own(job)
-    job.wait(background.SOON)
-    st.rerun()
+            st.session_state[CHOSEN] = _look_through(source, name)
+        st.rerun()
 
 
 # What a source is understood as
@@ -203,7 +169,12 @@ def _ask(chosen: _Chosen) -> None:
     with st.container(horizontal=True):
         if st.button("Add these images", type="primary", icon=":material/add:", disabled=not rows):
             _drop()
-            _begin(_work(chosen.source, offer.name, lambda _: choice))
+            background.start_for_session(
+                JOB,
+                lambda progress: importer.add_dataset(
+                    chosen.source, name=offer.name, progress=progress, choose=lambda _: choice
+                ),
+            )
         if st.button("Cancel"):
             _drop()
             st.rerun()

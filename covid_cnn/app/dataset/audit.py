@@ -1,17 +1,18 @@
 """The audit of a dataset: what is wrong with it, with the images, and what should not tell the class but does."""
 
 import json
-from collections.abc import Hashable
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
 
 from covid_cnn.app.dataset import images
-from covid_cnn.app.shared import background
-from covid_cnn.app.shared.elements import escape_markdown
-from covid_cnn.common.jobs import Job, Progress
+from covid_cnn.app.shared import background, library
+from covid_cnn.app.shared.elements import escape_markdown, offer_download
+from covid_cnn.common.jobs import Job, Progress, Work
 from covid_cnn.common.statistics import percent
+from covid_cnn.common.words import count
 from covid_cnn.data import index
 from covid_cnn.data.dataset import Dataset, Item
 
@@ -20,18 +21,21 @@ if TYPE_CHECKING:
 
 
 SHOWN = 24  # images, or pairs of them, that are shown of one finding
-SEVERITY_BOXES = {"serious": st.error, "warning": st.warning, "note": st.info}
-SEVERITY_ICONS = {"serious": ":material/error:", "warning": ":material/warning:", "note": ":material/info:"}
+SEVERITIES: dict[str, tuple[Callable[..., Any], str, Any]] = {  # box, icon and colour of a finding
+    "serious": (st.error, ":material/error:", "red"),
+    "warning": (st.warning, ":material/warning:", "orange"),
+    "note": (st.info, ":material/info:", "blue"),
+}
 
 
-def ensure_audit(dataset: Dataset, state: Hashable) -> "Job[AuditReport]":
-    """The audit of a dataset, which begins in the background where nobody has begun it; ``state`` as `draw_audit`."""
-    return background.ensure_work(("audit", dataset.root, state), lambda tell: _audit(dataset, tell))
+def ensure_audit(dataset: Dataset) -> "Job[AuditReport]":
+    """The audit of a dataset, which begins in the background where nobody has begun it."""
+    return background.ensure_work(*_work(dataset))
 
 
-def draw_badge(dataset: Dataset, state: Hashable) -> None:
+def draw_badge(dataset: Dataset) -> None:
     """The worst finding of the audit, which begins by itself in the background; a line about it until it has ended."""
-    job = ensure_audit(dataset, state)
+    job = ensure_audit(dataset)
     if job.running:
         _watch(job)
     elif job.result is None:
@@ -39,11 +43,9 @@ def draw_badge(dataset: Dataset, state: Hashable) -> None:
     elif not job.result.findings:
         st.badge("The audit found nothing amiss", icon=":material/check:", color="green")
     else:
-        worst = min(job.result.findings, key=lambda one: list(SEVERITY_BOXES).index(one.severity))
-        count = len(job.result.findings)
-        findings = "1 finding" if count == 1 else f"{count} findings"
-        colour: Literal["red", "orange", "blue"] = {"serious": "red", "warning": "orange"}.get(worst.severity, "blue")  # type: ignore[assignment]
-        st.badge(f"Audit: {findings}", icon=SEVERITY_ICONS[worst.severity], color=colour)
+        worst = job.result.findings[0]
+        _, icon, colour = SEVERITIES[worst.severity]
+        st.badge(f"Audit: {count(len(job.result.findings), 'finding')}", icon=icon, color=colour)
         st.caption(f"The worst: {escape_markdown(worst.sentence)} More under Audit.")
 
 
@@ -55,57 +57,43 @@ def _watch(job: "Job[AuditReport]") -> None:
 
 
 @st.fragment
-def draw_audit(dataset: Dataset, state: Hashable) -> None:
-    """The report, once somebody asked for it; `state` differs when the dataset does."""
-    key = "audit", dataset.root, state
-    if not background.is_known(key):
-        st.write(
-            "The audit reads every image and looks for what would make results mislead: unreadable images, "
-            "duplicates, patients in two splits, labels that the file names contradict, and shortcuts that tell "
-            "the classes apart without any medicine."
-        )
-    report = background.await_result(key, lambda tell: _audit(dataset, tell), "Start the audit")
+def draw_audit(dataset: Dataset) -> None:
+    """The report, once there is one."""
+    key, work = _work(dataset)
+    report = background.await_result(key, work, "Start the audit")
     if report is None:
         return
     if not report.findings:
         st.success(f"The audit of {report.images} images found nothing amiss.", icon=":material/check:")
     else:
-        findings = "1 finding" if len(report.findings) == 1 else f"{len(report.findings)} findings"
-        st.caption(f"{findings} in {report.images} images: reasons to look, not verdicts.")
+        found = count(len(report.findings), "finding")
+        st.caption(f"{found} in {report.images} images: reasons to look, not verdicts.")
     _downloads(dataset, report)
     items = {item.path.relative_to(dataset.root).as_posix(): item for item in dataset.items}
     for n, finding in enumerate(report.findings):
-        SEVERITY_BOXES[finding.severity](escape_markdown(finding.sentence), icon=SEVERITY_ICONS[finding.severity])
+        draw_box, icon, _ = SEVERITIES[finding.severity]
+        draw_box(escape_markdown(finding.sentence), icon=icon)
         groups = [(path,) for path in finding.paths] + list(finding.pairs)
         if groups:
             _evidence([[items[path] for path in group] for group in groups], f"dataset_finding_{n}")
     _shortcuts(report)
 
 
-def _audit(dataset: Dataset, tell: Progress) -> "AuditReport":
-    from covid_cnn.data import audit  # here, as it brings scikit-learn along
+def _work(dataset: Dataset) -> "tuple[Hashable, Work[AuditReport]]":
+    def work(tell: Progress) -> "AuditReport":
+        from covid_cnn.data import audit  # here, as it brings scikit-learn along
 
-    return audit.audit_dataset(dataset, tell)
+        return audit.audit_dataset(dataset, tell)
+
+    return ("audit", dataset.root, library.folder_stamp(dataset.root)), work
 
 
 def _downloads(dataset: Dataset, report: "AuditReport") -> None:
     from covid_cnn.reports import html
 
     with st.container(horizontal=True):
-        st.download_button(
-            "Report (HTML)",
-            lambda: html.render_audit(report, dataset),
-            f"audit_{dataset.name}.html",
-            "text/html",
-            icon=":material/download:",
-        )
-        st.download_button(
-            "JSON",
-            lambda: json.dumps(report.to_dict(), indent=2),
-            f"audit_{dataset.name}.json",
-            "application/json",
-            icon=":material/data_object:",
-        )
+        offer_download("Report (HTML)", lambda: html.render_audit(report, dataset), f"audit_{dataset.name}.html")
+        offer_download("JSON", lambda: json.dumps(report.to_dict(), indent=2), f"audit_{dataset.name}.json")
 
 
 def _shortcuts(report: "AuditReport") -> None:

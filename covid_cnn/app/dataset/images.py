@@ -15,12 +15,11 @@ from covid_cnn.app.evaluate import asking
 from covid_cnn.app.evaluate.asking import EvaluationSet
 from covid_cnn.app.shared import background, elements
 from covid_cnn.app.shared.elements import SYNTHETIC, escape_markdown
-from covid_cnn.common.errors import CovidCnnError, ImageError
+from covid_cnn.common.errors import ImageError
 from covid_cnn.common.jobs import Progress
 from covid_cnn.data import index, overview
 from covid_cnn.data.dataset import Dataset, Item
 from covid_cnn.data.index import ImageRecord
-from covid_cnn.evaluation import predictions
 from covid_cnn.images import ops, reader
 from covid_cnn.models import bundle
 
@@ -85,14 +84,16 @@ def draw_gallery(dataset: Dataset) -> None:
         orders = [*ORDERS, *(SURE if model != NO_MODEL else ())]
         order = st.selectbox("Sort by", orders, key=f"dataset_order_{dataset.name}", width=CARD)
         size = st.selectbox("Images a page", PAGE_SIZES, index=1, key="dataset_size", width=CARD)
-    by_path: dict[Path, AnswerOf] = {}
-    if model != NO_MODEL:
-        answered = answers_of(dataset, model)
-        if answered is None:
-            return
-        by_path = answered
-    framed = framed_on_map(dataset)
-    _offer_to_let_go(framed)
+    by_path = answers_of(dataset, model) if model != NO_MODEL else {}
+    if by_path is None:
+        return
+    if framed := framed_on_map(dataset):
+        st.button(
+            f"{len(framed)} images framed on the map",
+            icon=":material/close:",
+            help="Show all images again.",
+            on_click=lambda: st.session_state.pop(FRAMED, None),
+        )
     items = [
         item
         for item in dataset.items
@@ -137,16 +138,6 @@ def framed_on_map(dataset: Dataset) -> frozenset[Path]:
     """The images of this dataset that were framed on its map; empty where none were."""
     root, paths = st.session_state.get(FRAMED, (None, frozenset()))
     return paths if root == dataset.root else frozenset()
-
-
-def _offer_to_let_go(framed: frozenset[Path]) -> None:
-    if framed:
-        st.button(
-            f"{len(framed)} images framed on the map",
-            icon=":material/close:",
-            help="Show all images again.",
-            on_click=lambda: st.session_state.pop(FRAMED, None),
-        )
 
 
 def _filter(dataset: Dataset, label: str, options: Sequence[str], shown: Callable[[str], str] = str) -> list[str]:
@@ -212,11 +203,7 @@ def draw_opened(dataset: Dataset) -> None:
         _view(item, dataset)
 
 
-def _closed() -> None:
-    st.session_state.pop(OPENED, None)
-
-
-@st.dialog("Image", width="large", icon=":material/radiology:", on_dismiss=_closed)
+@st.dialog("Image", width="large", icon=":material/radiology:", on_dismiss=lambda: st.session_state.pop(OPENED, None))
 def _view(item: Item, dataset: Dataset) -> None:
     picture, facts = st.columns([3, 2], gap="medium")
     try:
@@ -276,21 +263,16 @@ def choose_answers(dataset: Dataset, width: int) -> tuple[str, str]:
 
 def answers_of(dataset: Dataset, name: str) -> dict[Path, AnswerOf] | None:
     """A model's answer to each image that can be read; None until they are there, and the way to them is drawn."""
-    try:
+    with elements.draw_errors():
         model = elements.load_bundle(name)
-        answers = asking.cached_predictions(model, _whole(dataset))
-    except CovidCnnError as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
-        return None
-    if answers is None:
-        return None
-    rows = zip(answers.items, answers.labels, answers.predicted, answers.probabilities, strict=True)
-    return {
-        item.path: AnswerOf(
-            model.classes[said], float(shares[said]), None if true == predictions.UNKNOWN_CLASS else bool(true == said)
-        )
-        for item, true, said, shares in rows
-    }
+        if (answers := asking.cached_predictions(model, _whole(dataset))) is None:
+            return None
+        rows = zip(answers.items, answers.labels, answers.predicted, answers.probabilities, strict=True)
+        return {
+            item.path: AnswerOf(model.classes[said], float(shares[said]), bool(true == said) if true >= 0 else None)
+            for item, true, said, shares in rows
+        }
+    return None
 
 
 def alike_images(dataset: Dataset, item: Item) -> Sequence[Item] | None:
@@ -299,19 +281,15 @@ def alike_images(dataset: Dataset, item: Item) -> Sequence[Item] | None:
     if not models:
         return ()
     name = st.selectbox("The images most like it, as a model sees them", models, key="dataset_alike_model", width=320)
-    try:
+    with elements.draw_errors():
         answers = asking.cached_predictions(elements.load_bundle(name), _whole(dataset), embeddings=True)
-    except CovidCnnError as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
-        return ()
-    if answers is None:
-        return None
-    paths = [other.path for other in answers.items]
-    if item.path not in paths:  # it cannot be read
-        return ()
-    return [
-        answers.items[n] for n in overview.nearest_neighbours(answers.embeddings, paths.index(item.path), NEIGHBOURS)
-    ]
+        if answers is None:
+            return None
+        paths = [other.path for other in answers.items]
+        if item.path in paths:  # it can be read
+            near = overview.nearest_neighbours(answers.embeddings, paths.index(item.path), NEIGHBOURS)
+            return [answers.items[n] for n in near]
+    return ()
 
 
 def _whole(dataset: Dataset) -> EvaluationSet:

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from covid_cnn.app.dataset import images
-from covid_cnn.app.shared import background
+from covid_cnn.app.shared import background, elements, library
 from covid_cnn.app.shared.elements import COLOURS, escape_markdown
 from covid_cnn.common.jobs import Progress
 from covid_cnn.common.storage import Cache
@@ -26,10 +26,7 @@ EXPLAINED = (
     "the gallery show these images alone, with Shift besides those before."
 )
 OTHERS = "others"  # all values of a colouring but those with the most images, as there are no more colours
-_HTML, _CSS, _JS = (
-    Path(__file__).with_name(f"map.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
-)
-_component = st.components.v2.component("covid_cnn_map", html=_HTML, css=_CSS, js=_JS)
+_component = elements.register_component(Path(__file__).with_name("map"))
 
 
 @st.fragment
@@ -37,7 +34,7 @@ def draw_map(dataset: Dataset) -> None:
     """Choose a model, see where it sees each image, and click a point to see the X-ray and those it finds like it."""
     models, _ = bundle.discover_bundles()
     if not models:
-        st.info("There is no model yet: train one first.", icon=":material/model_training:")
+        library.offer_training()
         return
     with st.container(horizontal=True):
         name = st.selectbox("Model", list(models), key="dataset_map_model", width=260)

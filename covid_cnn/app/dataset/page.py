@@ -1,5 +1,7 @@
 """The dataset page: look through the datasets under data/, check them, and add others."""
 
+from collections.abc import Callable
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -51,23 +53,16 @@ def _draw_dataset(dataset: Dataset) -> None:
         st.markdown(_summary(dataset), width="content")
         if dataset.synthetic:
             st.markdown(SYNTHETIC, width="content")
-        audit.draw_badge(dataset, library.folder_stamp(dataset.root))
-    gallery, whole, plane, checks = st.tabs(
-        [
-            ":material/photo_library: Images",
-            ":material/bar_chart: Overview",
-            ":material/scatter_plot: Map",
-            ":material/fact_check: Audit",
-        ]
-    )
-    with gallery:
-        images.draw_gallery(dataset)
-    with whole:
-        overview.draw_overview(dataset)
-    with plane:
-        map.draw_map(dataset)
-    with checks:
-        audit.draw_audit(dataset, library.folder_stamp(dataset.root))
+        audit.draw_badge(dataset)
+    tabs: dict[str, Callable[[Dataset], None]] = {
+        ":material/photo_library: Images": images.draw_gallery,
+        ":material/bar_chart: Overview": overview.draw_overview,
+        ":material/scatter_plot: Map": map.draw_map,
+        ":material/fact_check: Audit": audit.draw_audit,
+    }
+    for tab, draw in zip(st.tabs(list(tabs)), tabs.values(), strict=True):
+        with tab:
+            draw(dataset)
 
 
 def _summary(dataset: Dataset) -> str:

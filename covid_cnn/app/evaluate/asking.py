@@ -29,19 +29,13 @@ SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Images to ask about: some of a dataset's, by what their choice is called.
-
-    Attributes
-    ----------
-    split : of the dataset; "all" for every image.
-    unseen : whether those that a model learned from are left out.
-    """
+    """Images to ask about: some of a dataset's, by what their choice is called."""
 
     name: str
     dataset: Dataset
-    split: str
+    split: str  # of the dataset; "all" for every image
     items: tuple[Item, ...]
-    unseen: bool = False
+    unseen: bool = False  # whether those that a model learned from are left out
 
     @cached_property
     def key(self) -> str:
@@ -116,7 +110,7 @@ def missing(pairs: Sequence[tuple[Bundle, EvaluationSet]]) -> list[tuple[Bundle,
     ]
 
 
-def offer_prediction(pairs: Sequence[tuple[Bundle, EvaluationSet]]) -> None:
+def begin_predictions(pairs: Sequence[tuple[Bundle, EvaluationSet]]) -> None:
     """Ask all of these in the background."""
     for model, place in pairs:
         background.begin_work((*_key(model, place), False), _work(model, place))

@@ -8,7 +8,7 @@ import streamlit as st
 from covid_cnn.app.evaluate.asking import Evaluated, cached_predictions, fingerprint_of
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
-from covid_cnn.common.errors import CovidCnnError, ImageError
+from covid_cnn.common.errors import ImageError
 from covid_cnn.data import index, overview
 from covid_cnn.evaluation.binary import BinaryPredictions
 from covid_cnn.evaluation.predictions import DatasetPredictions
@@ -57,22 +57,14 @@ def _error(model: Bundle, verdicts: BinaryPredictions, i: int, trained: DatasetP
         f"{verdicts.scores[i]:.3f}, threshold {verdicts.threshold:.3f}"
         + (", flagged as unlike the training images." if verdicts.flagged[i] else ".")
     )
-    try:
-        xray, overlay, by, heat_of, embedding = _explained(
-            model.name, model.info.sha256, item.path, _changed(item.path)
-        )
-    except CovidCnnError as error:
-        st.error(escape_markdown(str(error)))
-        return
-    left, right = st.columns(2)
-    elements.draw_captioned(left, xray, f"Truth: {truth}")
-    elements.draw_captioned(right, overlay, f"{by}: what speaks for {heat_of}")
-    if trained is not None:
-        _neighbours(embedding, trained)
-
-
-def _changed(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.is_file() else 0
+    with elements.draw_errors():
+        changed = item.path.stat().st_mtime_ns if item.path.is_file() else 0
+        xray, overlay, by, heat_of, embedding = _explained(model.name, model.info.sha256, item.path, changed)
+        left, right = st.columns(2)
+        elements.draw_captioned(left, xray, f"Truth: {truth}")
+        elements.draw_captioned(right, overlay, f"{by}: what speaks for {heat_of}")
+        if trained is not None:
+            _neighbours(embedding, trained)
 
 
 @st.cache_data(max_entries=200, show_spinner=False)

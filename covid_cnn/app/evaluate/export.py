@@ -8,15 +8,13 @@ import streamlit as st
 
 from covid_cnn import __version__
 from covid_cnn.app.evaluate.asking import Evaluated
+from covid_cnn.app.shared.elements import offer_download
 from covid_cnn.evaluation.binary import BinaryPredictions
 from covid_cnn.models.info import Report
 from covid_cnn.reports import evaluation, figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-KINDS = {"png": "image/png", "svg": "image/svg+xml"}  # of figures
 
 
 def draw_downloads(evaluated: Evaluated, verdicts: BinaryPredictions, report: Report, question: str) -> None:
@@ -27,22 +25,22 @@ def draw_downloads(evaluated: Evaluated, verdicts: BinaryPredictions, report: Re
     all_classes = evaluation.count_confusion(evaluated.model, evaluated.answers)
     with st.container(horizontal=True):
         make = partial(evaluation.render_evaluation, evaluated.model, place, verdicts, report, __version__, all_classes)
-        save("The report (HTML)", make, f"{name}.html", "text/html")
+        offer_download("The report (HTML)", make, f"{name}.html")
         for label, table, file in (
             ("Metrics (CSV)", partial(evaluation.metric_values, report), "metrics"),
             ("Subgroups (CSV)", partial(evaluation.group_rows, verdicts), "subgroups"),
             ("Every answer (CSV)", partial(evaluation.answer_rows, verdicts, evaluated.place.dataset.root), "answers"),
         ):
-            save(label, partial(_csv, table), f"{name}_{file}.csv", "text/csv")
+            offer_download(label, partial(_csv, table), f"{name}_{file}.csv")
     st.caption(
         f"The report shows the {evaluation.ERRORS} worst errors with their heatmaps. It holds no name of a file "
         "and no patient's key; the table of every answer names the files."
     )
-    for kind in KINDS:
+    for kind in figures.KINDS:
         with st.container(horizontal=True):
             for figure in evaluation.figure_names(verdicts, all_classes):
                 draw = partial(evaluation.draw_figure, figure, verdicts, report, all_classes)
-                save_figure(evaluation.TITLES[figure], draw, f"{name}_{figure}", kind)
+                offer_figure(evaluation.TITLES[figure], draw, f"{name}_{figure}", kind)
     st.caption("The same figures on the command line:")
     unseen = " --unseen" if evaluated.place.unseen else ""
     command = f"python -m covid_cnn evaluate --data {evaluated.place.dataset.name} --split {split}{unseen}"
@@ -56,11 +54,6 @@ def _csv(table: Callable[[], Iterable[Sequence[object]]]) -> bytes:
     return evaluation.csv(table())
 
 
-def save(label: str, make: Callable[[], bytes], file: str, mime: str) -> None:
-    """A button for a file, which is made when it is pressed."""
-    st.download_button(label, make, file, mime, icon=":material/download:", on_click="ignore", key=f"evaluate {label}")
-
-
-def save_figure(title: str, draw: Callable[[], "Figure"], file: str, kind: str) -> None:
-    """A button for a figure as a file of one of `KINDS`."""
-    save(f"{title} ({kind.upper()})", lambda: figures.encode_figure(draw(), kind), f"{file}.{kind}", KINDS[kind])
+def offer_figure(title: str, draw: Callable[[], "Figure"], file: str, kind: str) -> None:
+    """A button for a figure as a file of one of the kinds of `figures`."""
+    offer_download(f"{title} ({kind.upper()})", lambda: figures.encode_figure(draw(), kind), f"{file}.{kind}")

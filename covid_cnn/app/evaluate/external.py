@@ -13,13 +13,11 @@ from covid_cnn.app.evaluate import figures as evaluate_figures
 from covid_cnn.app.evaluate.asking import Evaluated, EvaluationSet, choose_sets
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
-from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.common.statistics import percent, wilson
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import binary, external, leakage
 from covid_cnn.evaluation.binary import DISEASED, BinaryPredictions
 from covid_cnn.evaluation.cohorts import Shares
-from covid_cnn.evaluation.external import SummaryRow
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import ModelInfo
 from covid_cnn.reports import evaluation, figures
@@ -42,19 +40,21 @@ def draw_external(models: Mapping[str, ModelInfo], datasets: list[Dataset]) -> N
     left, right = st.columns(2)
     names = left.multiselect("Models", list(models), default=list(models)[:MODELS], key="evaluate_models")
     wheres = right.multiselect("Images", list(choices), default=_usual(models, choices), key="evaluate_places")
-    evaluated: dict[tuple[str, str], Evaluated] = {}
-    try:
+    with elements.draw_errors():
         pairs = {
             (name, where): _unseen(elements.load_bundle(name), choices[where]) for name in names for where in wheres
         }
         missing = asking.missing(list(pairs.values()))
         if missing and st.session_state.pop(AT_ONCE, False):
-            asking.offer_prediction(missing)
-        _ask_missing(list(pairs.values()))
-        for (name, where), (model, place) in pairs.items():
-            one = _evaluated(model, place)
-            if one is not None:
-                evaluated[name, where] = one
+            asking.begin_predictions(missing)
+            missing = []
+        if missing:
+            _offer_to_ask(missing)
+        evaluated = {
+            key: Evaluated(*pair, answers)
+            for key, pair in pairs.items()
+            if pair not in missing and (answers := asking.cached_predictions(*pair))
+        }
         if evaluated:
             _compared(evaluated)
         st.caption(
@@ -62,8 +62,6 @@ def draw_external(models: Mapping[str, ModelInfo], datasets: list[Dataset]) -> N
             "same images. The question is one that all can be asked: ill or healthy. What a model has learned from is "
             "left out for it."
         )
-    except CovidCnnError as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
 
 
 def _usual(models: Mapping[str, ModelInfo], choices: Mapping[str, EvaluationSet]) -> list[str]:
@@ -84,27 +82,16 @@ def _unseen(model: Bundle, place: EvaluationSet) -> tuple[Bundle, EvaluationSet]
     return model, place.without(known) if known and len(known) < len(place.items) else place
 
 
-def _ask_missing(pairs: Sequence[tuple[Bundle, EvaluationSet]]) -> None:
+def _offer_to_ask(missing: Sequence[tuple[Bundle, EvaluationSet]]) -> None:
     """One button for all that nobody has asked yet."""
-    missing = asking.missing(pairs)
-    if not missing:
-        return
     lines = "".join(
         f"\n- {escape_markdown(m.name)} on {escape_markdown(place.name)}: {len(place.items)} images"
         for m, place in missing
     )
     st.markdown(f"Still to be asked; answers are kept, so that this is done once:\n{lines}")
     if st.button("Ask all of these", type="primary", icon=":material/play_arrow:"):
-        asking.offer_prediction(missing)
+        asking.begin_predictions(missing)
         st.rerun()
-
-
-def _evaluated(model: Bundle, place: EvaluationSet) -> Evaluated | None:
-    """The answers that are there, or their progress."""
-    if asking.missing([(model, place)]):
-        return None
-    answers = asking.cached_predictions(model, place)
-    return Evaluated(model, place, answers) if answers else None
 
 
 def _compared(evaluated: Mapping[tuple[str, str], Evaluated]) -> None:
@@ -115,20 +102,16 @@ def _compared(evaluated: Mapping[tuple[str, str], Evaluated]) -> None:
         st.markdown(f"## {escape_markdown(sentence)}")
         st.caption(escape_markdown(intervals))
     rows = [_row(*key, verdicts[key], one, one.key) for key, one in evaluated.items()]
-    lines = [row.shares for row in rows]
-    evaluate_figures.draw_dots(lines)
-    cautions = [caution for row in rows for caution in row.shares.cautions]
+    evaluate_figures.draw_dots(rows)
+    cautions = [caution for row in rows for caution in row.cautions]
     for caution in cautions:
         st.caption(f":material/groups: {escape_markdown(caution)}")
     notes += cautions
-    tables: dict[str, list[Sequence[object]]] = {
-        "Models and images": [external.COLUMNS, *(row.cells() for row in rows)]
-    }
-    differences = [line.cells() for line in (*external.compare_models(verdicts), *external.compare_hospitals(verdicts))]
+    differences = external.compare_all(verdicts)
+    tables = external.summary_tables(rows, differences)
     if differences:
-        tables["Differences"] = [external.DIFFERENCES, *differences]
         notes.append(CAUTION)
-    _downloads({one.model.name: one.model.info.sha256 for one in evaluated.values()}, lines, tables, notes)
+    _downloads({one.model.name: one.model.info.sha256 for one in evaluated.values()}, rows, tables, notes)
     for title, (head, *cells) in tables.items():
         st.markdown(f"### {title}")
         st.dataframe(pd.DataFrame(cells, columns=list(head)), hide_index=True, height="content", alt=title)
@@ -158,18 +141,17 @@ def _sentences(
 def _downloads(
     models: Mapping[str, str],
     lines: Sequence[Shares],
-    tables: Mapping[str, list[Sequence[object]]],
+    tables: Mapping[str, Sequence[Sequence[object]]],
     notes: Sequence[str],
 ) -> None:
     """The report, the tables and the figure."""
     with st.container(horizontal=True):
         make = partial(evaluation.render_comparison, models, lines, tables, notes, __version__)
-        export.save("Report (HTML)", make, "home_and_away.html", "text/html")
+        elements.offer_download("Report (HTML)", make, "home_and_away.html")
         rows = [row for table in tables.values() for row in table]
-        save_csv = partial(evaluation.csv, rows)
-        export.save("These tables (CSV)", save_csv, "home_and_away.csv", "text/csv")
-        for kind in export.KINDS:
-            export.save_figure("Figure", partial(figures.draw_shares, lines), "home_and_away", kind)
+        elements.offer_download("These tables (CSV)", partial(evaluation.csv, rows), "home_and_away.csv")
+        for kind in figures.KINDS:
+            export.offer_figure("Figure", partial(figures.draw_shares, lines), "home_and_away", kind)
 
 
 def _warn(evaluated: Mapping[tuple[str, str], Evaluated]) -> list[str]:
@@ -192,9 +174,8 @@ def _warn(evaluated: Mapping[tuple[str, str], Evaluated]) -> list[str]:
 
 
 @st.cache_data(max_entries=64, show_spinner="Resampling patients")
-def _row(name: str, where: str, _verdicts: BinaryPredictions, _one: Evaluated, key: tuple) -> SummaryRow:
+def _row(name: str, where: str, _verdicts: BinaryPredictions, _one: Evaluated, key: tuple) -> Shares:
     known = asking.leaked_images(_one.model, _one.place)
     row = external.summary_row(name, where, _verdicts, known, left_out=_one.place.unseen)
-    if side := asking.home_or_away(_one.model, _one.place):
-        return row._replace(shares=replace(row.shares, name=f"{side}: {row.shares.name}"))
-    return row
+    side = asking.home_or_away(_one.model, _one.place)
+    return replace(row, name=f"{side}: {row.name}") if side else row

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -19,14 +18,7 @@ from covid_cnn.reports import evaluation, figures, wording
 
 METRICS = ("Sensitivity", "Specificity")
 STEP, ROUND = 54, 110  # pixels of a row, and of what stands round the rows
-
-_ASSETS = Path(__file__).with_name("threshold_component")
-_component = st.components.v2.component(
-    "covid_cnn_threshold",
-    html=(_ASSETS / "threshold.html").read_text(encoding="utf-8"),
-    css=(_ASSETS / "threshold.css").read_text(encoding="utf-8"),
-    js=(_ASSETS / "threshold.js").read_text(encoding="utf-8"),
-)
+_component = elements.register_component(Path(__file__).with_name("threshold_component") / "threshold")
 
 
 @st.cache_data(max_entries=64, show_spinner="Resampling patients")
@@ -77,8 +69,7 @@ def draw_figures(evaluated: Evaluated, report: Report, verdicts: BinaryPredictio
     if all_classes := evaluation.count_confusion(evaluated.model, evaluated.answers):
         left.caption("All classes, by the model's own decision; a class that it does not know is a row alone")
         left.pyplot(figures.draw_confusion_matrix(*all_classes), width="content", alt="Confusion matrix")
-    scores = np.stack([1 - verdicts.scores, verdicts.scores], axis=1)
-    bins = calibration.reliability(verdicts.labels.astype(int), scores)
+    bins = calibration.reliability(verdicts.labels.astype(int), verdicts.probabilities)
     with right if all_classes else left:
         st.caption("Calibration: is it right as often as it says?")
         st.pyplot(figures.draw_calibration(bins), width="content", alt="Calibration")

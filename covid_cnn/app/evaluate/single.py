@@ -2,17 +2,8 @@
 
 import streamlit as st
 
-from covid_cnn.app.evaluate import asking, figures
-from covid_cnn.app.evaluate.asking import (
-    LEFT_OUT,
-    Evaluated,
-    EvaluationSet,
-    cached_predictions,
-    choose_sets,
-    leaked_images,
-)
-from covid_cnn.app.evaluate.errors import draw_errors
-from covid_cnn.app.evaluate.export import draw_downloads
+from covid_cnn.app.evaluate import asking, errors, export, figures
+from covid_cnn.app.evaluate.asking import Evaluated, EvaluationSet
 from covid_cnn.app.shared import elements, own_network
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
@@ -28,33 +19,30 @@ CHOSEN = "evaluate_threshold_of"  # the thresholds that were let go, by model an
 
 def draw_single(models: list[str], datasets: list[Dataset]) -> None:
     """Choose, ask, and tell."""
-    choices = choose_sets(datasets)
+    choices = asking.choose_sets(datasets)
     own_network.take_added("evaluate_model")
     left, right = st.columns(2)
     name = left.selectbox("Model", models, key="evaluate_model", persist_state="session")
     with left:
         own_network.offer_own_network("evaluate_model", datasets)
     where = right.selectbox("Images", list(choices), key="evaluate_place", persist_state="session")
-    try:
+    with elements.draw_errors():
         model = elements.load_bundle(name)
         place = _unseen(model, choices[where])
-        answers = cached_predictions(model, place)
+        answers = asking.cached_predictions(model, place)
         if answers is None:
             return
         evaluated = Evaluated(model, place, answers)
         question = _question(evaluated)
         verdicts = binary.binarize(model, answers, question)
-    except CovidCnnError as error:
-        st.error(escape_markdown(str(error)), icon=":material/error:")
-        return
-    for note in verdicts.notes:
-        st.caption(f":material/info: {escape_markdown(note)}")
-    _sections(evaluated, verdicts, question)
+        for note in verdicts.notes:
+            st.caption(f":material/info: {escape_markdown(note)}")
+        _sections(evaluated, verdicts, question)
 
 
 def _unseen(model: Bundle, place: EvaluationSet) -> EvaluationSet:
     """The images without those that the model has learned from, unless somebody wants them too."""
-    learned, count = leaked_images(model, place), len(place.items)
+    learned, count = asking.leaked_images(model, place), len(place.items)
     if learned is None:
         st.warning(escape_markdown(leakage.leakage_unknown(model)), icon=":material/warning:")
     elif len(learned) == count:
@@ -65,7 +53,7 @@ def _unseen(model: Bundle, place: EvaluationSet) -> EvaluationSet:
         key=f"evaluate_unseen_{model.name}_{place.name}",
         help="On images that it has learned from, a model looks better than it is.",
     ):
-        st.caption(LEFT_OUT)
+        st.caption(asking.LEFT_OUT)
         return place.without(learned)
     return place
 
@@ -93,7 +81,7 @@ def _draw_result(evaluated: Evaluated, verdicts: BinaryPredictions, question: st
     """What was found, in people and in a sentence, and at whose hospital."""
     of = binary.count_outcomes(verdicts)
     where = asking.home_or_away(evaluated.model, evaluated.place)
-    errors = wording.describe_errors(
+    wrong = wording.describe_errors(
         of["misses"],
         of["hits"] + of["misses"],
         of["false_alarms"],
@@ -101,7 +89,7 @@ def _draw_result(evaluated: Evaluated, verdicts: BinaryPredictions, question: st
         "ill" if question == binary.DISEASED else verdicts.yes,
     )
     right = wilson(int(verdicts.right.sum()), len(verdicts.items))
-    sentence = f"{where} it {errors}." if where else f"It {errors}."
+    sentence = f"{where} it {wrong}." if where else f"It {wrong}."
     st.markdown(f"## {escape_markdown(sentence)}")
     st.caption(
         f"{escape_markdown(evaluated.place.name)}. {int(verdicts.right.sum())} of {right.n} images right: "
@@ -130,25 +118,10 @@ def _sections(evaluated: Evaluated, verdicts: BinaryPredictions, question: str) 
     report = figures.report(verdicts, (*evaluated.key, question, chosen))
     with head:
         _draw_result(evaluated, verdicts, question)
-    numbers, groups, errors, export = st.tabs(
-        [
-            ":material/table_chart: All figures",
-            ":material/groups: Subgroups",
-            ":material/error: Errors, worst first",
-            ":material/download: Take away",
-        ],
-        key="evaluate_section",
-        on_change="rerun",
-    )
-    if numbers.open:
-        with numbers:
-            figures.draw_figures(evaluated, report, verdicts)
-    if groups.open:
-        with groups:
-            figures.draw_cohorts(verdicts)
-    if errors.open:
-        with errors:
-            draw_errors(evaluated, verdicts)
-    if export.open:
-        with export:
-            draw_downloads(evaluated, verdicts, report, question)
+    tabs = {
+        ":material/table_chart: All figures": lambda: figures.draw_figures(evaluated, report, verdicts),
+        ":material/groups: Subgroups": lambda: figures.draw_cohorts(verdicts),
+        ":material/error: Errors, worst first": lambda: errors.draw_errors(evaluated, verdicts),
+        ":material/download: Take away": lambda: export.draw_downloads(evaluated, verdicts, report, question),
+    }
+    elements.draw_tabs("evaluate_section", tabs)

@@ -1,7 +1,6 @@
 """One image with its answer, in one look: the viewer, and beside it the card with the ways to go on."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
@@ -48,7 +47,7 @@ def draw_explained(
     film : where the image comes from, if it is one of the real films among the samples.
     """
     left, right = st.columns(SHARES, gap="medium")
-    others = ask_others(key, radiograph, model)
+    others = _ask_others(key, radiograph, model)
     answers = {model.name: prediction} | {name: other for name, (_, other) in others.items()}
     with left.container(key="look"):
         shown = _viewer(key, radiograph, answers)
@@ -56,14 +55,19 @@ def draw_explained(
         asking = bool(st.session_state.get(WHAT_IF))
         answer.draw_card(model, prediction, _is_learned(key, radiograph, model), brief=asking)
         if not asking:
-            _draw_remarks(radiograph)
+            if radiograph.synthetic:
+                st.markdown(elements.SYNTHETIC)
+            for warning in radiograph.warnings:
+                st.warning(elements.escape_markdown(warning), icon=":material/warning:")
             if film:
                 answer.draw_provenance(film)
         with st.container(horizontal=True, gap="small"):
-            st.button("What if?", key="what if", icon=":material/science:", type=_kind(asking), on_click=_turn_what_if)
+            kind: Literal["primary", "secondary"] = "primary" if asking else "secondary"
+            st.button("What if?", key="what if", icon=":material/science:", type=kind, on_click=_turn_what_if)
             with st.popover("Another model", icon=":material/compare:"):
                 library.choose_model(model_key)
-                offer_comparison(model)
+                if names := _others(model):
+                    st.toggle(elements.escape_markdown(f"Ask {' and '.join(names)} as well"), key=ASKED)
             _offer_report(key, radiograph, prediction, model, shown.name)
         if asking:
             what_if.draw_panel(key, radiograph, prediction, model, shown.name, shown.opacity, shown.colour_map)
@@ -77,18 +81,7 @@ def draw_explained(
             elements.term_help("grad_cam")
             answer.draw_seen(prediction)
     if others:
-        draw_others(radiograph, {model.name: (model, prediction)} | others, shown)
-
-
-def _draw_remarks(radiograph: Radiograph) -> None:
-    if radiograph.synthetic:
-        st.markdown(elements.SYNTHETIC)
-    for warning in radiograph.warnings:
-        st.warning(elements.escape_markdown(warning), icon=":material/warning:")
-
-
-def _kind(on: bool) -> Literal["primary", "secondary"]:
-    return "primary" if on else "secondary"
+        _draw_others(radiograph, {model.name: (model, prediction)} | others, shown)
 
 
 def _turn_what_if() -> None:
@@ -121,12 +114,12 @@ def _fingerprint(name: str, digest: str) -> leakage.TrainingFingerprint | None:
 def choose_frame_and_window(key: str, frames: int, windows: tuple[str, ...]) -> None:
     """Offer what a file has several of; `chosen_frame_and_window` tells what was chosen, from the next run on."""
     if frames > 1:
-        st.number_input(f"Frame, of {frames}", 1, frames, key=_frame(key), width=160)
+        st.number_input(f"Frame, of {frames}", 1, frames, key=f"predict_frame {key}", width=160)
     if len(windows) > 1:
         st.selectbox(
             "Window that the model sees",
             windows,
-            key=_window(key),
+            key=f"predict_window {key}",
             format_func=lambda window: f"The model sees: {window}",
             label_visibility="collapsed",  # a line above it would push the viewer's tools off a projector's screen
             width=380,
@@ -135,16 +128,8 @@ def choose_frame_and_window(key: str, frames: int, windows: tuple[str, ...]) -> 
 
 def chosen_frame_and_window(key: str, windows: tuple[str, ...]) -> tuple[int, int | None]:
     """What `reader.read` takes: the frame from 0, and the window, if it is not the first."""
-    window = st.session_state.get(_window(key))
-    return st.session_state.get(_frame(key), 1) - 1, windows.index(window) if window in windows[1:] else None
-
-
-def _frame(key: str) -> str:
-    return f"predict_frame {key}"
-
-
-def _window(key: str) -> str:
-    return f"predict_window {key}"
+    window, frame = st.session_state.get(f"predict_window {key}"), st.session_state.get(f"predict_frame {key}", 1)
+    return frame - 1, windows.index(window) if window in windows[1:] else None
 
 
 # ---- the viewer and the report
@@ -189,23 +174,13 @@ def _offer_report(key: str, radiograph: Radiograph, prediction: Prediction, mode
         summary = summarize_prediction(radiograph, prediction, model.info, __version__, datetime.now(UTC))
         return json.dumps(summary, indent=2) + "\n"
 
-    forms: tuple[tuple[str, Callable[[], bytes | str], str, str], ...] = (
-        ("Report (PDF)", page, "report.pdf", "application/pdf"),
-        ("Report (JSON)", facts, "report.json", "application/json"),
-    )
     with st.popover("Report", icon=":material/description:"):
-        for label, data, name, kind in forms:
-            st.download_button(label, data, name, kind, key=f"{name} {key}", on_click="ignore", width="stretch")
+        elements.offer_download("Report (PDF)", page, "report.pdf", key=f"report.pdf {key}", width="stretch")
+        elements.offer_download("Report (JSON)", facts, "report.json", key=f"report.json {key}", width="stretch")
         st.caption("The report holds no file name and nothing of the patient. The viewer's own button saves its image.")
 
 
 # ---- several models asked about the same image, side by side
-
-
-def offer_comparison(model: Bundle) -> None:
-    """The choice to ask other models as well; once asked, they answer to each image that is chosen."""
-    if others := _others(model):
-        st.toggle(elements.escape_markdown(f"Ask {' and '.join(others)} as well"), key=ASKED)
 
 
 def _others(model: Bundle) -> list[str]:
@@ -214,22 +189,19 @@ def _others(model: Bundle) -> list[str]:
     return [name for name in (bundle.DEFAULT_MODEL, NOTEBOOK) if name in models and name != model.name]
 
 
-def ask_others(key: str, radiograph: Radiograph, model: Bundle) -> dict[str, tuple[Bundle, Prediction]]:
+def _ask_others(key: str, radiograph: Radiograph, model: Bundle) -> dict[str, tuple[Bundle, Prediction]]:
     """What the other models say, by name, where a person wants to know."""
     if not st.session_state.get(ASKED):
         return {}
     answers = {}
     for name in _others(model):
-        try:
+        with elements.draw_errors():
             other = elements.load_bundle(name)
-        except CovidCnnError as error:
-            st.error(elements.escape_markdown(str(error)))
-            continue
-        answers[name] = other, answer.remember(key, name, partial(other.predict, radiograph.pixels))
+            answers[name] = other, answer.remember(key, name, partial(other.predict, radiograph.pixels))
     return answers
 
 
-def draw_others(radiograph: Radiograph, answers: dict[str, tuple[Bundle, Prediction]], shown: viewer.Shown) -> None:
+def _draw_others(radiograph: Radiograph, answers: dict[str, tuple[Bundle, Prediction]], shown: viewer.Shown) -> None:
     """One column a model: its answer, its probabilities, and where it looked, with heat drawn as in the viewer."""
     st.markdown("## The same image, asked of each model")
     columns = st.container(key="others").columns(len(answers))

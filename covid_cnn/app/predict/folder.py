@@ -4,7 +4,7 @@ import base64
 import contextlib
 import io
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -137,15 +137,13 @@ def choose_row(sources: Mapping[str, Source], model: Bundle) -> str | None:
     st.session_state[SHOWN] = list(shown)
     if not shown:
         return None
-    selected = _table({key: (_shown_name(sources[key], answer), answer) for key, answer in shown.items()})
+    named = {key: (_shown_name(sources[key], answer), answer) for key, answer in shown.items()}
+    selected = _table(list(named.values()))
     _tell_unreadable(list(shown.values()))
-    st.download_button(
+    elements.offer_download(
         "Table (CSV)",
-        partial(_csv, model, [(_shown_name(sources[key], answer), answer) for key, answer in shown.items()]),
+        partial(_csv, model, named.values()),
         "predictions.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
         help="With the most probable label of every image, also where the page says that it is not sure, which the "
         "column in_distribution tells. A text that a spreadsheet would take for a formula has an apostrophe in front.",
     )
@@ -249,11 +247,11 @@ def _keep(radiograph: Radiograph, prediction: Prediction) -> _Answer:
 # The table
 
 
-def _table(answers: dict[str, tuple[str, "_Answer | CovidCnnError"]]) -> int | None:
+def _table(answers: list[tuple[str, "_Answer | CovidCnnError"]]) -> int | None:
     """One row an image; returns the number of the row that was clicked, wherever."""
     rows: list[dict[str, Any]] = []
     columns: dict[str, Any] = {"X-ray": st.column_config.ImageColumn("X-ray", width=56)}
-    for name, answer in answers.values():
+    for name, answer in answers:
         short = elements.elide_left(name, NAME)
         if isinstance(answer, CovidCnnError):
             rows.append({"X-ray": None, "Image": short, "Answer": "unreadable", "Note": str(answer), "Name": name})
@@ -288,7 +286,7 @@ def _table(answers: dict[str, tuple[str, "_Answer | CovidCnnError"]]) -> int | N
     return chosen[0] if chosen and chosen[0] < len(rows) else None
 
 
-def _csv(model: Bundle, answers: list[tuple[str, "_Answer | CovidCnnError"]]) -> bytes:
+def _csv(model: Bundle, answers: Iterable[tuple[str, "_Answer | CovidCnnError"]]) -> bytes:
     def row(name: str, answer: "_Answer | CovidCnnError") -> batch.Row:
         result = answer if isinstance(answer, CovidCnnError) else (answer.radiograph, answer.prediction)
         return batch.to_row(model, name.replace(JOINT, "/"), result)

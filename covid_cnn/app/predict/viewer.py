@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import streamlit as st
 
+from covid_cnn.app.shared import elements
 from covid_cnn.images import ops
 from covid_cnn.images.radiograph import Radiograph, Values, Window
 from covid_cnn.reports import wording
@@ -21,10 +22,7 @@ from covid_cnn.reports import wording
 LONGEST = 2048  # px a side; of a larger image every second pixel is shown, or every third
 HEAT_SIDE = 256  # px; the browser enlarges it further, linearly
 _DRAWN = "viewer_drawn"  # in the session: opacity and colours as last chosen in a viewer
-_HTML, _CSS, _JS = (
-    Path(__file__).with_name(f"viewer.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
-)
-_component = st.components.v2.component("covid_cnn_viewer", html=_HTML, css=_CSS, js=_JS)
+_component = elements.register_component(Path(__file__).with_name("viewer"))
 
 
 class Map(NamedTuple):

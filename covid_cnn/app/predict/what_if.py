@@ -8,7 +8,6 @@ import numpy as np
 import streamlit as st
 
 from covid_cnn.app.shared import elements
-from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.common.statistics import percent
 from covid_cnn.images import ops
 from covid_cnn.images.radiograph import Radiograph
@@ -83,18 +82,14 @@ class _View(NamedTuple):
 
 def _ask_what_if(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, view: _View) -> None:
     steps = _choose_steps(f"what if {key}")
-    strip, controls = st.container(), st.container()
-    with controls:
-        _set_last_step(f"what if {key}", steps)
+    strip = st.container()
+    _set_last_step(f"what if {key}", steps)
     answers = [_Answer(ops.fit_within(radiograph.pixels, SHOWN), prediction)]
-    try:
+    with elements.draw_errors():
         answers += _answers(key, radiograph.pixels, model, steps)
-    except CovidCnnError as error:
-        st.error(elements.escape_markdown(str(error)), icon=":material/error:")
-        return
-    if steps:
-        with strip:
-            _draw_strip(steps, answers, view)
+        if steps:
+            with strip:
+                _draw_strip(steps, answers, view)
 
 
 def _choose_steps(key: str) -> list[Step]:
@@ -190,14 +185,11 @@ def _draw_strip(steps: list[Step], answers: list[_Answer], view: _View) -> None:
                 share = f"{view.name} {prediction.by_class()[view.name]:.3f}"
                 st.image(elements.data_address(overlay), width="stretch", alt=f"{title}: the X-ray with its heatmap")
                 st.markdown(f"**{title}**  \n{elements.escape_markdown(share)}")
-                st.caption(elements.escape_markdown(_short_verdict(prediction)))
+                verdict = " or ".join(wording.open_classes(prediction)) or "no answer"
+                st.caption(elements.escape_markdown(verdict))
     with st.expander("The last image, larger"):
         pixels, prediction = answers[-1]
         st.image(elements.data_address(pixels), caption="Changed", width="stretch", alt="The changed X-ray")
-
-
-def _short_verdict(prediction: Prediction) -> str:
-    return " or ".join(wording.open_classes(prediction)) or "no answer"
 
 
 # ---- a second opinion on the heatmap

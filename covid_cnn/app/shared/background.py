@@ -1,12 +1,12 @@
 """Long work in the background: a button that starts it, its progress, a button that stops it, and its result."""
 
 from collections.abc import Hashable
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import streamlit as st
 
 from covid_cnn.app.shared import demo
-from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.app.shared.elements import draw_error, escape_markdown
 from covid_cnn.common.jobs import Job, Work
 
 T = TypeVar("T")
@@ -67,6 +67,27 @@ def await_result(key: Hashable, work: Work[T], start: str, at_once: bool = False
         watch_job(job, str(hash(key)))
         return None
     return cast("T | None", job.result)
+
+
+def start_for_session(key: str, work: Work[Any]) -> NoReturn:
+    """Start work that belongs to this session, kept under ``key`` of its state, and draw the page anew."""
+    job = st.session_state[key] = Job(work)
+    demo.own(job)
+    job.wait(SOON)
+    st.rerun()
+
+
+def take_result(key: str) -> Any:
+    """What the work of this session under ``key`` returned, once; before, its progress or its problem, and None."""
+    job: Job[Any] | None = st.session_state.get(key)
+    if job and job.running:
+        watch_job(job, key)
+    elif job:
+        del st.session_state[key]
+        if job.result is None:
+            draw_error(job.problem)
+        return job.result
+    return None
 
 
 @st.fragment(run_every=1.0)

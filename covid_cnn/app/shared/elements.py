@@ -1,13 +1,17 @@
 """What several pages share: the notice, pictures, the loaded models, terms, stage mode."""
 
 import base64
+import contextlib
+import mimetypes
 import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import streamlit as st
 
+from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.images import ops
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
@@ -18,10 +22,15 @@ from covid_cnn.reports import wording
 COLOURS = ("#2e8fd6", "#c27f03", "#14a078", "#c86f9f", "#d55e00", "#8f7fd6", "#8a8f94", "#8f8f1c")
 WORD_JOINER = "\u2060"  # has no width; browsers make a link of an address in plain text, but not of one with it
 SYNTHETIC = ":violet-badge[:material/draw: Synthetic: drawn, not taken of a person]"
-_HTML, _CSS, _JS = (
-    Path(__file__).with_name(f"stage.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
-)
-_stage = st.components.v2.component("covid_cnn_stage", html=_HTML, css=_CSS, js=_JS, isolate_styles=False)
+
+
+def register_component(stem: Path, isolated: bool = True) -> Any:
+    """A component of our own, of the files ``STEM.html``, ``STEM.css`` and ``STEM.js``."""
+    html, css, js = (stem.with_suffix(f".{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
+    return st.components.v2.component(f"covid_cnn_{stem.name}", html=html, css=css, js=js, isolate_styles=isolated)
+
+
+_stage = register_component(Path(__file__).with_name("stage"), isolated=False)
 
 
 def draw_notice() -> None:
@@ -59,6 +68,34 @@ def data_address(pixels: np.ndarray) -> str:
 def draw_captioned(place: Any, picture: bytes | str, caption: str, width: int | Literal["stretch"] = "stretch") -> None:
     """A picture over its words, which are what is heard of it as well; `place` is `st` or a container."""
     place.image(picture, caption=escape_markdown(caption), width=width, alt=caption)
+
+
+def draw_error(error: CovidCnnError | str) -> None:
+    """What went wrong, in its own sentence."""
+    st.error(escape_markdown(str(error)), icon=":material/error:")
+
+
+@contextlib.contextmanager
+def draw_errors() -> Iterator[None]:
+    """Within, what a user can cause is told on the page, and ends the block."""
+    try:
+        yield
+    except CovidCnnError as error:
+        draw_error(error)
+
+
+def offer_download(label: str, make: Callable[[], str | bytes], file: str, **options: Any) -> None:
+    """A button for a file, which is made when it is pressed; of what kind it is, its ending tells."""
+    kind, _ = mimetypes.guess_type(file)
+    st.download_button(label, make, file, kind, icon=":material/download:", on_click="ignore", **options)
+
+
+def draw_tabs(key: str, tabs: Mapping[str, Callable[[], None]]) -> None:
+    """Tabs by their titles, of which the open one alone is drawn."""
+    for tab, draw in zip(st.tabs(list(tabs), key=key, on_change="rerun"), tabs.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw()
 
 
 def load_bundle(name: str) -> Bundle:

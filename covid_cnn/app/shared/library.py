@@ -9,7 +9,6 @@ import streamlit as st
 from covid_cnn.app import pages
 from covid_cnn.app.shared import elements, own_network
 from covid_cnn.common import paths
-from covid_cnn.common.errors import CovidCnnError
 from covid_cnn.data import dataset
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.tables import TABLE_SUFFIXES
@@ -48,20 +47,23 @@ def current_model(key: str) -> Bundle | None:
     for problem in problems:
         st.error(elements.escape_markdown(problem))
     if not models:
-        st.info("There is no model yet. Train one: it takes a minute.", icon=":material/model_training:")
-        if st.button("Train a model", type="primary"):
-            pages.switch_to(pages.TRAIN)
+        offer_training()
         return None
     own_network.take_added(key)
     if st.session_state.get(key) not in models:
         st.session_state[key] = next(iter(models))
     st.session_state[key] = st.session_state[key]  # or Streamlit forgets it with the first page that offers no choice
-    try:
+    with elements.draw_errors():
         return elements.load_bundle(st.session_state[key])
-    except CovidCnnError as error:
-        st.error(elements.escape_markdown(str(error)))
-        choose_model(key)  # another may be whole
-        return None
+    choose_model(key)  # another may be whole
+    return None
+
+
+def offer_training() -> None:
+    """What a page says that needs a model, where there is none."""
+    st.info("There is no model yet. Train one: it takes a minute.", icon=":material/model_training:")
+    if st.button("Train a model", type="primary"):
+        pages.switch_to(pages.TRAIN)
 
 
 def choose_model(key: str) -> None:

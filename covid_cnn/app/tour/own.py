@@ -37,7 +37,7 @@ def describe_images() -> tuple[list[Slide], list[Job[Any]]]:
     if dataset is None:
         return [], []
     looked = overview.ensure_look(dataset)
-    audited = audit.ensure_audit(dataset, library.folder_stamp(dataset.root))
+    audited = audit.ensure_audit(dataset)
     return [_means(dataset, looked), _audit(dataset, audited)], [looked, audited]
 
 

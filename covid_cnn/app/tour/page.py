@@ -16,10 +16,7 @@ from covid_cnn.common.jobs import Job
 from covid_cnn.models import bundle
 
 TITLE = "Why 100 % is not 100 %"
-_HTML, _CSS, _JS = (
-    Path(__file__).with_name(f"deck.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
-)
-_component = st.components.v2.component("covid_cnn_tour", html=_HTML, css=_CSS, js=_JS, isolate_styles=False)
+_component = elements.register_component(Path(__file__).with_name("deck"), isolated=False)
 
 
 def draw_page() -> None:

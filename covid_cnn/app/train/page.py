@@ -13,7 +13,6 @@ from covid_cnn.app.shared import background, demo, elements, library
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.app.train import run_view, settings, table
 from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.common.jobs import Job
 from covid_cnn.data import importer, synthetic
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.splits import Splits, training_splits
@@ -27,7 +26,7 @@ WITHOUT_TENSORFLOW = (
     "Training needs TensorFlow, which is not installed here: run `pip install 'covid-cnn[app,train]'`, "
     "and start the app again. Everything else works without."
 )
-DRAWING = "train_drawing"  # key of the session: the dataset that is being drawn, and the run that is to learn from it
+DRAWING, WAITING = "train_drawing", "train_waiting"  # keys of the session: the drawing, and the run that waits for it
 DRAWN = "synthetic"  # the name under data/ of the dataset that the program draws
 DATA, WANTED = "train_data", "train_data_wanted"  # keys of the session: the dataset, and that of a run made again
 THUMBNAIL, SHOWN = 96, 3  # pixels, pictures
@@ -44,15 +43,13 @@ def draw_page() -> None:
         st.query_params["run"] = name
     else:
         st.query_params.pop("run", None)
-    try:
+    with elements.draw_errors():
         if name is None:
             _new_run()
             if runs:
                 table.draw_table(runs)
         else:
             run_view.draw_run(open_run(name))
-    except CovidCnnError as error:
-        st.error(escape_markdown(str(error)))
 
 
 def _select_at_first(names: Sequence[str]) -> None:
@@ -116,34 +113,27 @@ def _draw_steps(datasets: Mapping[str, Dataset]) -> None:
         form, beside = st.columns([3, 2], gap="large")
         with form:
             chosen, name = settings.draw_settings(network)
-    with start:
-        splits = None
-        if data in datasets:
-            try:
-                splits = training_splits(datasets[data], chosen["seed"])
-            except CovidCnnError as error:
-                st.error(escape_markdown(str(error)))
-                return
+    with start, elements.draw_errors():
+        splits = training_splits(datasets[data], chosen["seed"]) if data in datasets else None
         _draw_start(data, splits, chosen, name)
-    if splits:
-        with beside:
-            _preview(splits, chosen)
+        if splits:
+            with beside:
+                _preview(splits, chosen)
 
 
 def _draw_start(data: str, splits: Splits | None, chosen: dict[str, Any], name: str | None) -> None:
     """The button, and what it will do."""
-    drawing: tuple[Job[Any], dict[str, Any], str | None] | None = st.session_state.get(DRAWING)
-    if drawing:
-        _draw_first(*drawing)
+    if DRAWING in st.session_state:
+        if background.take_result(DRAWING):
+            chosen, name = st.session_state[WAITING]
+            _start(DRAWN, chosen, name, 2 * synthetic.COUNTS["train"])
         return
     if st.button("Start training", type="primary", icon=":material/play_arrow:", width="stretch"):
         if splits:
             _start(data, chosen, name, len(splits.train))
         else:
-            job = Job(lambda tell: importer.add_dataset(DRAWN, progress=tell))
-            demo.own(job)
-            st.session_state[DRAWING] = job, chosen, name
-            st.rerun()
+            st.session_state[WAITING] = chosen, name
+            background.start_for_session(DRAWING, lambda tell: importer.add_dataset(DRAWN, progress=tell))
     if splits:
         st.caption(escape_markdown(_split_line(splits)))
     else:
@@ -157,29 +147,14 @@ def _draw_start(data: str, splits: Splits | None, chosen: dict[str, Any], name: 
         st.caption(escape_markdown(f"A new run waits for its turn, after {names}."))
 
 
-def _draw_first(job: Job[Any], chosen: dict[str, Any], name: str | None) -> None:
-    """The progress of drawing the images; the training starts by itself when they are there."""
-    if job.running:
-        background.watch_job(job, DRAWING)
-        return
-    del st.session_state[DRAWING]
-    if job.result is None:
-        st.error(escape_markdown(job.problem), icon=":material/error:")
-        return
-    _start(DRAWN, chosen, name, 2 * synthetic.COUNTS["train"])
-
-
 def _start(data: str, chosen: dict[str, Any], name: str | None, images: int) -> None:
-    try:
+    with elements.draw_errors():
         wanted = TrainConfig.of(data, **chosen)
         demo.check_run(wanted, images)
         run = start_run(wanted, name)
         demo.own(run)
-    except CovidCnnError as error:
-        st.error(escape_markdown(str(error)))
-        return
-    st.session_state["train_next"] = run.name
-    st.rerun()
+        st.session_state["train_next"] = run.name
+        st.rerun()
 
 
 def _split_line(splits: Splits) -> str:

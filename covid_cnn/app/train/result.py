@@ -1,14 +1,14 @@
 """What came out of a run, in people, and the two ways on: try it, and ask it about another hospital's images."""
 
+from typing import NoReturn
+
 import pandas as pd
 import streamlit as st
 
 from covid_cnn.app import pages
-from covid_cnn.app.shared import background, demo
+from covid_cnn.app.shared import background, elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common import paths
-from covid_cnn.common.errors import CovidCnnError
-from covid_cnn.common.jobs import Job
 from covid_cnn.data import synthetic
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import external, metrics
@@ -26,11 +26,11 @@ VALIDATED = (
 
 def draw_result(name: str, datasets: list[Dataset]) -> None:
     """The result of the model ``name``, the two ways on, and its table behind a click."""
-    try:
-        info = bundle.read_info(paths.models_dir() / name)
-    except CovidCnnError as error:
-        st.error(escape_markdown(str(error)))
-        return
+    with elements.draw_errors():
+        _draw_result(name, bundle.read_info(paths.models_dir() / name), datasets)
+
+
+def _draw_result(name: str, info: ModelInfo, datasets: list[Dataset]) -> None:
     report = info.metrics.test or info.metrics.val
     if report:
         sentence, intervals = wording.describe_report(report)
@@ -56,25 +56,16 @@ def _ways_on(name: str, info: ModelInfo, datasets: list[Dataset]) -> None:
             st.session_state["predict_model"] = name
             pages.switch_to(pages.PREDICT)
         wanted = st.button("Ask it about another hospital's images", icon=":material/local_hospital:")
-    job: Job[Dataset] | None = st.session_state.get(DRAWING)
-    if job and job.running:
-        background.watch_job(job, DRAWING)
-    elif job:
-        del st.session_state[DRAWING]
-        if job.result:
-            _ask(name, info, datasets, job.result)
-        st.error(escape_markdown(job.problem))
-    elif wanted:
+    if wanted and DRAWING not in st.session_state:
         home = next((one for one in datasets if one.name == info.training_data.name), None)
-        away = external.is_external(home, datasets) if home else None
-        if away is None:
-            job = st.session_state[DRAWING] = Job(synthetic.draw_elsewhere)
-            demo.own(job)
-            st.rerun()
-        _ask(name, info, datasets, away)
+        if away := external.is_external(home, datasets) if home else None:
+            _ask(name, info, datasets, away)
+        background.start_for_session(DRAWING, synthetic.draw_elsewhere)
+    if drawn := background.take_result(DRAWING):
+        _ask(name, info, datasets, drawn)
 
 
-def _ask(name: str, info: ModelInfo, datasets: list[Dataset], away: Dataset) -> None:
+def _ask(name: str, info: ModelInfo, datasets: list[Dataset], away: Dataset) -> NoReturn:
     """Go to Evaluate, where the model is asked at once, at home and away."""
     homes = [one for one in datasets if one.name == info.training_data.name]
     st.session_state["evaluate_tab"] = "Home and away"

@@ -3,7 +3,6 @@
 All that is shown is read from the run's folder, so that a reload, another tab or a restart loses nothing.
 """
 
-import io
 import json
 import re
 import shlex
@@ -12,12 +11,11 @@ from dataclasses import asdict
 from functools import partial
 from typing import Literal
 
-import msgspec
 import pandas as pd
 import streamlit as st
 
 from covid_cnn.app.shared import demo, library
-from covid_cnn.app.shared.elements import escape_markdown
+from covid_cnn.app.shared.elements import draw_errors, escape_markdown, offer_download
 from covid_cnn.app.train import charts, result, table
 from covid_cnn.app.train.settings import describe_settings, fill_settings
 from covid_cnn.common import paths, statistics
@@ -57,7 +55,10 @@ def draw_run(run: Run) -> None:
         st.fragment(_watch, run_every=2.0)(run, state)
     with st.expander("Settings and downloads", icon=":material/tune:"):
         if run.journal.epochs or active:
-            _downloads(run)
+            with st.container(horizontal=True):
+                for kind in figures.KINDS:
+                    draw = partial(_loss_figure, run, kind)
+                    offer_download(f"Loss curves ({kind.upper()})", draw, f"{run.name}_loss.{kind}")
         settings = pd.DataFrame(describe_settings(config).items(), columns=["Setting", "Value"])
         st.dataframe(settings, hide_index=True, width="content", height="content")
         st.caption("The command that trains it again:")
@@ -65,14 +66,7 @@ def draw_run(run: Run) -> None:
         st.caption("Its curves beside those of all other runs in TensorBoard:")
         st.code(shlex.join(["tensorboard", "--logdir", str(paths.runs_dir())]), language="bash", wrap_lines=True)
         with st.container(horizontal=True):
-            st.download_button(
-                "Settings (JSON)",
-                lambda: json.dumps(asdict(config), indent=2),
-                file_name=f"{run.name}.json",
-                mime="application/json",
-                icon=":material/download:",
-                on_click="ignore",
-            )
+            offer_download("Settings (JSON)", lambda: json.dumps(asdict(config), indent=2), f"{run.name}.json")
             again = "Opens a new run with these settings, to change one of them."
             st.button("Train again with a change", icon=":material/edit:", on_click=retrain, args=(run,), help=again)
 
@@ -147,13 +141,10 @@ def _draw_head(run: Run, config: TrainConfig, state: str) -> None:
     st.text("", width="stretch")
     what = "Goes on after the last whole epoch, or from the beginning if there was none."
     if st.button("Resume", type="primary", icon=":material/resume:", help=what):
-        try:
+        with draw_errors():
             demo.check_run(config)
             resume_run(run)
-        except CovidCnnError as error:
-            st.error(escape_markdown(str(error)))
-            return
-        st.rerun()
+            st.rerun()
 
 
 def _stop(run: Run) -> None:
@@ -265,25 +256,9 @@ def _say_why(run: Run, state: str) -> None:
         st.warning(f"The run was stopped. {kept}", icon=":material/stop:")
 
 
-def _downloads(run: Run) -> None:
-    with st.container(horizontal=True):
-        for kind, mime in (("png", "image/png"), ("svg", "image/svg+xml")):
-            st.download_button(
-                f"Loss curves ({kind.upper()})",
-                partial(_loss_figure, run, kind),
-                file_name=f"{run.name}_loss.{kind}",
-                mime=mime,
-                icon=":material/download:",
-                on_click="ignore",
-            )
-
-
 def _loss_figure(run: Run, kind: str) -> bytes:
     """The curves as they are when the button is pressed."""
-    file = io.BytesIO()
-    epochs = [msgspec.structs.asdict(epoch) for epoch in run.journal.epochs]
-    figures.draw_loss_curves(epochs).savefig(file, format=kind, dpi=200)
-    return file.getvalue()
+    return figures.encode_figure(figures.draw_loss_curves(run.journal.epochs), kind)
 
 
 def _command(config: TrainConfig) -> str:

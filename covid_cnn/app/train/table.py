@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from covid_cnn.app.shared import demo
+from covid_cnn.app.shared import demo, elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.app.train import comparison
 from covid_cnn.app.train.settings import describe_settings
-from covid_cnn.common.errors import CovidCnnError, RunError
+from covid_cnn.common.errors import RunError
 from covid_cnn.runs.run import Run, delete_run, rename_run
 
 
@@ -112,7 +112,7 @@ def edit(run: Run) -> None:
     name = st.text_input("Name", run.name, help="Of the run. A model that it made keeps its name.")
     note = st.text_area("Note", run.note)
     if st.button("Save", type="primary"):
-        try:
+        with elements.draw_errors():
             demo.require(demo.Deed.NAME)
             if name.strip() != run.name:
                 was_open = st.session_state.get("train_run") == run.name
@@ -120,10 +120,7 @@ def edit(run: Run) -> None:
                 if was_open:
                     st.session_state["train_next"] = run.name
             run.note = note.strip()
-        except CovidCnnError as error:
-            st.error(escape_markdown(str(error)))
-            return
-        st.rerun()
+            st.rerun()
 
 
 def delete(chosen: list[Run]) -> None:
@@ -134,11 +131,8 @@ def delete(chosen: list[Run]) -> None:
     )
     sure = st.checkbox("I am sure that nobody needs them any more.")
     if st.button("Delete for good", type="primary", disabled=not sure):
-        try:
+        with elements.draw_errors():
             demo.require(demo.Deed.DELETE)
             for run in chosen:
                 delete_run(run)
-        except CovidCnnError as error:
-            st.error(escape_markdown(str(error)))
-            return
-        st.rerun()
+            st.rerun()
