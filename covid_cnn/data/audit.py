@@ -32,23 +32,15 @@ UNLIKE = re.compile(r"not an X-ray|frontal views")  # in what reading an image w
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that an audit found wrong.
+    """One thing that an audit found wrong."""
 
-    Attributes
-    ----------
-    kind : what it is, for programs: left_out, unreadable, small, not_frontal, duplicate, near_duplicate,
-        patient_in_splits, several_images, label, imbalance, source_shortcut, and NAME_shortcut for each of `shortcuts`.
-    severity : "serious" (figures from this dataset mislead), "warning" or "note".
-    sentence : what it is, for people.
-    paths : the images it is about, relative to the dataset's root.
-    pairs : the pairs of images it is about.
-    """
-
+    # What it is, for programs: left_out, unreadable, small, not_frontal, duplicate, near_duplicate, patient_in_splits,
+    # several_images, label, imbalance, source_shortcut, and NAME_shortcut for each of `shortcuts`
     kind: str
-    severity: str
-    sentence: str
-    paths: tuple[str, ...] = ()
-    pairs: tuple[tuple[str, str], ...] = ()
+    severity: str  # "serious" (figures from this dataset mislead), "warning" or "note"
+    sentence: str  # what it is, for people
+    paths: tuple[str, ...] = ()  # the images it is about, relative to the dataset's root
+    pairs: tuple[tuple[str, str], ...] = ()  # the pairs of images it is about
 
 
 @dataclass(frozen=True)

@@ -20,23 +20,14 @@ SYNTHETIC = "synthetic_"  # how the names of drawn images begin
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a dataset.
+    """One image of a dataset."""
 
-    Attributes
-    ----------
-    path : the image file.
-    split : "train", "val" or "test"; "" where the collection has no splits.
-    label : its class.
-    patient : a key that images of one patient share. Unknown patients are one for each image.
-    source : the site that published it, or the collection it comes from, or else the dataset's name.
-    facts : what the metadata tell besides, for display (finding, view, date, license, ...).
-    """
-
-    path: Path
-    split: str
-    label: str
-    patient: str
-    source: str
+    path: Path  # the image file
+    split: str  # "train", "val" or "test"; "" where the collection has no splits
+    label: str  # its class
+    patient: str  # a key that images of one patient share. Unknown patients are one for each image.
+    source: str  # the site that published it, or the collection it comes from, or else the dataset's name
+    # What the metadata tell besides, for display (finding, view, date, license, ...)
     facts: dict[str, str] = field(default_factory=dict, hash=False)
 
     @property
@@ -54,22 +45,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Dataset:
-    """An index of the images of one folder, sorted by path.
+    """An index of the images of one folder, sorted by path."""
 
-    Attributes
-    ----------
-    name : the name of its folder.
-    root : the folder that the classes, splits or metadata.csv lie in.
-    items : the images.
-    synthetic : every image was drawn by `covid_cnn.data.synthetic`.
-    notes : one sentence for each group of images that was left out.
-    """
-
-    name: str
-    root: Path
-    items: tuple[Item, ...]
-    synthetic: bool = False
-    notes: tuple[str, ...] = ()
+    name: str  # the name of its folder
+    root: Path  # the folder that the classes, splits or metadata.csv lie in
+    items: tuple[Item, ...]  # the images
+    synthetic: bool = False  # every image was drawn by `covid_cnn.data.synthetic`
+    notes: tuple[str, ...] = ()  # one sentence for each group of images that was left out
 
     @property
     def classes(self) -> tuple[str, ...]:

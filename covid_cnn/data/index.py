@@ -28,19 +28,12 @@ SAME, SAME_DRAWN = 0.23, 0.125
 
 
 class PerceptualHash(Struct, frozen=True):
-    """What an image is compared by: a perceptual hash, a digest of the pixels, a thumbnail.
+    """What an image is compared by: a perceptual hash, a digest of the pixels, a thumbnail."""
 
-    Attributes
-    ----------
-    size : width, height
-    digest : of its pixels
-    fine : a perceptual hash (Zauner 2010) of `FINE_BYTES`, which tells copies from radiographs that are alike
-    thumbnail : uint8 ``[THUMBNAIL, THUMBNAIL]``, the image stretched to a square; empty where there was no room for it
-    """
-
-    size: tuple[int, int]
-    digest: str
-    fine: bytes
+    size: tuple[int, int]  # width, height
+    digest: str  # of its pixels
+    fine: bytes  # a perceptual hash (Zauner 2010) of `FINE_BYTES`, which tells copies from radiographs that are alike
+    # Uint8 ``[THUMBNAIL, THUMBNAIL]``, the image stretched to a square; empty where there was no room for it
     thumbnail: np.ndarray
 
 
@@ -129,25 +122,16 @@ AT_ONCE = 64  # images after which what was found is kept, so that a stop loses 
 
 
 class ImageRecord(Struct, frozen=True):
-    """What is kept of an image.
+    """What is kept of an image."""
 
-    Attributes
-    ----------
-    file : SHA-256 of the file's content.
-    fingerprint : what to compare it by; holds its size.
-    format : of the file, such as "JPEG".
-    brightness, contrast : mean and standard deviation of its pixels, 0..1.
-    synthetic : whether the program drew it.
-    warnings : what reading it warned of, one sentence each.
-    """
-
-    file: str
-    fingerprint: PerceptualHash
-    format: str
+    file: str  # SHA-256 of the file's content
+    fingerprint: PerceptualHash  # what to compare it by; holds its size
+    format: str  # of the file, such as "JPEG"
+    # Mean and standard deviation of its pixels, 0..1
     brightness: float
     contrast: float
-    synthetic: bool
-    warnings: tuple[str, ...] = ()
+    synthetic: bool  # whether the program drew it
+    warnings: tuple[str, ...] = ()  # what reading it warned of, one sentence each
 
     @property
     def size(self) -> tuple[int, int]:

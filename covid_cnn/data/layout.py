@@ -45,26 +45,15 @@ class Entry:
 
 
 class Layout(NamedTuple):
-    """What a tree holds.
+    """What a tree holds."""
 
-    Attributes
-    ----------
-    root : the folder in the tree that the classes, splits or the table lie in.
-    entries : the images.
-    notes : a sentence for each group of what was left out, or taken otherwise than it is written.
-    table : the place of the table that tells the classes; None where folders do.
-    findings : what that table tells, where it has findings that are no classes yet.
-    about_files : those of the notes that tell of no row of the table.
-    every : with findings, the images of all its rows, those that are left out among them.
-    """
-
-    root: PurePosixPath
-    entries: list[Entry]
-    notes: list[str]
-    table: PurePosixPath | None = None
-    findings: MetadataTable | None = None
-    about_files: tuple[str, ...] = ()
-    every: tuple[Entry, ...] = ()
+    root: PurePosixPath  # the folder in the tree that the classes, splits or the table lie in
+    entries: list[Entry]  # the images
+    notes: list[str]  # a sentence for each group of what was left out, or taken otherwise than it is written
+    table: PurePosixPath | None = None  # the place of the table that tells the classes; None where folders do
+    findings: MetadataTable | None = None  # what that table tells, where it has findings that are no classes yet
+    about_files: tuple[str, ...] = ()  # those of the notes that tell of no row of the table
+    every: tuple[Entry, ...] = ()  # with findings, the images of all its rows, those that are left out among them
 
 
 def split_of(name: str) -> str:

@@ -17,37 +17,24 @@ from covid_cnn.data.tables import METADATA, ImageFinder, Table
 
 @dataclass(frozen=True)
 class ClassMapping:
-    """Which images are taken, and as what.
+    """Which images are taken, and as what."""
 
-    Attributes
-    ----------
-    classes : the class of each finding; one without, or with "", is left out.
-    views, modalities : those that are taken, `NOT_GIVEN` among them.
-    """
-
-    classes: Mapping[str, str]
+    classes: Mapping[str, str]  # the class of each finding; one without, or with "", is left out
+    # Those that are taken, `NOT_GIVEN` among them
     views: Collection[str]
     modalities: Collection[str]
 
 
 @dataclass(frozen=True)
 class MetadataTable:
-    """What is told of each image: the rows of a metadata.csv that has an image, or what folders tell.
+    """What is told of each image: the rows of a metadata.csv that has an image, or what folders tell."""
 
-    Attributes
-    ----------
-    columns : their names, in order.
-    rows : by the place of their image, relative to the folder of the metadata.csv.
-    without_image : how many rows more name an image that is not there.
-    unnamed : how many images more there are, which no row names.
-    from_folders : the findings are the names of folders, which are classes as they are.
-    """
-
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # their names, in order
+    # By the place of their image, relative to the folder of the metadata.csv
     rows: Mapping[PurePosixPath, Mapping[str, str]]
-    without_image: int = 0
-    unnamed: int = 0
-    from_folders: bool = False
+    without_image: int = 0  # how many rows more name an image that is not there
+    unnamed: int = 0  # how many images more there are, which no row names
+    from_folders: bool = False  # the findings are the names of folders, which are classes as they are
 
     @classmethod
     def of(cls, table: Table, files: Collection[PurePosixPath]) -> Self | None:

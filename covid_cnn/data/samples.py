@@ -37,22 +37,13 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample image with its title, story, true finding and provenance.
+    """A sample image with its title, story, true finding and provenance."""
 
-    Attributes
-    ----------
-    title : what it is called.
-    story : what it is, and the question that it asks.
-    read : takes `frame` and `window` as `reader.read` does.
-    provenance : of a real film, its truth and its licence.
-    finding : the class that it truly is of, as `data.classes` calls it; empty where nobody can tell.
-    """
-
-    title: str
-    story: str
-    read: Callable[..., Radiograph]
-    provenance: Provenance | None = None
-    finding: str = ""
+    title: str  # what it is called
+    story: str  # what it is, and the question that it asks
+    read: Callable[..., Radiograph]  # takes `frame` and `window` as `reader.read` does
+    provenance: Provenance | None = None  # of a real film, its truth and its licence
+    finding: str = ""  # the class that it truly is of, as `data.classes` calls it; empty where nobody can tell
 
 
 def read_licenses() -> dict[str, Provenance]:

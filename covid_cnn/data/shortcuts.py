@@ -40,23 +40,14 @@ LUNGS = "lungs 2"  # the kind under which the boxes about the lungs are kept
 
 @dataclass(frozen=True)
 class Shortcut:
-    """How well one thing that has nothing to do with disease predicts the class.
+    """How well one thing that has nothing to do with disease predicts the class."""
 
-    Attributes
-    ----------
-    name : for programs: size, format, brightness, borders, corners, thumbnail, without_lungs.
-    what : for people, as the beginning of a sentence.
-    label : the class that is told best from the rest.
-    auroc : how well, cross-validated with no patient on both sides; the interval by bootstrap over patients.
-    telling : whether the whole interval is above the limit, which depends on whether `what` holds the lungs.
-    typical : indices of the images that were told rightly and most surely, of the class and then of the rest.
-    """
-
-    name: str
-    what: str
-    label: str
-    auroc: Interval
-    telling: bool
+    name: str  # for programs: size, format, brightness, borders, corners, thumbnail, without_lungs
+    what: str  # for people, as the beginning of a sentence
+    label: str  # the class that is told best from the rest
+    auroc: Interval  # how well, cross-validated with no patient on both sides; the interval by bootstrap over patients
+    telling: bool  # whether the whole interval is above the limit, which depends on whether `what` holds the lungs
+    # Indices of the images that were told rightly and most surely, of the class and then of the rest
     typical: tuple[int, ...] = ()
 
     @property

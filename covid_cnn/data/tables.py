@@ -42,16 +42,10 @@ _ALIASES = {
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a table whose columns have the names that this program knows, where their meaning is plain.
+    """The rows of a table whose columns have the names that this program knows, where their meaning is plain."""
 
-    Attributes
-    ----------
-    columns : their names, in order.
-    rows : the values by column, without blanks about them; "" where there is none.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[Mapping[str, str], ...]
+    columns: tuple[str, ...]  # their names, in order
+    rows: tuple[Mapping[str, str], ...]  # the values by column, without blanks about them; "" where there is none
 
     @property
     def names_images(self) -> bool:

@@ -31,20 +31,13 @@ class File(NamedTuple):
 
 
 class Tree:
-    """A folder or an archive.
+    """A folder or an archive."""
 
-    Attributes
-    ----------
-    name : what to call it.
-    files : by their places; hidden ones and those of operating systems are none.
-    links : where those of the files that are links lead: to another place in the tree, or absolutely, outside of it.
-    notes : a sentence for each kind of what else there is.
-    """
-
-    name: str
-    files: Mapping[PurePosixPath, File]
+    name: str  # what to call it
+    files: Mapping[PurePosixPath, File]  # by their places; hidden ones and those of operating systems are none
+    # Where those of the files that are links lead: to another place in the tree, or absolutely, outside of it
     links: Mapping[PurePosixPath, PurePosixPath]
-    notes: list[str]
+    notes: list[str]  # a sentence for each kind of what else there is
 
     def pieces(self, place: PurePosixPath) -> Iterator[bytes]:
         """The content of a file, piece by piece."""

@@ -12,18 +12,13 @@ GRID = np.linspace(0, 1, 101)  # where the bands are told
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve over all thresholds, from the strictest to the laxest, and its band.
+    """A curve over all thresholds, from the strictest to the laxest, and its band."""
 
-    Attributes
-    ----------
-    x, y : float [T], 0..1: false positive rate and sensitivity (ROC), or recall and precision.
-    thresholds : float [T], `score >= threshold` being the positive answer.
-    grid, low, high : float [G], where the band is told, and its lower and upper edge there.
-    """
-
+    # float [T], 0..1: false positive rate and sensitivity (ROC), or recall and precision
     x: np.ndarray
     y: np.ndarray
-    thresholds: np.ndarray
+    thresholds: np.ndarray  # float [T], `score >= threshold` being the positive answer
+    # float [G], where the band is told, and its lower and upper edge there
     grid: np.ndarray
     low: np.ndarray
     high: np.ndarray

@@ -28,18 +28,11 @@ MAX_FINGERPRINT_BYTES = 256 * 2**20  # packed, and unpacked: those of a million 
 
 @dataclass(frozen=True)
 class TrainingFingerprint:
-    """Perceptual hashes and patients of the images that a bundle was trained or validated on, to find them again.
+    """Perceptual hashes and patients of the images that a bundle was trained or validated on, to find them again."""
 
-    Attributes
-    ----------
-    hashes : uint8 ``[N, index.FINE_BYTES]``, the fine hash of each image
-    patients : digests of what their patients are called
-    drawn : whether the program drew them
-    """
-
-    hashes: np.ndarray
-    patients: frozenset[int]
-    drawn: bool
+    hashes: np.ndarray  # uint8 ``[N, index.FINE_BYTES]``, the fine hash of each image
+    patients: frozenset[int]  # digests of what their patients are called
+    drawn: bool  # whether the program drew them
 
     @classmethod
     def from_items(cls, items: Iterable[Item], hashes: Sequence[bytes], drawn: bool) -> "TrainingFingerprint":

@@ -52,26 +52,18 @@ class OfImages:
 
 @dataclass(frozen=True)
 class DatasetPredictions(OfImages):
-    """What a bundle answers to N images whose class it knows.
+    """What a bundle answers to N images whose class it knows."""
 
-    Attributes
-    ----------
-    items : the N images
-    labels, predicted : int ``[N]``, the true and the answered class, as indices into the bundle's classes; a true one
-        that the bundle does not know is ``UNKNOWN_CLASS``
-    probabilities : float32 ``[N, K]``, calibrated
-    embeddings : float32 ``[N, D]``, the image as the last layer but one sees it; ``[N, 0]`` where nobody wanted them
-    flagged : bool ``[N]``, whether the image is unlike those the model learned from
-    notes : a sentence for each group of images that was left out
-    """
-
-    items: list[Item]
+    items: list[Item]  # the N images
+    # int ``[N]``, the true and the answered class, as indices into the bundle's classes; a true one that the bundle
+    # does not know is ``UNKNOWN_CLASS``
     labels: np.ndarray
     predicted: np.ndarray
-    probabilities: np.ndarray
+    probabilities: np.ndarray  # float32 ``[N, K]``, calibrated
+    # float32 ``[N, D]``, the image as the last layer but one sees it; ``[N, 0]`` where nobody wanted them
     embeddings: np.ndarray
-    flagged: np.ndarray
-    notes: list[str]
+    flagged: np.ndarray  # bool ``[N]``, whether the image is unlike those the model learned from
+    notes: list[str]  # a sentence for each group of images that was left out
 
 
 def predict_known(

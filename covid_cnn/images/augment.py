@@ -19,38 +19,21 @@ TONES, SHADE, CYCLES, COARSE = (0.3, 1.0), (0.2, 0.9), (2, 13), (0.3, 0.9)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far an image may be varied; every range is symmetric about no change.
+    """How far an image may be varied; every range is symmetric about no change."""
 
-    Attributes
-    ----------
-    rotation : degrees
-    shear : degrees
-    zoom : fraction of the size
-    shift : fraction of the size
-    contrast : fraction of the spread about the mean
-    gamma : exponent of ``pixels ** gamma``, as a fraction of 1
-    flip : how often left and right change places, 0..1
-    blur : largest standard deviation of a Gaussian blur, in hundredths of the width
-    noise : largest standard deviation of Gaussian noise
-    jpeg : lowest quality of a JPEG compression, 0 for none
-    text : how often letters and digits are stamped on, 0..1
-    invert : how often black and white change places, 0..1
-    style : how often an image takes the style of a random other one, 0..1 (see ``take_style``)
-    """
-
-    rotation: float = 0.0
-    shear: float = 0.0
-    zoom: float = 0.0
-    shift: float = 0.0
-    contrast: float = 0.0
-    gamma: float = 0.0
-    flip: float = 0.0
-    blur: float = 0.0
-    noise: float = 0.0
-    jpeg: int = 0
-    text: float = 0.0
-    invert: float = 0.0
-    style: float = 0.0
+    rotation: float = 0.0  # degrees
+    shear: float = 0.0  # degrees
+    zoom: float = 0.0  # fraction of the size
+    shift: float = 0.0  # fraction of the size
+    contrast: float = 0.0  # fraction of the spread about the mean
+    gamma: float = 0.0  # exponent of ``pixels ** gamma``, as a fraction of 1
+    flip: float = 0.0  # how often left and right change places, 0..1
+    blur: float = 0.0  # largest standard deviation of a Gaussian blur, in hundredths of the width
+    noise: float = 0.0  # largest standard deviation of Gaussian noise
+    jpeg: int = 0  # lowest quality of a JPEG compression, 0 for none
+    text: float = 0.0  # how often letters and digits are stamped on, 0..1
+    invert: float = 0.0  # how often black and white change places, 0..1
+    style: float = 0.0  # how often an image takes the style of a random other one, 0..1 (see ``take_style``)
 
 
 AUGMENTATIONS = {

@@ -14,80 +14,52 @@ FULL_RANGE = "from the darkest to the brightest value"
 
 
 class Window(NamedTuple):
-    """A way in which values become greys: about a centre, through a table, or, with neither, over their whole range.
+    """A way in which values become greys: about a centre, through a table, or, with neither, over their whole range."""
 
-    Attributes
-    ----------
-    label : what it is called.
-    center, width, function : as DICOM has them (PS3.3, C.11.2.1.2 and C.11.2.1.3).
-    table : makes float32 0..1 of values.
-    """
-
-    label: str
+    label: str  # what it is called
+    # As DICOM has them (PS3.3, C.11.2.1.2 and C.11.2.1.3)
     center: float | None = None
     width: float | None = None
     function: str = "LINEAR"
-    table: Callable[[np.ndarray], np.ndarray] | None = None
+    table: Callable[[np.ndarray], np.ndarray] | None = None  # makes float32 0..1 of values
 
 
 @dataclass(frozen=True)
 class Values:
-    """The numbers behind a radiograph's greys, for those who look closely; no network sees them.
+    """The numbers behind a radiograph's greys, for those who look closely; no network sees them."""
 
-    Attributes
-    ----------
-    stored : number [height, width], as the file has them.
-    measured : makes of stored numbers what they mean, such as Hounsfield units (DICOM's modality LUT).
-    unit : of what is measured.
-    windows : the ways to look at it, in the order of the radiograph's `windows` where it has any.
-    window : the index of the one that made the pixels.
-    inverted : whether high values are black.
-    padding : the lowest and the highest stored number that mean no image, if any do.
-    """
-
-    stored: np.ndarray
+    stored: np.ndarray  # number [height, width], as the file has them
+    # Makes of stored numbers what they mean, such as Hounsfield units (DICOM's modality LUT)
     measured: Callable[[np.ndarray], np.ndarray] = np.asarray
-    unit: str = "stored value"
+    unit: str = "stored value"  # of what is measured
+    # The ways to look at it, in the order of the radiograph's `windows` where it has any
     windows: tuple[Window, ...] = (Window(FULL_RANGE),)
-    window: int = 0
-    inverted: bool = False
-    padding: tuple[float, float] | None = None
+    window: int = 0  # the index of the one that made the pixels
+    inverted: bool = False  # whether high values are black
+    padding: tuple[float, float] | None = None  # the lowest and the highest stored number that mean no image, if any do
 
 
 @dataclass(frozen=True)
 class Radiograph:
-    """One grayscale image, ready to be shown or prepared.
+    """One grayscale image, ready to be shown or prepared."""
 
-    Attributes
-    ----------
-    pixels : float32 [height, width], 0..1, where 1 is white (dense, such as bone).
-    name : the file's own name, for display; what a DICOM file says of its patient is struck out of it.
-    origin : what the file was, such as "JPEG, 1024 x 890 px"; never says who the patient is.
-    warnings : what to know before trusting a prediction, one sentence each.
-    synthetic : whether `covid_cnn.data.synthetic` drew it.
-    frames : how many frames or pages the file has; one of them was read.
-    windows : what `read` takes as its window, a label each, by index; empty where there is nothing to choose.
-    frame, window : which of these were read, the frame counted from 0.
-    digest : SHA-256 of the file in hexadecimal, as `sha256sum` prints it; empty where there was no file.
-    values : the numbers behind the pixels; None where these are 0..255, scaled.
-    modality : what made a DICOM file's image, such as "CR" or "DX"; empty where no file says it.
-    spacing : millimetres from the centre of a pixel to that of the next, down and across, where the file knows them.
-    at_detector : whether `spacing` is the detector's: the body, which lies nearer to the tube, is smaller than that.
-    """
-
-    pixels: np.ndarray
-    name: str
-    origin: str
-    warnings: tuple[str, ...] = ()
-    synthetic: bool = False
-    frames: int = 1
+    pixels: np.ndarray  # float32 [height, width], 0..1, where 1 is white (dense, such as bone)
+    name: str  # the file's own name, for display; what a DICOM file says of its patient is struck out of it
+    origin: str  # what the file was, such as "JPEG, 1024 x 890 px"; never says who the patient is
+    warnings: tuple[str, ...] = ()  # what to know before trusting a prediction, one sentence each
+    synthetic: bool = False  # whether `covid_cnn.data.synthetic` drew it
+    frames: int = 1  # how many frames or pages the file has; one of them was read
+    # What `read` takes as its window, a label each, by index; empty where there is nothing to choose
     windows: tuple[str, ...] = ()
+    # Which of these were read, the frame counted from 0
     frame: int = 0
     window: str = ""
-    digest: str = ""
-    values: Values | None = None
-    modality: str = ""
+    digest: str = ""  # SHA-256 of the file in hexadecimal, as `sha256sum` prints it; empty where there was no file
+    values: Values | None = None  # the numbers behind the pixels; None where these are 0..255, scaled
+    modality: str = ""  # what made a DICOM file's image, such as "CR" or "DX"; empty where no file says it
+    # Millimetres from the centre of a pixel to that of the next, down and across, where the file knows them
     spacing: tuple[float, float] | None = None
+    # Whether `spacing` is the detector's: the body, which lies nearer to the tube, is smaller than that
     at_detector: bool = False
 
 

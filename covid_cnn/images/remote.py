@@ -21,16 +21,10 @@ _STAMPS = ("size", "mtime", "LastModified", "last_modified", "ETag", "etag")  # 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a file system; as small as the two texts, for it is sent to other processes.
+    """One file of a file system; as small as the two texts, for it is sent to other processes."""
 
-    Attributes
-    ----------
-    address : what was chosen, by which its file system is known
-    path : of the file, as that file system names it
-    """
-
-    address: str
-    path: str
+    address: str  # what was chosen, by which its file system is known
+    path: str  # of the file, as that file system names it
 
     @property
     def name(self) -> str:

@@ -180,18 +180,11 @@ class SelectedImage(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """The images that were found, in order, and the paths of what was left out.
+    """The images that were found, in order, and the paths of what was left out."""
 
-    Attributes
-    ----------
-    images : what is read.
-    other_kinds : files of no kind that is read.
-    no_files : pipes, sockets, devices, and links that lead nowhere.
-    """
-
-    images: list[SelectedImage]
-    other_kinds: list[str]
-    no_files: list[str]
+    images: list[SelectedImage]  # what is read
+    other_kinds: list[str]  # files of no kind that is read
+    no_files: list[str]  # pipes, sockets, devices, and links that lead nowhere
 
     def notes(self) -> list[str]:
         """A sentence for each kind of what was left out."""

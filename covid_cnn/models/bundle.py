@@ -58,43 +58,32 @@ MAX_GRAPH_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a bundle says of one image.
+    """What a bundle says of one image."""
 
-    Attributes
-    ----------
-    classes : names of the K classes
-    probabilities : float32 ``[K]``, calibrated, sums to 1
-    heatmaps : float32 ``[h, w, K]``, 0..1, Grad-CAM of each class, or occlusion by a plain graph (all zero where
-        nothing speaks for it); ``[0, 0, K]`` where they were not wanted and are not to be had for nothing
-    embedding : float32 ``[D]``
-    label : the class that the decision names
-    positive, threshold : ``label`` is ``positive`` when its probability reaches ``threshold``, else the most probable
-        of the other classes; None where the bundle looks for no class, and ``label`` is the most probable one
-    distance, distance_limit : how far the image lies from the training images, and the limit up to which it is
-        taken for one of their kind (see ``ppca_distance``)
-    in_distribution : whether the image is within that limit
-    prepared : float32 ``[H, W]``, 0..1, the image as the network saw it
-    prediction_set : the classes that the image could be of, the most probable first; all of them where the image is
-        not in distribution, for then the model knows nothing of it; None where the bundle has no prediction sets
-    set_level : of the images of each class, at least this share have it in their set (see
-        ``calibration.conformal_thresholds``); None where the bundle has no prediction sets
-    explained_by : what the heatmaps are, `GRAD_CAM` or `OCCLUSION`
-    """
-
-    classes: tuple[str, ...]
-    probabilities: np.ndarray
+    classes: tuple[str, ...]  # names of the K classes
+    probabilities: np.ndarray  # float32 ``[K]``, calibrated, sums to 1
+    # float32 ``[h, w, K]``, 0..1, Grad-CAM of each class, or occlusion by a plain graph (all zero where nothing speaks
+    # for it); ``[0, 0, K]`` where they were not wanted and are not to be had for nothing
     heatmaps: np.ndarray
-    embedding: np.ndarray
-    label: str
+    embedding: np.ndarray  # float32 ``[D]``
+    label: str  # the class that the decision names
+    # ``label`` is ``positive`` when its probability reaches ``threshold``, else the most probable of the other classes;
+    # None where the bundle looks for no class, and ``label`` is the most probable one
     positive: str | None
     threshold: float | None
+    # How far the image lies from the training images, and the limit up to which it is taken for one of their kind (see
+    # ``ppca_distance``)
     distance: float
     distance_limit: float
-    in_distribution: bool
-    prepared: np.ndarray
+    in_distribution: bool  # whether the image is within that limit
+    prepared: np.ndarray  # float32 ``[H, W]``, 0..1, the image as the network saw it
+    # The classes that the image could be of, the most probable first; all of them where the image is not in
+    # distribution, for then the model knows nothing of it; None where the bundle has no prediction sets
     prediction_set: tuple[str, ...] | None
+    # Of the images of each class, at least this share have it in their set (see ``calibration.conformal_thresholds``);
+    # None where the bundle has no prediction sets
     set_level: float | None
-    explained_by: str = GRAD_CAM
+    explained_by: str = GRAD_CAM  # what the heatmaps are, `GRAD_CAM` or `OCCLUSION`
 
     def by_class(self) -> dict[str, float]:
         """The probability of each class by its name."""

@@ -23,21 +23,14 @@ CONTRADICTION = "contradicts itself"
 
 
 class Coverage(Struct, frozen=True):
-    """How often the true class is in the prediction set, and how much the sets say.
+    """How often the true class is in the prediction set, and how much the sets say."""
 
-    Attributes
-    ----------
-    level : the share of images of each class that were promised to have it in their set
-    coverage, coverage_by_class : the share that has, of all images and class by class
-    mean_size : classes in a set
-    single : the share of sets that hold one class
-    """
-
-    level: Share
+    level: Share  # the share of images of each class that were promised to have it in their set
+    # The share that has, of all images and class by class
     coverage: Maybe
     coverage_by_class: list[Maybe]
-    mean_size: Maybe
-    single: Maybe
+    mean_size: Maybe  # classes in a set
+    single: Maybe  # the share of sets that hold one class
 
 
 class AtPrevalence(Struct, frozen=True):
@@ -180,12 +173,7 @@ class TrainingData(Struct, frozen=True):
 
 
 class Recipe(Struct, frozen=True, omit_defaults=True):
-    """The settings of the training, as in ``runs.config.TrainConfig``, and what came of them.
-
-    Attributes
-    ----------
-    command, how : of a model that the command line does not train: what makes it again, and how its weights were found
-    """
+    """The settings of the training, as in ``runs.config.TrainConfig``, and what came of them."""
 
     data: str
     network: str
@@ -196,6 +184,7 @@ class Recipe(Struct, frozen=True, omit_defaults=True):
     seed: Count
     epochs_trained: Count
     best_epoch: Count
+    # Of a model that the command line does not train: what makes it again, and how its weights were found
     command: str = ""
     how: str = ""
     learns: str | None = None
@@ -249,42 +238,25 @@ class Evidence(Struct, frozen=True, omit_defaults=True):
 
 
 class PlainAnswer(Struct, frozen=True):
-    """How a graph that explains nothing is asked (see ``plain_graph``).
+    """How a graph that explains nothing is asked (see ``plain_graph``)."""
 
-    Attributes
-    ----------
-    gain, offset : what makes of a grey 0..1 what it takes, one number a channel
-    output : the number of its answer among its outputs
-    last : what makes probabilities of its answer; "" where it is some
-    why : a sentence that says why it explains nothing
-    """
-
+    # What makes of a grey 0..1 what it takes, one number a channel
     gain: list[Number]
     offset: list[Number]
-    output: Count
-    last: Literal["", "sigmoid", "softmax"]
-    why: str
+    output: Count  # the number of its answer among its outputs
+    last: Literal["", "sigmoid", "softmax"]  # what makes probabilities of its answer; "" where it is some
+    why: str  # a sentence that says why it explains nothing
 
 
 class ModelInfo(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The content of ``model.json``.
+    """The content of ``model.json``."""
 
-    Attributes
-    ----------
-    schema : the version of the format
-    input_size : height and width of the image that the network takes, in pixels
-    temperature : by which the logits are divided
-    sha256 : of ``model.tflite``
-    versions : of the libraries that made it
-    plain : of a graph that answers and explains nothing
-    """
-
-    schema: Literal[1]
+    schema: Literal[1]  # the version of the format
     name: str
     network: str
     classes: list[str]
-    input_size: tuple[Count, Count]
-    temperature: Positive
+    input_size: tuple[Count, Count]  # height and width of the image that the network takes, in pixels
+    temperature: Positive  # by which the logits are divided
     decision: Decision
     prediction_sets: SetThresholds | None = None
     in_distribution: InDistribution
@@ -294,9 +266,9 @@ class ModelInfo(Struct, frozen=True, omit_defaults=True, kw_only=True):
     calibration: Calibration | None = None
     evidence: list[Evidence] | None = None
     training_images: TrainingImages | None = None
-    versions: dict[str, str] = {}
-    plain: PlainAnswer | None = None
-    sha256: str
+    versions: dict[str, str] = {}  # of the libraries that made it
+    plain: PlainAnswer | None = None  # of a graph that answers and explains nothing
+    sha256: str  # of ``model.tflite``
 
     def __post_init__(self) -> None:
         positive, threshold, sets = self.decision.positive, self.decision.threshold, self.prediction_sets

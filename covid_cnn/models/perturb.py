@@ -88,21 +88,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Change:
-    """A change to an image: what to call it, its function, and the numbers that the function takes, by name.
-
-    Attributes
-    ----------
-    done : it as what was done to the image, to begin a sentence: "Mirroring".
-    moves : whether it moves what is in the image, so that the lungs move along.
-    of_lungs : whether the function takes the lungs, bool ``[H, W]``, after the image.
-    """
+    """A change to an image: what to call it, its function, and the numbers that the function takes, by name."""
 
     title: str
-    done: str
+    done: str  # it as what was done to the image, to begin a sentence: "Mirroring"
     apply: Callable[..., np.ndarray]
     settings: Mapping[str, Setting] = field(default_factory=dict)
-    moves: bool = False
-    of_lungs: bool = False
+    moves: bool = False  # whether it moves what is in the image, so that the lungs move along
+    of_lungs: bool = False  # whether the function takes the lungs, bool ``[H, W]``, after the image
 
     def defaults(self) -> dict[str, float]:
         """The settings as they are at first."""

@@ -30,22 +30,13 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Term:
-    """A term of the field, as ``terms.toml`` has it.
+    """A term of the field, as ``terms.toml`` has it."""
 
-    Attributes
-    ----------
-    name : what it is called.
-    plain : what it says, in one or two sentences that need no statistics.
-    definition : how it is defined, Markdown with formulas between dollar signs.
-    formula : in LaTeX.
-    paper : where it comes from: authors, year, title, place.
-    """
-
-    name: str
-    plain: str
-    definition: str
-    formula: str
-    paper: str
+    name: str  # what it is called
+    plain: str  # what it says, in one or two sentences that need no statistics
+    definition: str  # how it is defined, Markdown with formulas between dollar signs
+    formula: str  # in LaTeX
+    paper: str  # where it comes from: authors, year, title, place
 
 
 @functools.cache

@@ -20,38 +20,31 @@ OF_STEPS = ("epochs", "batch_size", "learning_rate", "schedule", "warm_up", "pat
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network and the settings it is trained with unless a person chooses others.
+    """A network and the settings it is trained with unless a person chooses others."""
 
-    Attributes
-    ----------
-    title, description : for people
-    input_size : height and width in pixels
-    frozen_base : only the last layer is trained, on embeddings that are computed once
-    views : with a frozen base, how many variants of each training image (the plain one and augmented ones) are embedded
-    balance : how classes of different numbers of images are made to count the same, a name in ``BALANCES``
-    schedule, warm_up : how the learning rate changes, see ``schedules``; warm-up in epochs
-    base_rate : where a pretrained network learns as a whole, the share of the learning rate that its base gets
-    patience, label_smoothing, mixup : see ``TrainConfig``
-    fetched : its pretrained weights come from the internet, once
-    """
-
+    # For people
     title: str
     description: str
-    input_size: tuple[int, int]
-    frozen_base: bool
+    input_size: tuple[int, int]  # height and width in pixels
+    frozen_base: bool  # only the last layer is trained, on embeddings that are computed once
     epochs: int
     batch_size: int
     learning_rate: float
     augmentation: str
+    # With a frozen base, how many variants of each training image (the plain one and augmented ones) are embedded
     views: int = 1
+    # How classes of different numbers of images are made to count the same, a name in ``BALANCES``
     balance: str = "none"
+    # How the learning rate changes, see ``schedules``; warm-up in epochs
     schedule: str = "constant"
     warm_up: int = 0
+    # Where a pretrained network learns as a whole, the share of the learning rate that its base gets
     base_rate: float = 1.0
+    # See ``TrainConfig``
     patience: int = 0
     label_smoothing: float = 0.0
     mixup: float = 0.0
-    fetched: bool = False
+    fetched: bool = False  # its pretrained weights come from the internet, once
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -145,40 +138,25 @@ def find_recipe(network: str) -> Recipe:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a training run. ``of`` makes one from the recipe of its network.
+    """Everything that decides a training run. ``of`` makes one from the recipe of its network."""
 
-    Attributes
-    ----------
-    data : name or path of the dataset
-    network : one that ``recipes`` knows
-    learns : what learns of it, one of its recipe's ``choices``
-    epochs, batch_size : at least 1
-    learning_rate : of Adam, above 0; the highest where it changes
-    augmentation : a key of ``augment.AUGMENTATIONS``
-    seed : of the weights, the order of the images, their augmentation and the splits that are made
-    patience : epochs without a lower validation loss after which the training ends early; 0 for never
-    schedule, warm_up : how the learning rate changes, one of ``SCHEDULES``; epochs in which it rises first
-    base_rate : the share of the learning rate that a pretrained base gets, above 0 and at most 1
-    balance : how classes of different numbers of images are made to count the same, one of ``BALANCES``
-    label_smoothing : the share of every target that is spread over all classes, 0 to below 1
-    mixup : the alpha of mixup (Zhang et al. 2018), 0 for none
-    """
-
-    data: str
-    network: str
-    learns: str
+    data: str  # name or path of the dataset
+    network: str  # one that ``recipes`` knows
+    learns: str  # what learns of it, one of its recipe's ``choices``
+    # At least 1
     epochs: int
     batch_size: int
-    learning_rate: float
-    augmentation: str
-    seed: int
-    patience: int
+    learning_rate: float  # of Adam, above 0; the highest where it changes
+    augmentation: str  # a key of ``augment.AUGMENTATIONS``
+    seed: int  # of the weights, the order of the images, their augmentation and the splits that are made
+    patience: int  # epochs without a lower validation loss after which the training ends early; 0 for never
+    # How the learning rate changes, one of ``SCHEDULES``; epochs in which it rises first
     schedule: str
     warm_up: int
-    base_rate: float
-    balance: str
-    label_smoothing: float
-    mixup: float
+    base_rate: float  # the share of the learning rate that a pretrained base gets, above 0 and at most 1
+    balance: str  # how classes of different numbers of images are made to count the same, one of ``BALANCES``
+    label_smoothing: float  # the share of every target that is spread over all classes, 0 to below 1
+    mixup: float  # the alpha of mixup (Zhang et al. 2018), 0 for none
 
     def __post_init__(self) -> None:
         from covid_cnn.images.augment import AUGMENTATIONS  # the command line's start, which lists recipes, needs none

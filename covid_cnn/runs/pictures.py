@@ -20,16 +20,10 @@ PICTURES_FOLDER = "pictures"
 
 @dataclass(frozen=True)
 class AttentionPicture:
-    """What a network answers to N watched images after an epoch, and where it looks.
+    """What a network answers to N watched images after an epoch, and where it looks."""
 
-    Attributes
-    ----------
-    probabilities : float32 ``[N, K]``, before calibration
-    heatmaps : float32 ``[N, h, w, K]``, 0..1, Grad-CAM of each class
-    """
-
-    probabilities: np.ndarray
-    heatmaps: np.ndarray
+    probabilities: np.ndarray  # float32 ``[N, K]``, before calibration
+    heatmaps: np.ndarray  # float32 ``[N, h, w, K]``, 0..1, Grad-CAM of each class
 
 
 def save_images(run: Path, name: str, images: np.ndarray, labels: list[str]) -> None:

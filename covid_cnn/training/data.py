@@ -206,39 +206,25 @@ SECONDS_BETWEEN_EVENTS = 0.3
 
 @dataclass(frozen=True)
 class Images:
-    """The readable images of one split.
+    """The readable images of one split."""
 
-    Attributes
-    ----------
-    items : N of them, where they come from
-    pixels : float32 ``[N, H, W, 1]``, 0..1; perhaps on disk, and not to be written to
-    labels : int64 ``[N]``, indices of the classes
-    """
-
-    items: list[Item]
-    pixels: np.ndarray
-    labels: np.ndarray
+    items: list[Item]  # N of them, where they come from
+    pixels: np.ndarray  # float32 ``[N, H, W, 1]``, 0..1; perhaps on disk, and not to be written to
+    labels: np.ndarray  # int64 ``[N]``, indices of the classes
 
 
 @dataclass
 class TrainingData:
-    """The training, validation and test images of a run.
+    """The training, validation and test images of a run."""
 
-    Attributes
-    ----------
-    dataset : where all of it comes from
-    train, val : the images that have been read
-    test : what is read once training is over
-    hashes : by which each image of ``train``, then of ``val``, is known again
-    notes : what was split and left out, for people
-    """
-
-    dataset: Dataset
+    dataset: Dataset  # where all of it comes from
+    # The images that have been read
     train: Images
     val: Images
-    test: Sequence[Item]
+    test: Sequence[Item]  # what is read once training is over
+    # By which each image of ``train``, then of ``val``, is known again
     hashes: list[bytes] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what was split and left out, for people
 
     @property
     def classes(self) -> tuple[str, ...]:
