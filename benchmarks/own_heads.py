@@ -26,9 +26,15 @@ from covid_cnn.training import frozen, imported
 SIZE = 24  # pixels a side of its images
 ACTIVATIONS = (
     "relu relu6 leaky_relu elu selu celu gelu silu hard_silu hard_sigmoid hard_tanh tanh sigmoid softplus softsign "
-    "mish exponential log_sigmoid log_softmax softmax squareplus sparse_plus sparsemax soft_shrink hard_shrink "
+    "mish exponential log_sigmoid log_softmax softmax squareplus sparse_plus soft_shrink hard_shrink "
     "tanh_shrink"
 )
+MAPS = {  # and what they are given
+    **{"Conv2DTranspose": (4, 3), "SeparableConv2D": (4, 3), "DepthwiseConv2D": (3,)},
+    **dict.fromkeys(("MaxPooling2D", "AveragePooling2D", "Cropping2D", "ZeroPadding2D", "UpSampling2D"), (2,)),
+    **dict.fromkeys(("Resizing", "CenterCrop"), (3, 3)),
+    **dict.fromkeys(("AdaptiveAveragePooling2D", "AdaptiveMaxPooling2D"), (3,)),
+}
 Head = Callable[[Any], Any]
 
 
@@ -45,9 +51,13 @@ def _squeeze_and_excite(x: Any) -> Any:
     return _mean(layers.Multiply()([x, layers.Reshape((1, 1, x.shape[-1]))(shares)]))
 
 
-def _of_vector(layer: Callable[[], Any]) -> Head:
-    # Larger numbers than random weights make, for some activations change no small ones.
-    return lambda x: layer()(layers.Rescaling(20)(layers.Dense(12)(_mean(x))))
+def _of_vector(layer: Callable[[], Any], scale: float = 20) -> Head:
+    # By `scale` larger numbers than random weights make, for some activations change no small ones.
+    return lambda x: layer()(layers.Rescaling(scale)(layers.Dense(12)(_mean(x))))
+
+
+def _of_map(layer: str, *settings: Any) -> Head:
+    return lambda x: layers.Flatten()(getattr(layers, layer)(*settings)(x))
 
 
 def _of_steps(layer: Callable[[], Any]) -> Head:
@@ -70,6 +80,7 @@ def _recur(layer: str) -> Head:
 
 HEADS: dict[str, Head] = {
     **{f"activation {name}": _of_vector(partial(layers.Activation, name)) for name in ACTIVATIONS.split()},
+    "activation sparsemax": _of_vector(partial(layers.Activation, "sparsemax"), 0.5),  # else it is certain, and flat
     **{
         name: _of_vector(getattr(layers, name))
         for name in ("PReLU", "BatchNormalization", "LayerNormalization", "UnitNormalization", "RMSNormalization")
@@ -109,6 +120,15 @@ HEADS: dict[str, Head] = {
     "sum": lambda x: ops.sum(x, axis=(1, 2)),
     "generalized mean": lambda x: ops.power(ops.mean(ops.power(ops.maximum(x, 1e-6), 3.0), axis=(1, 2)), 1 / 3),
     "bilinear": lambda x: layers.Dense(8)(layers.Flatten()(ops.matmul(layers.Permute((2, 1))(_steps(x)), _steps(x)))),
+    **{name: _of_map(name, *settings) for name, settings in MAPS.items()},
+    "ReLU between bounds": _of_vector(lambda: layers.ReLU(6.0, 0.1, 0.5)),
+    "masked LSTM": lambda x: layers.LSTM(6)(layers.Masking()(_steps(x))),
+    "GlobalMaxPooling1D": lambda x: layers.GlobalMaxPooling1D()(_steps(x)),
+    "dropout and noise": _of_vector(lambda: keras.Sequential([layers.AlphaDropout(0.2), layers.GaussianNoise(0.2)])),
+    "GroupQueryAttention": lambda x: layers.Flatten()(layers.GroupQueryAttention(4, 4, 2)(_steps(x), _steps(x))),
+    "Conv3D": lambda x: layers.Flatten()(layers.Conv3D(4, 2, activation="relu")(layers.Reshape((6, 6, 4, 3))(x))),
+    "MaxPooling3D": lambda x: layers.Flatten()(layers.MaxPooling3D(2)(layers.Reshape((6, 6, 4, 3))(x))),
+    "ConvLSTM1D": lambda x: layers.Flatten()(layers.ConvLSTM1D(4, 3)(layers.Reshape((6, 6, 12))(x))),
     "grouped convolution": lambda x: layers.Flatten()(layers.Conv2D(12, 3, groups=3, activation="relu")(x)),
 }
 

@@ -60,8 +60,8 @@ def measure(model: Any, size: int = SIZE) -> dict[str, Any]:
 def by_gradient_tape(model: Any, image: Any) -> tuple[Any, Any]:
     """Probabilities ``[1, K]`` and heatmaps ``[1, h, w, K]`` of a Keras network by automatic differentiation.
 
-    The feature map is the output of the last operation, pooling and dropout apart, that has places; the scores are
-    those before the last softmax or sigmoid.
+    The feature map is the output of the last operation that has places, pooling, cropping and the like apart; the
+    scores are those before the last softmax or sigmoid.
     """
     import keras
     import tensorflow as tf
@@ -70,7 +70,7 @@ def by_gradient_tape(model: Any, image: Any) -> tuple[Any, Any]:
 
     # Operations, not layers alone: a sum written with + is no layer.
     operations = reversed(getattr(model, "operations", model.layers))
-    maps = (one.output for one in operations if not re.search("pool|drop", type(one).__name__.lower()))
+    maps = (one.output for one in operations if not re.search("pool|drop|crop|pad", type(one).__name__.lower()))
     feature_map = next(one for one in maps if len(one.shape) == 4 and one.shape[1] > 1)
     answers, last = frozen.probabilities(model(image, training=False)).numpy(), model.layers[-1]
     if isinstance(last, keras.layers.Activation):

@@ -50,7 +50,76 @@ def _add_repeats(operation: tf.Operation, upstream: tf.Tensor) -> tf.Tensor:
     return upstream
 
 
-RESHAPED = {"StridedSlice": _spread, "Tile": _add_repeats}
+def _windows(operation: tf.Operation) -> np.ndarray:
+    """The places of its map, row after row, that each window of a pooling looks at: ``[windows, n]``, -1 outside."""
+    width = operation.inputs[0].shape[2]
+    rows, columns = (_window(operation, axis) for axis in (1, 2))
+    rows, columns = rows[:, None, :, None], columns[None, :, None, :]
+    places = np.where((rows < 0) | (columns < 0), -1, rows * width + columns)
+    return places.reshape(places.shape[0] * places.shape[1], -1)
+
+
+def _window(operation: tf.Operation, axis: int) -> np.ndarray:
+    size, count = operation.inputs[0].shape[axis], operation.outputs[0].shape[axis]
+    length, stride = operation.get_attr("ksize")[axis], operation.get_attr("strides")[axis]
+    before = max(0, (count - 1) * stride + length - size) // 2 if operation.get_attr("padding") == b"SAME" else 0
+    places = np.arange(count)[:, None] * stride - before + np.arange(length)
+    return np.where((places < 0) | (places >= size), -1, places)
+
+
+def _hand_back(x: tf.Tensor, windows: np.ndarray, gradients: list[tf.Tensor]) -> tf.Tensor:
+    """A map of what each of its places has from all windows: of the n-th in each ``gradients[n]``, ``[windows, C]``."""
+    _, height, width, channels = x.shape
+    parts = []
+    for places, gradient in zip(windows.T, gradients, strict=True):
+        origin = np.full(height * width, len(windows), np.int32)  # where what no window looks at finds its 0
+        origin[places[places >= 0]] = np.flatnonzero(places >= 0)
+        parts.append(tf.gather(tf.concat([gradient, tf.zeros((1, channels))], axis=0), origin))
+    return tf.reshape(tf.add_n(parts), x.shape)
+
+
+def _share_average(operation: tf.Operation, upstream: tf.Tensor) -> tf.Tensor:
+    """The gradient of average pooling: to each place its share of every window that looks at it."""
+    x, windows = operation.inputs[0], _windows(operation)
+    counts = (windows >= 0).sum(axis=1, keepdims=True).astype(np.float32)
+    return _hand_back(x, windows, [tf.reshape(upstream, (-1, x.shape[-1])) / counts] * windows.shape[1])
+
+
+def _give_largest(operation: tf.Operation, upstream: tf.Tensor) -> tf.Tensor:
+    """The gradient of the largest of a window: to the first place that has it."""
+    x, windows = operation.inputs[0], _windows(operation)
+    values, largest, given = (tf.reshape(one, (-1, x.shape[-1])) for one in (x, operation.outputs[0], upstream))
+    free, gradients = tf.ones_like(given), []
+    for places in windows.T:
+        inside = (places >= 0).astype(np.float32)[:, None]
+        chosen = free * inside * tf.cast(tf.equal(tf.gather(values, np.maximum(places, 0)), largest), tf.float32)
+        free -= chosen
+        gradients.append(chosen * given)
+    return _hand_back(x, windows, gradients)
+
+
+def _transpose_depthwise(operation: tf.Operation, upstream: tf.Tensor) -> tf.Tensor:
+    """The gradient of a depthwise convolution, as that of a convolution whose kernel is 0 between channels."""
+    with tf.init_scope():
+        kernel = tf.get_static_value(operation.inputs[1])
+    dilations = operation.get_attr("dilations")
+    if kernel is None or max(dilations) > 1:
+        raise LookupError(operation.type)
+    *sides, channels, times = kernel.shape
+    whole = np.zeros((*sides, channels, channels, times), kernel.dtype)
+    whole[..., range(channels), range(channels), :] = kernel
+    whole = whole.reshape(*sides, channels, channels * times)
+    strides, padding = operation.get_attr("strides"), operation.get_attr("padding").decode()
+    return tf.nn.conv2d_transpose(upstream, whole, operation.inputs[0].shape, strides[1:3], padding)
+
+
+RESHAPED = {
+    "StridedSlice": _spread,
+    "Tile": _add_repeats,
+    "AvgPool": _share_average,
+    "MaxPool": _give_largest,
+    "DepthwiseConv2dNative": _transpose_depthwise,
+}
 GRADIENTS = frozenset(DERIVATIVES) | frozenset(RESHAPED)
 
 
