@@ -454,10 +454,13 @@ def test_frames_and_windows_can_be_chosen_where_there_are_several(calls, drawn):
     assert not [box for box in upload(show(), drawn).selectbox if "Window" in box.label]
 
 
-def test_models_are_compared_with_one_click(calls):
+def test_models_are_compared_with_one_click(calls, home):
+    shutil.copytree(home / "models" / "notebook_cnn", home / "models" / "mine")
     app = show(predict_sample="leg")
     assert calls == [OPENS]
-    app = settled(app.toggle[0].set_value(True).run())
+    (others,) = (group for group in app.button_group if group.label == "Ask as well")
+    assert others.options == ["mine", r"notebook\_cnn"]
+    app = settled(others.set_value(["notebook_cnn"]).run())
     assert calls == [OPENS, "notebook_cnn"]
     leg = SAMPLES["leg"].read().pixels
     answers = [bundle.load_bundle(name).predict(leg) for name in (OPENS, "notebook_cnn")]
@@ -470,6 +473,8 @@ def test_models_are_compared_with_one_click(calls):
     assert (beside["model"], beside["name"]) == ("notebook_cnn", answers[1].label)
     app.session_state["predict_sample"] = "inverted"
     assert len(verdicts(settled(app.run()))) == 3  # and so for the next one
+    app = settled(app.selectbox(key="predict_model").set_value("notebook_cnn").run())
+    assert len(verdicts(app)) == 1  # nor is one asked beside itself
 
 
 def test_every_number_has_its_definition_behind_it(three):

@@ -26,8 +26,7 @@ WINDOW_HELP = (
 )
 WHAT_IF = "predict_what_if"  # in the session: whether the image is being changed
 SHARES = (6, 4)  # of the width: the viewer and the card
-NOTEBOOK = "notebook_cnn"  # where this project began
-ASKED = "predict_compare"  # in the session: whether the other models are asked as well
+ASKED = "predict_compare"  # in the session: the other models that are asked as well
 
 
 def draw_explained(
@@ -67,7 +66,9 @@ def draw_explained(
             with st.popover("Another model", icon=":material/compare:"):
                 library.choose_model(model_key)
                 if names := _others(model):
-                    st.toggle(elements.escape_markdown(f"Ask {' and '.join(names)} as well"), key=ASKED)
+                    st.pills(
+                        "Ask as well", names, selection_mode="multi", format_func=elements.escape_markdown, key=ASKED
+                    )
             _offer_report(key, radiograph, prediction, model, shown.name)
         if asking:
             what_if.draw_panel(key, radiograph, prediction, model, shown.name, shown.opacity, shown.colour_map)
@@ -184,17 +185,19 @@ def _offer_report(key: str, radiograph: Radiograph, prediction: Prediction, mode
 
 
 def _others(model: Bundle) -> list[str]:
-    """Of the default and the notebook's, those that are here and not chosen."""
+    """The models that are here and not chosen, one's own among them."""
     models, _ = bundle.discover_bundles()
-    return [name for name in (bundle.DEFAULT_MODEL, NOTEBOOK) if name in models and name != model.name]
+    return [name for name in models if name != model.name]
 
 
 def _ask_others(key: str, radiograph: Radiograph, model: Bundle) -> dict[str, tuple[Bundle, Prediction]]:
     """What the other models say, by name, where a person wants to know."""
-    if not st.session_state.get(ASKED):
+    wanted = st.session_state.get(ASKED)
+    if not wanted:
         return {}
+    wanted = st.session_state[ASKED] = [name for name in _others(model) if name in wanted]  # another may be chosen now
     answers = {}
-    for name in _others(model):
+    for name in wanted:
         with elements.draw_errors():
             other = elements.load_bundle(name)
             answers[name] = other, answer.remember(key, name, partial(other.predict, radiograph.pixels))
