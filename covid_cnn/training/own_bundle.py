@@ -59,17 +59,21 @@ class _Images:
         return cls(dataset, {"train": train, "val": splits.val, "test": test}, unseen)
 
     def describe(self) -> dict[str, Any]:
-        """As ``training_data`` of ``model.json``."""
+        """As ``training_data`` of ``model.json``: what the dataset itself does not put aside it has learned from."""
         said = "That it learned from these images is what whoever added it says."
-        return calibrate.describe_data(self.dataset, self.parts, [said, *self._limits()])
+        parts = self.parts
+        if "val" not in self.unseen:
+            parts = parts | {"train": parts["train"] + parts["val"], "val": []}
+        return calibrate.describe_data(self.dataset, parts, [said, *self._limits()])
 
     def _limits(self) -> list[str]:
         """What cannot be measured on images that the network has learned from."""
         notes = []
         if "val" not in self.unseen:
             notes.append(
-                "Its validation images are some that it learned from, for its dataset puts none aside; so it has no "
-                "sets of classes that an image could be of, and the limit of its distance may be too near."
+                "Its dataset puts no images aside to validate on (a folder val); so it has no sets of classes that an "
+                "image could be of, and the limit of its distance, chosen on images that it learned from, may be too "
+                "near."
             )
         if "test" not in self.unseen:
             notes.append("Its dataset puts no images aside for a test (a folder test), so it was not tested here.")
@@ -201,6 +205,8 @@ def _measure(staged: Path, images: _Images, progress: Progress) -> None:
     statistics = export.fit_in_distribution(answers.pop("train").embeddings, held_out.embeddings)
     if model.info.plain:
         statistics["method"] += " of the image itself in {} x {} pixels".format(*plain_graph.LOOK)
+    if "val" not in images.unseen:
+        statistics["limit_chosen"] = statistics["limit_chosen"].replace("validation images", "images it learned from")
     info = structs.replace(model.info, in_distribution=msgspec.convert(statistics, InDistribution))
     if "val" in images.unseen:
         sets = calibrate.prediction_sets(held_out.labels, held_out.probabilities, "validation images")

@@ -438,6 +438,7 @@ def test_without_its_images_nothing_is_called_unlike_them(home, tmp_path):
     info = json.loads((bundle.folder / "model.json").read_text())
     card = (bundle.folder / "MODEL_CARD.md").read_text()
     assert "came without the images that it learned from" in card and info["metrics"] == {}
+    assert "What it learned from was not given" in card and "0 images" not in card
 
 
 @pytest.mark.parametrize(
@@ -458,6 +459,11 @@ def test_with_its_dataset_it_is_tested_on_what_it_has_not_learned(
     assert {name: report.n for name, report in reports.items()} == tested
     assert bool(info.prediction_sets) == ("val" in tested)
     assert ["it was not tested here" in note for note in info.training_data.notes].count(True) == ("test" not in tested)
-    assert info.training_images.images == learned
+    counts = info.training_data.images
+    assert info.training_images.images == counts.train + counts.val == learned
+    assert {"val": counts.val, "test": counts.test} == {"val": 0, "test": 0} | tested
+    assert info.in_distribution.limit_chosen.endswith(
+        "validation images" if "val" in tested else "images it learned from"
+    )
     assert 0 < info.in_distribution.limit < NO_LIMIT
     assert not Bundle(home / "models" / "mine").predict(IMAGE).in_distribution
