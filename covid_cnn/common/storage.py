@@ -49,11 +49,9 @@ PATIENCE = 10  # seconds to wait for another process that writes
 
 
 class Cache:
-    """A cache of blobs by kind and key, in one SQLite file. Safe to share between threads and processes.
+    """A cache of blobs by kind and key, in one SQLite file, which is made when something is first put.
 
-    Parameters
-    ----------
-    file : the SQLite file; one in `paths.cache_dir()` by default. It is made when something is first put.
+    Safe to share between threads and processes.
     """
 
     def __init__(self, file: Path | None = None) -> None:

@@ -121,20 +121,15 @@ def add_dataset(
 ) -> Added:
     """Add a dataset to data/, whole or not at all; one that is already there is left as it is.
 
-    Cut off at any moment, the same call copies only what is lacking.
+    Cut off at any moment, the same call copies only what is lacking. Raises DatasetError where the source cannot be
+    read or reached, is no dataset, or another has its name; ArchiveError where it is a .zip that is damaged or not safe
+    to unpack.
 
     Parameters
     ----------
     source : a folder, a .zip file or an open one, "kaggle:owner/name", or "synthetic".
     name : what to call it; by default as its folder, file, or Kaggle page.
     choose : which images are taken, and as what; called before anything is copied.
-
-    Raises
-    ------
-    DatasetError
-        the source cannot be read or reached, is not a dataset, or another dataset has its name.
-    ArchiveError
-        it is a .zip that cannot be read, or is not safe to unpack.
     """
     if str(source).strip() in ("", "."):
         raise DatasetError("Give the folder or .zip of a dataset; other sources are kaggle:owner/name and synthetic.")

@@ -87,10 +87,8 @@ def stack_hashes(hashes: Sequence[bytes]) -> np.ndarray:
 def find_copies(hashes: Sequence[bytes], known: np.ndarray, drawn: Sequence[bool]) -> np.ndarray:
     """Whether each of N images looks the same as one of M others, by their fine hashes: bool ``[N]``.
 
-    Parameters
-    ----------
-    known : the M fine hashes, uint8 ``[M, FINE_BYTES]``.
-    drawn : of each of the N, whether it or the others are drawn by the program.
+    The others are ``known``, uint8 ``[M, FINE_BYTES]``; ``drawn`` says of each of the N whether it or the others are
+    drawn by the program.
     """
     rows = stack_hashes(hashes)
     nearest = [hash_distance(row, known).min(initial=1.0) for row in rows]
@@ -146,10 +144,8 @@ def index_images(
 ) -> list[ImageRecord | ImageError]:
     """Measure each image file, in order, or take what is kept of it; an image that cannot be read gives its error.
 
-    Parameters
-    ----------
-    progress : what was found is kept where it stops the work.
-    thumbnails : whether the records hold theirs. They are most of a record's memory, which counts with thousands.
+    What was found is kept where ``progress`` stops the work. Without ``thumbnails`` the records hold none: they are
+    most of a record's memory, which counts with thousands.
     """
     records: list[ImageRecord | ImageError] = []
     for first in range(0, len(files), AT_ONCE):

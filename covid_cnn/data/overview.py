@@ -106,15 +106,10 @@ DIMENSIONS = 50  # dimensions that t-SNE is given, as its authors do
 
 
 def project(embeddings: np.ndarray, method: str = "PCA") -> np.ndarray:
-    """Project embeddings to two coordinates, so that images that are similar to the model lie close.
+    """Project embeddings, float ``[N, D]``, to float32 ``[N, 2]``, so that images that a model finds alike lie close.
 
-    PCA (Pearson 1901) is a projection: distances in it mean something, as far as two dimensions tell. t-SNE (van der
-    Maaten and Hinton 2008) keeps who is near whom, and nothing else: sizes of groups and gaps between them mean little.
-
-    Parameters
-    ----------
-    embeddings : float ``[N, D]``, N at least 1; the projection is float32 ``[N, 2]``.
-    method : one of `METHODS`.
+    By PCA (Pearson 1901) distances mean something, as far as two dimensions tell. t-SNE (van der Maaten and Hinton
+    2008) keeps who is near whom, and nothing else: sizes of groups and gaps between them mean little.
     """
     from sklearn.decomposition import PCA  # here, as it takes a while
 

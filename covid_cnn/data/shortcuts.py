@@ -77,19 +77,12 @@ def measure_shortcuts(
     records: Sequence[ImageRecord],
     progress: Progress = unwatched,
 ) -> list[Shortcut]:
-    """Measure each shortcut, as the AUROC of the class that it predicts best.
+    """Measure each shortcut in N images and their records, as the AUROC of the class that it predicts best.
 
-    Extremely randomised trees (Geurts et al. 2006) learn every class from one cue and are tested on patients whom
-    they never saw, in five folds. With more than two classes, each is told from the rest, and the one that stands out
-    most for its number of images is reported: that choice makes it look a little better than it is.
-
-    Parameters
-    ----------
-    items, records : N images, and what is kept of each.
-
-    Returns
-    -------
-    Empty where no class and the rest have `PATIENTS` patients each.
+    Extremely randomised trees (Geurts et al. 2006) learn every class from one cue and are tested on patients whom they
+    never saw, in five folds. With more than two classes, each is told from the rest, and the one that stands out most
+    for its number of images is reported: that choice makes it look a little better than it is. Empty where no class and
+    the rest have `PATIENTS` patients each.
     """
     labels = np.array([item.label for item in items])
     patients = [item.patient for item in items]

@@ -57,17 +57,9 @@ def write_dataset(
 ) -> Path:
     """Write a dataset of synthetic radiographs, SPLIT/CLASS/synthetic_*.png, every image another patient.
 
-    Parameters
-    ----------
-    folder : where it shall appear, whole or not at all. Nothing is done where this very dataset already is.
-    seed : another seed, other patients.
-    counts : the images of each class in each split.
-    size : width and height of the images in pixels.
-
-    Raises
-    ------
-    DatasetError
-        the folder holds something else, or cannot be written.
+    The folder appears whole or not at all; nothing is done where this very dataset already is. Another seed gives other
+    patients; ``counts`` are the images of each class in each split, of ``size`` pixels a side. Raises DatasetError
+    where the folder holds something else, or cannot be written.
     """
     readme = README.format(total=2 * sum(counts.values()), size=size, seed=seed).encode()
     if folder.exists():

@@ -118,13 +118,7 @@ class Zip(Tree):
 
 @contextmanager
 def open_tree(source: Path | BinaryIO, name: str = "") -> Iterator[Tree]:
-    """Open a folder or a .zip.
-
-    Raises
-    ------
-    DatasetError, ArchiveError
-        there is none, or it cannot be read.
-    """
+    """Open a folder or a .zip; raises DatasetError or ArchiveError where there is none, or it cannot be read."""
     opened: Tree
     if not isinstance(source, Path):
         opened = Zip(source, name)

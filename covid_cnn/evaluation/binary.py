@@ -68,18 +68,10 @@ def binary_tasks(bundle: Bundle) -> dict[str, str]:
 def binarize(
     bundle: Bundle, answers: DatasetPredictions, question: str, threshold: float | None = None
 ) -> BinaryPredictions:
-    """What a bundle's answers say to a question.
+    """What a bundle's answers say to a question, a key of ``binary_tasks``.
 
-    Parameters
-    ----------
-    answers : as ``predictions.predict_dataset`` gives them
-    question : a key of ``questions(bundle)``
-    threshold : in place of the bundle's own, which for ``DISEASED`` in more than two classes is 0.5
-
-    Raises
-    ------
-    DatasetError
-        The bundle cannot be asked this, or no image is of a class that it knows.
+    The ``threshold`` is in place of the bundle's own, which for ``DISEASED`` in more than two classes is 0.5. Raises
+    DatasetError where the bundle cannot be asked this, or no image is of a class that it knows.
     """
     if question not in binary_tasks(bundle):
         raise DatasetError(f"Model {bundle.name} cannot be asked this: it knows {', '.join(bundle.classes)}.")

@@ -132,20 +132,14 @@ def conformal_thresholds(labels: np.ndarray, probabilities: np.ndarray, level: f
 
     Of the images of each class, at least the share `level` will have that class in their set, on average over
     calibration sets, whatever the classifier is worth and whatever the classes' shares: if the new images and those
-    here are exchangeable, so not at another hospital, and less surely where patients have several images. (Vovk 2012,
-    there called Mondrian or label-conditional; Angelopoulos and Bates 2021.) Of n images of a class, the threshold is
-    the m-th smallest probability given to it, m being the whole part of (n + 1) (1 - level): of n + 1 exchangeable
-    images, that many at most are left out.
+    here are exchangeable, so not at another hospital, and less surely where patients have several images (Vovk 2012,
+    there called Mondrian; Angelopoulos and Bates 2021). Of n images of a class, the threshold is the m-th smallest
+    probability given to it, m being the whole part of (n + 1) (1 - level): of n + 1 exchangeable images, that many at
+    most are left out.
 
-    Parameters
-    ----------
-    labels : int [N], of images that neither the weights nor the choice of the network have seen.
-    probabilities : float [N, K], as they will be compared: calibrated.
-    level : above 0, below 1, or ValueError is raised.
-
-    Returns
-    -------
-    float64 [K]; 0, which takes every image in, for a class with too few images for the level (fewer than 9 for 0.9).
+    Labels are int [N], of images that neither the weights nor the choice of the network have seen; probabilities float
+    [N, K], calibrated. Returns float64 [K]; 0, which takes every image in, for a class with too few images (fewer than
+    9 for 0.9). Raises ValueError where the level is not above 0 and below 1.
     """
     if not 0 < level < 1:
         raise ValueError(f"A level of {level} cannot be asked for.")

@@ -94,12 +94,7 @@ def evaluate_model(
     task : ``ALL_CLASSES``, or a key of ``binary.binary_tasks``
     threshold : of a binary task, in place of the model's own
     prevalence : of a binary task, for predictive values (``at_prevalence`` of the report), above 0 and below 1
-    unseen : leave out what the model has learned from
-
-    Raises
-    ------
-    DatasetError
-        No image is left, or none is of a class that the model knows, or the model cannot do this task.
+    unseen : leave out what the model has learned from; raises DatasetError where no image is left
     """
     cache = Cache()
     name, items = images.name, images.items

@@ -59,16 +59,9 @@ class TrainingFingerprint:
 
 
 def training_fingerprint(bundle: Bundle, own: Dataset | None = None) -> TrainingFingerprint | None:
-    """The fingerprint of a bundle's training images; None where it brings none and its dataset is not here.
+    """The fingerprint of a bundle's training images; None where it brings none and its ``own`` dataset is not here.
 
-    Parameters
-    ----------
-    own : the dataset that it learned from (`find_training_dataset`); needed only where it brings no fingerprint.
-
-    Raises
-    ------
-    BundleError
-        Its `FINGERPRINT_FILE` is damaged, or another bundle's.
+    Raises BundleError where its `FINGERPRINT_FILE` is damaged, or another bundle's.
     """
     if bundle.info.training_images and (bundle.folder / FINGERPRINT_FILE).is_file():
         return _read(bundle, bundle.info.training_images.sha256)

@@ -45,31 +45,17 @@ def evaluate_classifier(
     With more than two classes and a positive one the report holds both readings: all classes apart, and the positive
     class against the rest, in which an image of one other class that is taken for another counts as right.
 
+    `mcc` is Matthews' (1975), of more than two classes Gorodkin's (2004); `brier` (Brier 1950) is halved for two
+    classes, as is usual there. With two classes and a positive one `auroc` is of that; else it is the macro average of
+    each class against the rest, and `auroc_by_class` holds the single ones. `lr_positive` is sensitivity / (1 -
+    specificity), `lr_negative` is (1 - sensitivity) / specificity.
+
     Parameters
     ----------
-    labels : int [N], the true class of each image as an index into `classes`.
-    predicted : int [N], the class that the classifier answered (which its threshold decides, so that it need not
-        be the most probable).
-    probabilities : float [N, K].
-    classes : K names.
-    positive : the one of the classes that is looked for; None where there is no such class.
-    patients : N names.
-
-    Returns
-    -------
-    The report. Its `mcc` is Matthews' (1975), of more than two classes Gorodkin's (2004); `brier` (Brier 1950) is
-    halved for two classes, as is usual there. With two classes and a positive one `auroc` is of that; else it is the
-    macro average of each class against the rest, and `auroc_by_class` holds the single ones. `lr_positive` is
-    sensitivity / (1 - specificity), `lr_negative` is (1 - sensitivity) / specificity.
-
-    Raises
-    ------
-    DatasetError
-        there is no image.
-    BundleError
-        a probability is not a number.
-    ValueError
-        the arguments do not fit together.
+    labels, predicted : int [N], the true and the answered class (which a threshold decides), as indices into `classes`.
+    probabilities : float [N, K]; raises BundleError where one is no number.
+    positive : the one of the K classes that is looked for; None where there is no such class.
+    patients : N names; raises DatasetError where there are none, and ValueError where lengths do not fit together.
     """
     labels, predicted, probabilities = np.asarray(labels), np.asarray(predicted), np.asarray(probabilities, float)
     n, k = len(labels), len(classes)

@@ -74,15 +74,8 @@ def predict_known(
 ) -> DatasetPredictions:
     """Ask a bundle about images. Those of classes unknown to it and unreadable ones are left out, counted in ``notes``.
 
-    Parameters
-    ----------
-    store : where answers are kept and looked for; None asks anew and keeps nothing.
-    progress : what was answered is kept where it stops the work.
-
-    Raises
-    ------
-    DatasetError
-        No image is left.
+    Answers are kept in the ``store``, also where ``progress`` stops the work; None asks anew and keeps nothing. Raises
+    DatasetError where no image is left.
     """
     known = [item for item in items if matching_class(item.label, bundle.classes)]
     if not known:
@@ -108,9 +101,7 @@ def predict_dataset(
 ) -> DatasetPredictions:
     """Ask a bundle about images, also those of classes that it does not know; otherwise as ``predict_known``.
 
-    Parameters
-    ----------
-    embeddings : whether the answers hold them. They take most of the room: some kilobytes an image.
+    Without ``embeddings`` the answers hold none: they take most of the room, some kilobytes an image.
     """
     k = len(bundle.classes)
     read: list[Item] = []

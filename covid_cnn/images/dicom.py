@@ -68,27 +68,15 @@ _SEQUENCES = {
 
 
 def read_dicom(data: bytes, name: str, frame: int = 0, window: int | None = None) -> Radiograph:
-    """Decode one frame of a DICOM file.
+    """Decode one frame of a DICOM file, with or without its preamble; frame and window as `reader.read` takes them.
 
     Grayscale passes through the modality LUT or rescale, then one of what the file offers to look at it with: its VOI
     LUTs, its windows, and last the full range, padding left out. MONOCHROME1 is inverted so that bone is white (DICOM
-    PS3.3, C.11.1, C.11.2 and C.7.6.3.1.2). Colour becomes luma, and offers no windows.
+    PS3.3, C.11.1, C.11.2 and C.7.6.3.1.2). Colour becomes luma, and offers no windows. The patient's names, numbers and
+    dates are struck out of the file's ``name``. The origin is still without the size, and there is no digest.
 
-    Parameters
-    ----------
-    data : the file's bytes, with or without the DICOM preamble.
-    name : what to call the file; the patient's names, numbers and dates are struck out of it.
-    frame, window : which ones, as `reader.read` takes them.
-
-    Returns
-    -------
-    The radiograph, its origin still without the size, and without the digest.
-
-    Raises
-    ------
-    ImageError
-        if the file holds no image, one beyond the limits, one compressed in an unknown way or a damaged one, or
-        neither that frame nor that window.
+    Raises ImageError where the file holds no image, one beyond the limits, one compressed in an unknown way or a
+    damaged one, or neither that frame nor that window.
     """
     dataset = _parse(data, name)
     name = depersonalize(name, dataset)

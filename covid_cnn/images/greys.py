@@ -59,11 +59,8 @@ def map_values(stored: np.ndarray, look: Callable[[np.ndarray], np.ndarray]) -> 
 def flatten(samples: np.ndarray, colours: int, has_alpha: bool = False) -> tuple[np.ndarray, list[str]]:
     """One number a pixel of the samples of an image of any depth, and warnings.
 
-    Parameters
-    ----------
-    samples : number [height, width, samples]: the colours, the transparency if there is any, and what is left out.
-    colours : 1 or 3.
-    has_alpha : whether the sample after the colours is transparency, over black.
+    The samples, number [height, width, samples], are 1 or 3 colours, the transparency, over black, if there is any, and
+    what is left out.
     """
     warnings = []
     values = samples[..., 0]

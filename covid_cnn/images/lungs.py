@@ -86,18 +86,10 @@ MIDDLE = np.array([0.1, 0.9, 0.1, 0.9], np.float32)  # the box where there is no
 def lung_boxes(lung: Any, margin: float, otherwise: np.ndarray, xp: Any = np) -> Any:
     """The box about the lungs in each map of them: its top, bottom, left and right, 0..1.
 
-    A box, as the outline of what is found of a lung tells how much of it is opaque.
-
-    Parameters
-    ----------
-    lung : float32 ``[N, h, w]``, the probability of lung
-    margin : added on every side, as a share of the box; it may reach beyond the image
-    otherwise : the box where there is hardly any lung
-    xp : ``numpy`` or, for a layer of a network, ``keras.ops``
-
-    Returns
-    -------
-    float ``[N, 4]``, an array or a tensor as ``xp`` has them
+    A box, as the outline of what is found of a lung tells how much of it is opaque. From the probability of lung,
+    float32 ``[N, h, w]``, to float ``[N, 4]``, of ``xp``, which is ``numpy`` or, for a layer of a network,
+    ``keras.ops``. The margin, a share of the box, is added on every side, also beyond the image; where there is hardly
+    any lung the box is ``otherwise``.
     """
     lung = xp.where(lung > 0.5, lung, 0.0)
     edges = []

@@ -78,11 +78,11 @@ _OTHER_KINDS = (
 
 
 def read(source: bytes | Path, name: str = "", *, frame: int = 0, window: int | None = None) -> Radiograph:
-    """Read a PNG, JPEG, WebP, BMP, TIFF or DICOM file as one radiograph.
+    """Read a PNG, JPEG, WebP, BMP, TIFF or DICOM file as one radiograph; raises ImageError, and nothing else.
 
-    8-bit images keep their scale (0..255 becomes 0..1). Deeper grayscale images are stretched from their own darkest
-    to their own brightest pixel, because 12-bit data often sits in 16-bit files. Colour becomes luma, transparency
-    lies over black, and an EXIF orientation is applied. For DICOM see `dicom.read_dicom`.
+    8-bit images keep their scale (0..255 becomes 0..1). Deeper grayscale images are stretched from their own darkest to
+    their own brightest pixel, because 12-bit data often sits in 16-bit files. Colour becomes luma, transparency lies
+    over black, and an EXIF orientation is applied. For DICOM see `dicom.read_dicom`.
 
     Parameters
     ----------
@@ -90,11 +90,6 @@ def read(source: bytes | Path, name: str = "", *, frame: int = 0, window: int | 
     name : what to call it; without it a path's own name.
     frame : which frame of a DICOM file, or page of another, to read, from 0.
     window : which of the `windows` that a DICOM file offers to show it with; None takes the first.
-
-    Raises
-    ------
-    ImageError
-        for whatever cannot be read, and nothing but ImageError.
     """
     name = display_name(name or (source.name if isinstance(source, Path) else "") or "image")
     with one_sentence_errors(name):

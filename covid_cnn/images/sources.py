@@ -33,23 +33,15 @@ _PIECE = 2**20  # bytes
 class Archive:
     """An open .zip whose table of contents is harmless; a context manager. Safe to read from several threads.
 
-    Another process to which it is sent opens it anew, once for all that it reads of it.
-
-    Parameters
-    ----------
-    source : the .zip as bytes, a path or an address, or an open binary file, which must stay open as long.
-    name : what to call it in a sentence; without it a path's own name.
+    Another process to which it is sent opens it anew, once for all that it reads of it. The source is the .zip as
+    bytes, a path or an address, or an open binary file, which must stay open as long. Raises ArchiveError where it is
+    no .zip, is damaged, encrypted, beyond the limits, or names files outside its folder, or holds links, devices, or
+    further archives.
 
     Attributes
     ----------
     members : its files, folders left out, as `zipfile.ZipInfo`: `filename` is the path inside the archive, with
         slashes, never absolute and without ".."; `file_size` is in bytes.
-
-    Raises
-    ------
-    ArchiveError
-        if it is no .zip, is damaged, encrypted, beyond the limits, or names files outside its folder, or if it holds
-        links, devices, or further archives.
     """
 
     def __init__(self, source: "bytes | Path | RemoteFile | BinaryIO", name: str = "") -> None:

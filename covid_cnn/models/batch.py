@@ -43,13 +43,10 @@ def predict_images(
 
     Parameters
     ----------
-    model : who is asked
-    sources : what to read
     then : makes of the answer what is kept of it; called in the background, several at a time
     read : reads one source; raises ImageError or ArchiveError for one that cannot be read
-    crowd : see ``Bundle.predict``; False where there is but one source
+    crowd, explained : see ``Bundle.predict``
     ahead : how many are held at a time, by default twice the cores
-    explained : see ``Bundle.predict``
     """
 
     def answer(source: S) -> tuple[S, T | CovidCnnError]:

@@ -23,20 +23,11 @@ from covid_cnn.models.info import InDistribution, ModelInfo, decode_info
 
 
 def prediction_sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Which classes each image could be of: those whose probability reaches their threshold.
+    """Which classes each image could be of, bool [N, K]: those whose probability, [N, K], reaches their threshold, [K].
 
-    A set is never empty. Where no class reaches its threshold, the most probable one is taken: "could be nothing"
-    helps nobody, an image that is of no known kind is flagged by its distance and not here, and a class more can only
-    raise the coverage.
-
-    Parameters
-    ----------
-    probabilities : float [N, K].
-    thresholds : float [K], from `conformal_thresholds`.
-
-    Returns
-    -------
-    bool [N, K].
+    A set is never empty. Where no class reaches its threshold, the most probable one is taken: "could be nothing" helps
+    nobody, an image that is of no known kind is flagged by its distance and not here, and a class more can only raise
+    the coverage.
     """
     sets = probabilities >= np.asarray(thresholds)
     empty = np.flatnonzero(~sets.any(axis=1))

@@ -68,17 +68,10 @@ def predict_archive(
 ) -> Iterator[Iterator[batch.Row]]:
     """Answer all images, then give their rows in order, the same as `batch.predict_rows` gives.
 
-    The files of the blocks are removed when their rows have been used without an error.
-
-    Parameters
-    ----------
-    address : of a Ray cluster; None is the one that RAY_ADDRESS names, or else this machine
-    workers : processes, a core each; None takes every core there is
-
-    Raises
-    ------
-    CovidCnnError
-        Ray is not installed or cannot be reached, or a block cannot be answered; what is done is kept.
+    The files of the blocks are removed when their rows have been used without an error. The ``address`` is of a Ray
+    cluster; None is the one that RAY_ADDRESS names, or else this machine. Of ``workers``, a core each, None takes as
+    many as there are. Raises CovidCnnError where Ray cannot be used, or a block cannot be answered; what is done is
+    kept.
     """
     parts = blocks[0].file.parent
     parts.mkdir(parents=True, exist_ok=True)

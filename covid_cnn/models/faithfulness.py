@@ -30,14 +30,8 @@ def occlusion(model: Bundle, pixels: np.ndarray, progress: Progress | None = Non
 
         map_k(c) = mean over Q containing c of  p_k(image) - p_k(image with Q hidden)
 
-    Parameters
-    ----------
-    pixels : float32 ``[H, W]``, 0..1
-    progress : called with the part done, 0..1; what it raises ends the work
-
-    Returns
-    -------
-    float32 ``[12, 12, K]``, -1..1: above 0 what speaks for a class, below 0 what speaks against it
+    From float32 ``[H, W]``, 0..1, to float32 ``[12, 12, K]``, -1..1: above 0 what speaks for a class, below 0 what
+    speaks against it. ``progress`` is called with the part done, 0..1; what it raises ends the work.
     """
     image = ops.prepare(pixels, model.input_size)[..., 0]
     grey = image.mean()

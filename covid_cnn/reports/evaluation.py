@@ -174,10 +174,7 @@ def render_comparison(
 ) -> bytes:
     """The report of several models or several places, as the bytes of an HTML file.
 
-    Parameters
-    ----------
-    models : the SHA-256 of each by its name.
-    tables : by their titles, the head of each first.
+    Of the models it takes the SHA-256 by name, of the tables the rows by title, the head first.
     """
     facts = [f"Model {name} (SHA-256 {digest})." for name, digest in models.items()]
     pictures = {"Sensitivity and specificity, at home and away": figures.draw_shares(lines)}

@@ -114,12 +114,9 @@ class _Page(FPDF):
         most: int = 0,
         instead: str = "…",
     ) -> None:
-        """Write a text below the last, on as many lines as it takes.
+        """Write a text below the last, in letters of so many points, on as many lines as it takes.
 
-        Parameters
-        ----------
-        size : of the letters, in points.
-        most : lines, after which the last is ``instead`` of what is left; 0 for no limit.
+        After ``most`` lines the last is ``instead`` of what is left; 0 is no limit.
         """
         text = text.encode(errors="backslashreplace").decode()  # a folder's name may hold what is no Unicode
         self.set_font("DejaVu", "B" if bold else "", size)

@@ -33,11 +33,7 @@ WATCHED = 4  # validation images in which one sees where the network looks, whil
 class AttentionMonitor:
     """Takes pictures of where a network looks, always in the same images, as it is at that moment.
 
-    Parameters
-    ----------
-    network : a network of ``networks``
-    images : float32 ``[N, H, W, 1]``, 0..1
-    frozen_base : everything but the last layer stays as it is, and is computed only once
+    The images are float32 ``[N, H, W, 1]``, 0..1. What a frozen base makes of them is computed only once.
     """
 
     def __init__(self, network: keras.Model, images: np.ndarray, frozen_base: bool) -> None:
@@ -118,9 +114,7 @@ def _add(writer: EventFileWriter, kind: str, event: Mapping[str, float], values:
 class EpochRecorder(keras.callbacks.Callback):
     """Appends the event of each step; validates each epoch, keeps it and appends its event; and ends a run early.
 
-    Attributes
-    ----------
-    seconds, waited : how long its epochs took so far, and for how much of that they waited for their next batch
+    ``seconds`` is how long its epochs took so far, ``waited`` for how much of that they waited for their next batch.
     """
 
     def __init__(

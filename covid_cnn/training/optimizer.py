@@ -31,14 +31,10 @@ def learning_rate(config: TrainConfig, steps: int) -> float | LearningRateSchedu
 
 @keras.saving.register_keras_serializable("covid_cnn")
 class DiscriminativeAdam(keras.optimizers.Adam):
-    """Adam (Kingma and Ba 2015) with discriminative rates: the full one for the last layer, a share of it for the base.
+    """Adam (Kingma and Ba 2015) with the full rate for the last layer and a share of it, ``base_rate``, for the base.
 
     The last layer starts from chance and has far to go. At its rate the first gradients, which are about nothing yet,
     would wipe out what the base knows (Howard and Ruder 2018).
-
-    Parameters
-    ----------
-    base_rate : the share, 0..1
     """
 
     def __init__(

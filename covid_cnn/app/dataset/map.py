@@ -83,14 +83,7 @@ def _projected(dataset: Dataset, name: str, method: str, tell: Progress) -> tupl
 
 
 def describe_map(items: Sequence[Item], points: np.ndarray, colour: str) -> dict[str, Any]:
-    """What ``map.js`` draws.
-
-    Parameters
-    ----------
-    items : the images.
-    points : where the model sees each, float ``[N, 2]`` in any unit.
-    colour : "Class", "Source" or "Split".
-    """
+    """What ``map.js`` draws of images at their points, float ``[N, 2]``, coloured by "Class", "Source" or "Split"."""
     facts = [{"Class": one.label, "Source": one.source, "Split": images.SPLIT_NAMES[one.split]} for one in items]
     values = [fact[colour] for fact in facts]
     groups = [value for value, _ in Counter(values).most_common()]

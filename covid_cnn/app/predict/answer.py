@@ -22,10 +22,7 @@ _STYLE = Path(__file__).with_name("answer.css")
 def draw_card(model: Bundle, prediction: Prediction, learned: bool = False, brief: bool = False) -> None:
     """The verdict, the bars, and a line on how far to trust them; of an image of no known kind the verdict alone.
 
-    Parameters
-    ----------
-    learned : whether the model has learned from this image.
-    brief : the verdict alone, where something else is to be seen below it.
+    So too where it is to be ``brief``, for something else is seen below; ``learned`` images were in the training.
     """
     parts = [f'<p class="asked">{escape(model.name)} says</p>', f"<h2>{escape(wording.verdict(prediction))}</h2>"]
     if prediction.in_distribution and not brief:

@@ -39,11 +39,8 @@ def draw_explained(
 ) -> None:
     """The image and all that is said of it; of one that the model does not know, no label.
 
-    Parameters
-    ----------
-    key : of the image, its frame and its window.
-    model_key : where the session keeps the name of the model.
-    film : where the image comes from, if it is one of the real films among the samples.
+    The ``key`` is of the image, its frame and its window; the session keeps the name of the model under ``model_key``;
+    a ``film`` is one of the real ones among the samples.
     """
     left, right = st.columns(SHARES, gap="medium")
     others = _ask_others(key, radiograph, model)

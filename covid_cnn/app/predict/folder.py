@@ -119,16 +119,9 @@ def _shown_name(source: Source, answer: "_Answer | CovidCnnError") -> str:
 
 
 def choose_row(sources: Mapping[str, Source], model: Bundle) -> str | None:
-    """Ask the model about every image, show the table, and tell which image to open.
+    """Ask the model about every image, show the table, and tell which image to open, by its key.
 
-    Parameters
-    ----------
-    sources : the images by their keys
-    model : who is asked
-
-    Returns
-    -------
-    The key of the selected image, of the first that could be read where none is selected, or None.
+    That is the selected one, or the first that could be read where none is selected, or None.
     """
     sources = _few_enough(sources)
     answers = _answers(model, sources)

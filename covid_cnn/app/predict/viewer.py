@@ -162,21 +162,15 @@ def show_viewer(
     heat: bool = True,
     headline: str = "",
 ) -> Shown:
-    """The viewer on the page.
+    """The viewer on the page, and what a person chose in it; how heat is drawn goes along from one viewer to the next.
 
     Parameters
     ----------
     key : its own among the viewers of the page; with the same key it keeps its settings.
     image : the X-ray, from `packed`, and as "enhanced" what `enhanced` gives, where that was asked for.
-    maps : the heatmaps that can be chosen.
-    first : the index of the one that is shown at first.
-    second : the index of one to open beside it.
+    first, second : the index of the one of the ``maps`` that is shown at first, and of one to open beside it.
     heat : whether heat is shown at first.
     headline : what the model says, for full screen, where nothing else of the page is seen.
-
-    Returns
-    -------
-    What a person chose; how heat is drawn goes along from one viewer to the next, as it does in the browser.
     """
 
     def drawn() -> None:

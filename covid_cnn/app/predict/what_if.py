@@ -43,11 +43,8 @@ def draw_panel(
 ) -> None:
     """The questions that can be put to one answer. Nothing is worked out before one is chosen.
 
-    Parameters
-    ----------
-    key : of the image, its own on the page
-    shown_class : whose probability and heatmap are followed; None follows the class that the model named
-    opacity, colour_map : of the heatmaps, as ``ops.overlay`` takes them
+    The ``key`` is of the image; the probability and the heatmap of the ``shown_class`` are followed, drawn as
+    ``ops.overlay`` takes ``opacity`` and ``colour_map``.
     """
     question = st.segmented_control(
         "Question this answer",
@@ -153,10 +150,7 @@ def _answers(key: str, pixels: np.ndarray, model: Bundle, steps: list[Step]) -> 
 def describe_changes(steps: list[Step], predictions: list[Prediction]) -> list[str]:
     """A sentence of Markdown for each step that changed the answer, and one where none did.
 
-    Parameters
-    ----------
-    steps : the changes, in order.
-    predictions : the answer to the image as it is, and after each step.
+    The predictions are those of the image as it is, and after each step.
     """
     sentences = []
     for n, step in enumerate(steps, 1):

@@ -29,13 +29,7 @@ def held_sizes(session: str, but: str = "") -> list[int]:
 
 
 class UploadSum:
-    """Middleware that refuses an upload with which its session would hold too much (status 413).
-
-    Parameters
-    ----------
-    most : bytes of all uploads of a session
-    files : how many there may be
-    """
+    """Middleware that refuses an upload (status 413) with which its session would hold too many bytes or files."""
 
     def __init__(self, app: ASGIApp, most: int = limits.MAX_SESSION_BYTES, files: int = limits.MAX_PAGE_IMAGES) -> None:
         self.app, self.most, self.files = app, most, files

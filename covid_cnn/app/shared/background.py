@@ -42,13 +42,10 @@ def ensure_work(key: Hashable, work: Work[T]) -> Job[T]:
 
 
 def await_result(key: Hashable, work: Work[T], start: str, at_once: bool = False) -> T | None:
-    """What `work` returned; until then a button that starts it, or its progress, and None.
+    """What `work` returned; until then a button, called ``start``, that starts it, or its progress, and None.
 
-    Parameters
-    ----------
-    key : the same work has the same key, in all sessions.
-    start : what the button says.
-    at_once : begin without a button, unless it was stopped or has failed.
+    The same work has the same key, in all sessions. ``at_once`` begins it without a button, unless it was stopped or
+    has failed.
     """
     job = _jobs().get(key)
     if job is None or (not job.running and job.result is None):
