@@ -9,16 +9,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from covid_cnn.common.errors import ImageError
 from covid_cnn.common.jobs import Progress, unwatched
 from covid_cnn.common.words import count
 from covid_cnn.data import index, metadata, shortcuts
 from covid_cnn.data.classes import DISEASES, HEALTHY, LATERAL_VIEWS
-from covid_cnn.data.dataset import SYNTHETIC, Dataset, Item
+from covid_cnn.data.dataset import Dataset, Item
 from covid_cnn.data.index import find_near_duplicates
 from covid_cnn.data.shortcuts import Shortcut
 
@@ -59,7 +58,7 @@ class AuditReport:
             | {"sentence": one.sentence}
             for one in self.shortcuts
         ]
-        return asdict(self) | {"shortcuts": measured}
+        return asdict(replace(self, shortcuts=())) | {"shortcuts": measured}
 
     def __str__(self) -> str:
         lines = [f"{self.dataset}: {self.images} images, {len(self.findings) or 'no'} findings"]
@@ -74,30 +73,24 @@ class AuditReport:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class _Examined:
-    """An image that can be read, with its record."""
+class _Examined(NamedTuple):
+    """An image that can be read, with its record, and its path below the dataset's root."""
 
     item: Item
-    path: str  # relative to the dataset's root
     record: index.ImageRecord
+    path: str
 
 
 def audit_dataset(dataset: Dataset, progress: Progress = unwatched) -> AuditReport:
     """Audit a dataset: look for duplicates, leaks, doubtful labels, shortcuts and unreadable images."""
-    paths = [item.path.relative_to(dataset.root).as_posix() for item in dataset.items]
-    records = index.index_images(
-        [item.path for item in dataset.items], lambda part, line: progress(READING * part, line), thumbnails=False
-    )
-    readable = [
-        _Examined(item, path, record)
-        for item, path, record in zip(dataset.items, paths, records, strict=True)
-        if not isinstance(record, ImageError)
-    ]
-    measured = _shortcuts(readable, lambda part, line: progress(READING + (1 - READING) * part, line))
+    indexed = index.index_items(dataset.items, lambda part, line: progress(READING * part, line))
+    readable = [_Examined(item, record, dataset.place_of(item)) for item, record in indexed]
+    found = {item.path for item, _ in indexed}
+    drawn = index.index_items(shortcuts.sample([item for item, _ in indexed]), thumbnails=True)
+    measured = shortcuts.measure_shortcuts(drawn, lambda part, line: progress(READING + (1 - READING) * part, line))
     findings = [
         *(Finding("left_out", "note", note) for note in dataset.notes),
-        *_unreadable([path for path, record in zip(paths, records, strict=True) if isinstance(record, ImageError)]),
+        *_unreadable([dataset.place_of(item) for item in dataset.items if item.path not in found]),
         *_small(readable),
         *_not_frontal(readable),
         *_duplicates(readable),
@@ -108,7 +101,7 @@ def audit_dataset(dataset: Dataset, progress: Progress = unwatched) -> AuditRepo
         *_imbalance(dataset),
         *_source_shortcut(dataset),
         *(
-            Finding(f"{one.name}_shortcut", "serious", one.sentence, tuple(readable[i].path for i in one.typical))
+            Finding(f"{one.name}_shortcut", "serious", one.sentence, tuple(map(dataset.place_of, one.typical)))
             for one in measured
             if one.telling
         ),
@@ -116,17 +109,6 @@ def audit_dataset(dataset: Dataset, progress: Progress = unwatched) -> AuditRepo
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     progress(1.0, f"Audited {len(dataset.items)} images")
     return AuditReport(dataset.name, len(dataset.items), tuple(findings), tuple(measured))
-
-
-def _shortcuts(readable: list[_Examined], progress: Progress) -> list[Shortcut]:
-    """Measured on a sample where there are many images; `typical` counts among all of them."""
-    drawn = shortcuts.sample([one.item for one in readable])
-    records = index.index_images([readable[i].item.path for i in drawn])
-    still = [(i, record) for i, record in zip(drawn, records, strict=True) if not isinstance(record, ImageError)]
-    measured = shortcuts.measure_shortcuts(
-        [readable[i].item for i, _ in still], [record for _, record in still], progress
-    )
-    return [replace(one, typical=tuple(still[n][0] for n in one.typical)) for one in measured]
 
 
 def _unreadable(paths: list[str]) -> Iterator[Finding]:
@@ -168,14 +150,9 @@ def _duplicates(images: list[_Examined]) -> Iterator[Finding]:
 def _near_duplicates(images: list[_Examined]) -> Iterator[Finding]:
     """Pairs that differ in pixels, but look the same."""
     prints = [one.record.fingerprint for one in images]
-    similar = find_near_duplicates(prints, [_drawn(one) for one in images])
+    similar = find_near_duplicates(prints, [one.record.synthetic or one.item.synthetic for one in images])
     near = [(images[i], images[j]) for i, j in similar if prints[i].digest != prints[j].digest]
     yield from _pairs("near_duplicate", "nearly the same", near)
-
-
-def _drawn(one: _Examined) -> bool:
-    """Whether the program drew an image, as its file or its name tells; a copy of it may have lost both."""
-    return one.record.synthetic or one.item.path.name.startswith(SYNTHETIC)
 
 
 def _pairs(kind: str, what: str, pairs: list[tuple[_Examined, _Examined]]) -> Iterator[Finding]:
@@ -200,7 +177,7 @@ def _patients_in_splits(dataset: Dataset) -> Iterator[Finding]:
         splits[item.patient].add(item.split)
     leaked = {patient for patient, where in splits.items() if len(where) > 1}
     if leaked:
-        paths = [item.path.relative_to(dataset.root).as_posix() for item in dataset.items if item.patient in leaked]
+        paths = [dataset.place_of(item) for item in dataset.items if item.patient in leaked]
         sentence = f"{count(len(leaked), 'patient')} in two splits: the test knows patients of the training."
         yield Finding("patient_in_splits", "serious", sentence, tuple(paths))
 
@@ -208,7 +185,7 @@ def _patients_in_splits(dataset: Dataset) -> Iterator[Finding]:
 def _several_images(dataset: Dataset) -> Iterator[Finding]:
     images = defaultdict(list)
     for item in dataset.items:
-        images[item.patient].append(item.path.relative_to(dataset.root).as_posix())
+        images[item.patient].append(dataset.place_of(item))
     several = [paths for paths in images.values() if len(paths) > 1]
     if several:
         sentence = (
@@ -229,8 +206,7 @@ def _contradicted_labels(dataset: Dataset) -> Iterator[Finding]:
                     f"The file names or metadata of {len(named)} of {count(len(items), 'image')} "
                     f"in {f'{split}/' if split else ''}{label} name something else: {diseases}."
                 )
-                paths = tuple(item.path.relative_to(dataset.root).as_posix() for item in named)
-                yield Finding("label", "warning", sentence, paths)
+                yield Finding("label", "warning", sentence, tuple(map(dataset.place_of, named)))
 
 
 def _contradiction(item: Item) -> str | None:

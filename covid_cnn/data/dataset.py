@@ -74,6 +74,10 @@ class Dataset:
         """The images of one split."""
         return tuple(item for item in self.items if item.split == split)
 
+    def place_of(self, item: Item) -> str:
+        """Where one of its images lies below its root, with slashes."""
+        return item.path.relative_to(self.root).as_posix()
+
     def check_trainable(self) -> None:
         """Raise a DatasetError when no classifier can be trained on this dataset."""
         if len(self.classes) < 2:

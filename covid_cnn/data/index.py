@@ -13,6 +13,7 @@ from PIL import Image
 from covid_cnn.common.errors import ImageError
 from covid_cnn.common.jobs import Progress, unwatched
 from covid_cnn.common.storage import Cache
+from covid_cnn.data.dataset import Item
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.images.reader import read_ahead
 
@@ -153,6 +154,14 @@ def index_images(
             records.append(record if thumbnails or isinstance(record, ImageError) else _without_thumbnail(record))
             progress(len(records) / len(files), f"Read {len(records)} of {len(files)} images")
     return records
+
+
+def index_items(
+    items: Sequence[Item], progress: Progress = unwatched, thumbnails: bool = False
+) -> list[tuple[Item, ImageRecord]]:
+    """The items whose images can be read, each with its record; otherwise as `index_images`."""
+    records = index_images([item.path for item in items], progress, thumbnails)
+    return [(item, record) for item, record in zip(items, records, strict=True) if isinstance(record, ImageRecord)]
 
 
 def load_thumbnails(files: Sequence[Path]) -> list[bytes | ImageError]:

@@ -6,7 +6,7 @@ Maguolo and Nanni (2021).
 """
 
 import io
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from covid_cnn.common.errors import ImageError
-from covid_cnn.common.jobs import Progress, map_ahead, unwatched
+from covid_cnn.common.jobs import Progress, map_ahead
 from covid_cnn.common.statistics import Interval, auroc, auroc_interval
 from covid_cnn.common.storage import Cache
 from covid_cnn.data.dataset import Item
@@ -47,8 +47,7 @@ class Shortcut:
     label: str  # the class that is told best from the rest
     auroc: Interval  # how well, cross-validated with no patient on both sides; the interval by bootstrap over patients
     telling: bool  # whether the whole interval is above the limit, which depends on whether `what` holds the lungs
-    # Indices of the images that were told rightly and most surely, of the class and then of the rest
-    typical: tuple[int, ...] = ()
+    typical: tuple[Item, ...] = ()  # that were told rightly and most surely, of the class and then of the rest
 
     @property
     def sentence(self) -> str:
@@ -72,18 +71,15 @@ class _Cue(NamedTuple):
     features: "Features"
 
 
-def measure_shortcuts(
-    items: Sequence[Item],
-    records: Sequence[ImageRecord],
-    progress: Progress = unwatched,
-) -> list[Shortcut]:
-    """Measure each shortcut in N images and their records, as the AUROC of the class that it predicts best.
+def measure_shortcuts(indexed: Sequence[tuple[Item, ImageRecord]], progress: Progress) -> list[Shortcut]:
+    """Measure each shortcut in images and their records, as the AUROC of the class that it predicts best.
 
     Extremely randomised trees (Geurts et al. 2006) learn every class from one cue and are tested on patients whom they
     never saw, in five folds. With more than two classes, each is told from the rest, and the one that stands out most
     for its number of images is reported: that choice makes it look a little better than it is. Empty where no class and
     the rest have `PATIENTS` patients each.
     """
+    items, records = [item for item, _ in indexed], [record for _, record in indexed]
     labels = np.array([item.label for item in items])
     patients = [item.patient for item in items]
     classes = [name for name in np.unique(labels) if _enough(labels == name, patients)]
@@ -94,33 +90,28 @@ def measure_shortcuts(
     measured = []
     for n, cue in enumerate(CUES):
         progress(0.5 + 0.5 * n / len(CUES), f"Learning the class from {cue.what[0].lower()}{cue.what[1:]}")
-        measured.append(_measure(cue, cue.features(records, boxes), labels, classes, patients, folds))
+        measured.append(_measure(cue, cue.features(records, boxes), labels, classes, items, folds))
     progress(1.0, "Measured the shortcuts")
     return measured
 
 
-def sample(items: Sequence[Item], most: int = SAMPLE) -> list[int]:
-    """Draw the indices of about `most` items at random: whole patients, the classes in equal numbers.
-
-    All of them where there are no more.
-    """
+def sample(items: Sequence[Item], most: int = SAMPLE) -> list[Item]:
+    """Draw about `most` items at random: whole patients, the classes in equal numbers; all where there are no more."""
     if len(items) <= most:
-        return list(range(len(items)))
-    images_of: dict[str, list[int]] = defaultdict(list)
-    for index, item in enumerate(items):
-        images_of[item.patient].append(index)
-    patients = sorted(images_of)
+        return list(items)
+    images, labels = Counter(item.patient for item in items), {item.patient: item.label for item in reversed(items)}
+    patients = sorted(images)
     np.random.default_rng(0).shuffle(patients)
     waiting: dict[str, list[str]] = defaultdict(list)
     for patient in patients:
-        waiting[items[images_of[patient][0]].label].append(patient)
-    drawn: list[int] = []
+        waiting[labels[patient]].append(patient)
+    drawn: set[str] = set()
     for turn in zip_longest(*waiting.values()):  # a patient of each class in every turn
-        if len(drawn) >= most:
+        if most <= 0:
             break
-        for patient in filter(None, turn):
-            drawn += images_of[patient]
-    return sorted(drawn)
+        drawn |= set(filter(None, turn))
+        most -= sum(images[patient] for patient in filter(None, turn))
+    return [item for item in items if item.patient in drawn]
 
 
 def _enough(own: np.ndarray, patients: Sequence[str]) -> bool:
@@ -133,7 +124,7 @@ def _measure(
     features: np.ndarray,
     labels: np.ndarray,
     classes: list[str],
-    patients: Sequence[str],
+    items: Sequence[Item],
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> Shortcut:
     scores = _cross_validated(features, labels, classes, folds)
@@ -143,11 +134,11 @@ def _measure(
     sure = [value - 2 * np.sqrt(max(value * (1 - value), 0) / n) for value, n in zip(values, few, strict=True)]
     best = int(np.argmax(sure))
     own = labels == classes[best]
-    interval = auroc_interval(own, scores[:, best], patients)
+    interval = auroc_interval(own, scores[:, best], [item.patient for item in items])
     assert interval  # both sides have images
     order = np.argsort(scores[:, best], kind="stable")
-    typical = [*order[own[order]][::-1][:EXAMPLES].tolist(), *order[~own[order]][:EXAMPLES].tolist()]
-    return Shortcut(cue.name, cue.what, str(classes[best]), interval, interval.low > cue.limit, tuple(typical))
+    typical = tuple(items[n] for n in [*order[own[order]][::-1][:EXAMPLES], *order[~own[order]][:EXAMPLES]])
+    return Shortcut(cue.name, cue.what, str(classes[best]), interval, interval.low > cue.limit, typical)
 
 
 def _folds(labels: np.ndarray, classes: list[str], patients: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from covid_cnn.common.errors import BundleError, CovidCnnError, DatasetError, ImageError
+from covid_cnn.common.errors import BundleError, CovidCnnError, DatasetError
 from covid_cnn.common.storage import Cache, load_arrays
 from covid_cnn.data import index
-from covid_cnn.data.dataset import SYNTHETIC, Dataset, Item, fingerprint
+from covid_cnn.data.dataset import Dataset, Item, fingerprint
 from covid_cnn.data.splits import training_splits
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.models.bundle import Bundle
@@ -42,8 +42,7 @@ class TrainingFingerprint:
     @classmethod
     def from_files(cls, items: Sequence[Item], drawn: bool) -> "TrainingFingerprint":
         """The fingerprint of training images, which are looked at; those that cannot be read are left out."""
-        records = index.index_images([item.path for item in items], thumbnails=False)
-        hashes = [record.fingerprint.fine for record in records if not isinstance(record, ImageError)]
+        hashes = [record.fingerprint.fine for _, record in index.index_items(items)]
         return cls.from_items(items, hashes, drawn)
 
     def encoded(self) -> bytes:
@@ -118,14 +117,11 @@ def find_leaked(items: Sequence[Item], learned: TrainingFingerprint) -> frozense
     That is who has an image among them that looks the same as a training image, or is called as the patient of one, in
     the metadata or by the file names.
     """
-    records = index.index_images([item.path for item in items], thumbnails=False)
-    readable = [
-        (item, record) for item, record in zip(items, records, strict=True) if not isinstance(record, ImageError)
-    ]
+    readable = index.index_items(items)
     copied = index.find_copies(
         [record.fingerprint.fine for _, record in readable],
         learned.hashes,
-        [learned.drawn or record.synthetic or item.path.name.startswith(SYNTHETIC) for item, record in readable],
+        [learned.drawn or record.synthetic or item.synthetic for item, record in readable],
     )
     known = {item.patient for (item, _), copy in zip(readable, copied, strict=True) if copy}
     known |= {item.patient for item in items if not learned.patients.isdisjoint(_keys(item))}

@@ -51,7 +51,7 @@ SHOWN = 24  # images of a finding; its text tells how many more there are
 
 def render_audit(report: AuditReport, dataset: Dataset) -> str:
     """The report as a page of HTML; `dataset` is the one that was audited, whose images it shows."""
-    licences = {item.path.relative_to(dataset.root).as_posix(): item.licence for item in dataset.items}
+    licences = {dataset.place_of(item): item.licence for item in dataset.items}
     findings = []
     for finding in report.findings:
         groups = [*((path,) for path in finding.paths), *finding.pairs]

@@ -69,7 +69,7 @@ def draw_audit(dataset: Dataset) -> None:
         found = count(len(report.findings), "finding")
         st.caption(f"{found} in {report.images} images: reasons to look, not verdicts.")
     _downloads(dataset, report)
-    items = {item.path.relative_to(dataset.root).as_posix(): item for item in dataset.items}
+    items = {dataset.place_of(item): item for item in dataset.items}
     for n, finding in enumerate(report.findings):
         draw_box, icon, _ = SEVERITIES[finding.severity]
         draw_box(escape_markdown(finding.sentence), icon=icon)

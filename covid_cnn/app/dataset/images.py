@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,6 @@ from covid_cnn.app.evaluate.asking import EvaluationSet
 from covid_cnn.app.shared import background, elements
 from covid_cnn.app.shared.elements import SYNTHETIC, escape_markdown
 from covid_cnn.common.errors import ImageError
-from covid_cnn.common.jobs import Progress
 from covid_cnn.data import index, overview
 from covid_cnn.data.dataset import Dataset, Item
 from covid_cnn.data.index import ImageRecord
@@ -111,11 +111,12 @@ def draw_gallery(dataset: Dataset) -> None:
     if order in SURE:
         items.sort(key=lambda item: SURE[order](by_path.get(item.path)))
     elif (value := ORDERS[order]) is not None:
-        records = background.await_result(
-            ("looks", dataset.root, len(items)), lambda progress: _records(items, progress), "Read the images"
+        indexed = background.await_result(
+            ("looks", dataset.root, len(items)), partial(index.index_items, items), "Read the images"
         )
-        if records is None:
+        if indexed is None:
             return
+        records = {item.path: record for item, record in indexed}
         items.sort(key=lambda item: value(records.get(item.path)))
     count = math.ceil(len(items) / size)
     chosen = dataset.name, framed, *splits, *labels, *sources, *views, words, model, kind, order, size
@@ -152,11 +153,6 @@ def _filter(dataset: Dataset, label: str, options: Sequence[str], shown: Callabl
         placeholder="All",
         width=CARD,
     )
-
-
-def _records(items: Sequence[Item], progress: Progress) -> dict[Path, ImageRecord]:
-    records = index.index_images([item.path for item in items], progress, thumbnails=False)
-    return {item.path: record for item, record in zip(items, records, strict=True) if isinstance(record, ImageRecord)}
 
 
 def draw_cards(items: Sequence[Item], keys: Sequence[str], by_path: Mapping[Path, AnswerOf] | None = None) -> None:

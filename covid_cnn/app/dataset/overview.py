@@ -14,7 +14,6 @@ from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.jobs import Job, Progress
 from covid_cnn.data import index, overview
 from covid_cnn.data.dataset import Dataset
-from covid_cnn.data.index import ImageRecord
 from covid_cnn.data.overview import Mean
 from covid_cnn.images import ops
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 MEAN, CHART = 240, 340  # pixels
 DRAWN = 4  # classes whose distributions are drawn, those with the most images: more lines cannot be told apart
-MEASURES = (("Width, px", 0), ("Height, px", 0), ("Width : height", 2), ("Brightness", 2), ("Contrast", 2))  # digits
+MEASURES = {"Width, px": 0, "Height, px": 0, "Width : height": 2, "Brightness": 2, "Contrast": 2}  # and their digits
 
 
 def draw_overview(dataset: Dataset) -> None:
@@ -91,7 +90,7 @@ def _pixels(dataset: Dataset) -> None:
         st.warning(escape_markdown(few), icon=":material/warning:")
     st.markdown("## Sizes, brightness and contrast by class")
     _distributions(distributions)
-    if same := [measure for measure, _ in MEASURES if measure not in distributions]:
+    if same := [measure for measure in MEASURES if measure not in distributions]:
         st.caption(f"The same in all images, and not drawn: {', '.join(same)}.")
     if len(means) > DRAWN:
         st.caption(f"Drawn are the {DRAWN} classes with the most images; the table has all.")
@@ -140,39 +139,30 @@ def _difference(means: dict[str, Mean]) -> None:
 
 
 def _look(dataset: Dataset, progress: Progress) -> Looked:
-    records = index.index_images(
-        [item.path for item in dataset.items], lambda part, line: progress(0.8 * part, line), thumbnails=False
-    )
+    indexed = index.index_items(dataset.items, lambda part, line: progress(0.8 * part, line))
     means = overview.mean_images(dataset, lambda part, line: progress(0.8 + 0.2 * part, line))
-    rows = []
-    measured: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
-    for label in means:
-        own = [
-            record
-            for i, record in zip(dataset.items, records, strict=True)
-            if i.label == label and isinstance(record, ImageRecord)
-        ]
-        width, height = np.array([record.size for record in own], float).T
-        brightness, contrast = np.array([(record.brightness, record.contrast) for record in own]).T
-        values = (width, height, width / height, brightness, contrast)
-        for (measure, _), numbers in zip(MEASURES, values, strict=True):
-            measured[measure][label] = numbers
-        formats = Counter(record.format for record in own).most_common()
-        rows.append(
-            {"Class": label}
-            | {measure: _middle(numbers, digits) for (measure, digits), numbers in zip(MEASURES, values, strict=True)}
-            | {"Formats": ", ".join(f"{n} {name}" for name, n in formats)}
-        )
+    rows = [
+        (item.label, *record.size, record.size[0] / record.size[1], record.brightness, record.contrast, record.format)
+        for item, record in indexed
+    ]
+    images = pd.DataFrame(rows, columns=["Class", *MEASURES, "Formats"])
+    by_class = images.groupby("Class")
+    facts = pd.DataFrame({measure: by_class[measure].agg(_middle, digits) for measure, digits in MEASURES.items()})
+    facts["Formats"] = by_class["Formats"].agg(_formats)
     drawn = sorted(means, key=lambda label: -means[label].images)[:DRAWN]
     distributions = {
-        measure: overview.distribution({label: by_class[label] for label in drawn})
-        for measure, by_class in measured.items()
-        if len({value for numbers in by_class.values() for value in numbers.tolist()}) > 1
+        measure: overview.distribution({label: by_class[measure].get_group(label).to_numpy(float) for label in drawn})
+        for measure in MEASURES
+        if images[measure].nunique() > 1
     }
-    return Looked(means, pd.DataFrame(rows), distributions)
+    return Looked(means, facts.reset_index(), distributions)
 
 
-def _middle(values: np.ndarray, digits: int) -> str:
+def _formats(values: pd.Series) -> str:
+    return ", ".join(f"{n} {name}" for name, n in Counter(values).most_common())
+
+
+def _middle(values: pd.Series, digits: int) -> str:
     low, median, high = np.percentile(values, [25, 50, 75])
     return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
