@@ -1,6 +1,7 @@
 """What a model says of one image: the card with the verdict, and behind a door the numbers and what each means."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
@@ -100,12 +101,12 @@ def draw_seen(prediction: Prediction) -> None:
 # ---- what is kept of an image while it is chosen, so that nothing is read or predicted twice
 
 
-def remember(image: str, what: str, make: Callable[[], T]) -> T:
-    """``make()``, made once for an image and session."""
+def remember(image: str, what: str, make: Callable[[], T], slow: bool = False) -> T:
+    """``make()``, made once for an image and session; one who waits for what is ``slow`` sees a spinner."""
     memory: dict[str, dict[str, Any]] = st.session_state.setdefault(MEMORY, {})
     kept = memory.setdefault(image, {})
     if what not in kept:
-        with st.spinner("Reading and asking the model"):
+        with st.spinner("Reading and asking the model") if slow else nullcontext():  # a spinner is a thread
             kept[what] = make()
     return kept[what]
 

@@ -197,7 +197,7 @@ def _ask_others(key: str, radiograph: Radiograph, model: Bundle) -> dict[str, tu
     for name in wanted:
         with elements.draw_errors():
             other = elements.load_bundle(name)
-            answers[name] = other, answer.remember(key, name, partial(other.predict, radiograph.pixels))
+            answers[name] = other, answer.remember(key, name, partial(other.predict, radiograph.pixels), slow=True)
     return answers
 
 

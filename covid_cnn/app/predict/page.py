@@ -212,12 +212,12 @@ def _ask(key: str, source: Source, model: Bundle) -> _Opened:
     try:
         # The file's first frame tells how many there are, and goes on telling when another cannot be read.
         frames, windows = answer.remember(
-            key, "offered", lambda: _offered(answer.remember(view, "image", lambda: read(0, None)))
+            key, "offered", lambda: _offered(answer.remember(view, "image", lambda: read(0, None))), slow=True
         )
         frame, window = explained.chosen_frame_and_window(key, windows)
         view = f"{key} {frame} {window}"
-        radiograph = answer.remember(view, "image", lambda: read(frame, window))
-        prediction = answer.remember(view, model.name, lambda: model.predict(radiograph.pixels))
+        radiograph = answer.remember(view, "image", lambda: read(frame, window), slow=True)
+        prediction = answer.remember(view, model.name, lambda: model.predict(radiograph.pixels), slow=True)
         return _Opened(view, frames, windows, (radiograph, prediction))
     except CovidCnnError as error:
         return _Opened(view, frames, windows, error)

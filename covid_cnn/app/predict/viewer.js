@@ -60,10 +60,10 @@ class Viewer {
     this.data = data;
     const maps = await Promise.all(data.maps.map((map) => inflated(map.heat)));
     const stored = await inflated(data.pixels);
-    const pixels = data.bytes === 1 ? stored : new Uint16Array(stored.buffer);
+    const pixels = summed(data.bytes === 1 ? stored : new Uint16Array(stored.buffer), data.width);
     const measured = new Float64Array((await inflated(data.measured)).buffer);
     const greys = await Promise.all(data.presets.map((preset) => preset.greys && inflated(preset.greys)));
-    const enhanced = data.enhanced && (await inflated(data.enhanced));
+    const enhanced = data.enhanced && summed(await inflated(data.enhanced), data.width);
     if (this.data !== data) return; // other data came meanwhile
     const chosen = (index) => before?.maps[index] && data.maps.findIndex((map) => sameMap(map, before.maps[index]));
     const kept = (index) => (chosen(index) >= 0 ? String(chosen(index)) : null);
@@ -620,4 +620,10 @@ function between(place, count) {
 async function inflated(text) {
   const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+// Rows that came as what each differs from the one above.
+function summed(rows, width) {
+  for (let i = width; i < rows.length; i++) rows[i] += rows[i - width];
+  return rows;
 }

@@ -63,7 +63,7 @@ def packed(radiograph: Radiograph) -> dict[str, Any]:
     if len(presets) == 1:
         presets += _parts(steps, measured, there)
     return {
-        "pixels": _deflated(steps),
+        "pixels": _deflated_rows(steps),
         "bytes": steps.itemsize,
         "width": width,
         "height": height,
@@ -83,7 +83,7 @@ def packed(radiograph: Radiograph) -> dict[str, Any]:
 def enhanced(radiograph: Radiograph) -> str:
     """The X-ray with its local contrast enhanced (CLAHE), as many pixels of it as `packed` has, for the viewer."""
     every = math.ceil(max(radiograph.pixels.shape) / LONGEST)
-    return _deflated(ops.enhance_contrast(_every_nth(radiograph.pixels, every)))
+    return _deflated_rows(ops.enhance_contrast(_every_nth(radiograph.pixels, every)))
 
 
 def _every_nth(pixels: np.ndarray, every: int) -> np.ndarray:
@@ -210,6 +210,16 @@ def _eight_bit(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _deflated(array: np.ndarray) -> str:
     return base64.b64encode(zlib.compress(array.tobytes(), 1)).decode("ascii")
+
+
+def _deflated_rows(image: np.ndarray) -> str:
+    """An unsigned image ``[h, w]`` by what each row differs from the one above: of an X-ray two thirds of the size.
+
+    Such noise hardly repeats itself, so that to look for repeats would double the time and find none.
+    """
+    differences = np.diff(image, axis=0, prepend=np.zeros_like(image[:1]))
+    stream = zlib.compressobj(level=1, strategy=zlib.Z_HUFFMAN_ONLY)
+    return base64.b64encode(stream.compress(differences.tobytes()) + stream.flush()).decode("ascii")
 
 
 def _text(array: np.ndarray) -> str:
