@@ -319,7 +319,7 @@ def test_a_network_is_trained_stopped_resumed_compared_and_asked(page, app):
     page.get_by_role("option", name="little").click()
     settled(page, "train")
     page.get_by_text("Settings", exact=True).click()
-    fill(page, Epochs="80", **{"Batch size": "1"}, Name="of_the_browser")
+    fill(page, Epochs="48", **{"Batch size": "1"}, Name="of_the_browser")
     press(page, "Start training")
     progress = page.get_by_text(re.compile(r"^Step \d+ of \d+$")).first  # a redraw shows the one before beside it
     expect(progress).to_be_visible(timeout=TRAINING)
@@ -340,7 +340,7 @@ def test_a_network_is_trained_stopped_resumed_compared_and_asked(page, app):
     press(page, "Resume")
     expect(page.get_by_text(re.compile("Finished$"))).to_be_visible(timeout=TRAINING)
     assert step(progress) > stopped_at
-    expect(page.get_by_test_id("stMetric").filter(has_text="Epoch").first).to_contain_text("80 of 80")
+    expect(page.get_by_test_id("stMetric").filter(has_text="Epoch").first).to_contain_text("48 of 48")
 
     # A run like it, with another setting, without the minute that it would take.
     again = shutil.copytree(app.home / "runs" / "of_the_browser", app.home / "runs" / "again")

@@ -6,7 +6,6 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from benchmarks import web
 from covid_cnn.models import bundle
@@ -45,7 +44,7 @@ def spoil(value, trap: str, spared: list[str]):
 
 
 @pytest.mark.browser
-def test_no_text_of_strangers_makes_a_browser_call(tmp_path, default_model, synthetic_data, listener):
+def test_no_text_of_strangers_makes_a_browser_call(browser, tmp_path, default_model, synthetic_data, listener):
     address, heard = listener
     trap = f"![x]({address}/picture.png) [x]({address}/link) <img src='{address}/html.png'>"
     folder = shutil.copytree(default_model, tmp_path / "models" / bundle.DEFAULT_MODEL)
@@ -59,8 +58,7 @@ def test_no_text_of_strangers_makes_a_browser_call(tmp_path, default_model, synt
     assert bundle.read_info(folder).classes == list(names.values())
     (tmp_path / "data").mkdir()
     shutil.copytree(synthetic_data, tmp_path / "data" / f"strange ![x]({address.removeprefix('http:')[2:]})")
-    with web.app(tmp_path) as app, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    with web.app(tmp_path) as app:
         page = browser.new_page()
         blocked: list[str] = []
         page.on("console", lambda said: blocked.append(said.text) if "Content Security Policy" in said.text else None)
@@ -72,6 +70,6 @@ def test_no_text_of_strangers_makes_a_browser_call(tmp_path, default_model, synt
             found = page.locator(f"img[src^='{address}'], a[href^='{address}']")
             where = found.evaluate_all("all => all.map(one => one.closest('[data-testid]').parentElement.innerText)")
             assert not where, f"{name}: {set(where)}"
-        browser.close()
+        page.close()
     assert not heard
     assert not blocked, blocked[:3]

@@ -1,7 +1,7 @@
 """Far from its server, a browser hears late of what a click did, and no page is lost for that."""
 
 from browsing import served
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import BrowserContext, expect
 
 # What the server says arrives later.
 LATE = """() => {
@@ -42,7 +42,7 @@ st.navigation([st.Page(first, default=True), second_page]).run()
 """
 
 
-def test_a_page_that_ticks_is_left_for_another_that_stays(browser: Browser, tmp_path):
+def test_a_page_that_ticks_is_left_for_another_that_stays(browser: BrowserContext, tmp_path):
     (tmp_path / "two_pages.py").write_text(TWO_PAGES)
     with served(tmp_path / "two_pages.py", tmp_path) as app:
         page = browser.new_page()
