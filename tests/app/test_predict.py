@@ -535,7 +535,7 @@ def test_the_other_pictures_follow_how_heat_is_drawn_in_the_viewer(monkeypatch):
     monkeypatch.setattr(
         predict_viewer, "show_viewer", lambda *args, **more: predict_viewer.Shown(OPENS, "NORMAL", 0.9, "Viridis")
     )
-    app = settled(show(predict_sample="opacities").toggle[0].set_value(True).run())
+    app = show(predict_sample="opacities", predict_compare=["notebook_cnn"])
     app = settled(app.button(key="what if").click().run())
     settled(next(group for group in app.button_group if "add" in (group.key or "")).set_value("mirror").run())
     assert len(drawn) > 4 and set(drawn) == {(0.9, "Viridis")}
