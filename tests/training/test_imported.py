@@ -30,13 +30,13 @@ def _same_weights() -> None:
     keras.utils.set_random_seed(2)
 
 
-def notebook_cnn() -> keras.Model:
+def notebook_cnn(size: int = 256) -> keras.Model:
     """The seed notebook's CNN as the notebook builds it: colour, Sequential, one sigmoid."""
     convolutions = [layers.Conv2D(filters, 3, activation="relu") for filters in (32, 64, 64, 128)]
     pools = [layers.MaxPooling2D() for _ in range(3)]
     return keras.Sequential(
         [
-            keras.Input((256, 256, 3)),
+            keras.Input((size, size, 3)),
             *[convolutions[0], convolutions[1], pools[0], layers.Dropout(0.25)],
             *[convolutions[2], pools[1], layers.Dropout(0.25), convolutions[3], pools[2], layers.Dropout(0.25)],
             *[layers.Flatten(), layers.Dense(64, activation="relu"), layers.Dropout(0.5)],
@@ -133,11 +133,11 @@ def held_to_keras(model: keras.Model, bundle: Bundle, gain: float = 1.0) -> None
     np.testing.assert_allclose(told.heatmaps, heatmaps[0], rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("file", ["own.keras", "own.h5", "folder"])
-def test_the_notebooks_cnn_in_every_format(home, tmp_path, file):
-    model = notebook_cnn()
+@pytest.mark.parametrize(("file", "size"), [("own.keras", 64), ("own.h5", 256), ("folder", 64)])
+def test_the_notebooks_cnn_in_every_format(home, tmp_path, file, size):
+    model = notebook_cnn(size)
     network = read(model, tmp_path / file, tmp_path)
-    assert (network.facts["size"], network.facts["units"], network.facts["last"]) == ([256, 256], 1, "sigmoid")
+    assert (network.facts["size"], network.facts["units"], network.facts["last"]) == ([size, size], 1, "sigmoid")
     held_to_keras(model, add(network))
 
 
@@ -147,7 +147,7 @@ def test_vgg16_with_a_head_of_its_own(home, tmp_path):
 
 
 def test_a_network_within_another(home, tmp_path):
-    base = keras.applications.VGG16(include_top=False, weights=None, input_shape=(64, 64, 3))
+    base = keras.applications.MobileNet(include_top=False, alpha=0.25, weights=None, input_shape=(64, 64, 3))
     nested = keras.Sequential([base, layers.Flatten(), layers.Dense(2, activation="softmax")])
     nested.build((None, 64, 64, 3))
     flat = keras.Model(base.input, nested.layers[2](nested.layers[1](base.output)))
