@@ -146,6 +146,8 @@ def main() -> None:
             ended = subprocess.run(command, capture_output=True, text=True, check=False)
             lines = ended.stdout.strip().splitlines()
             told = json.loads(lines[-1]) if ended.returncode == 0 else {"error": ended.stderr.strip()[-400:]}
+            if ended.returncode < 0:
+                told = {"error": f"ended by signal {-ended.returncode}, 9 for want of memory"}
             done[name] = {"name": name} | told
             with arguments.results.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(done[name]) + "\n")

@@ -50,6 +50,11 @@ class Scale(NamedTuple):
     gain: tuple[float, float, float]
     offset: tuple[float, float, float] = (0, 0, 0)
 
+    @property
+    def short(self) -> str:
+        """Its words without what stands behind a comma or colon."""
+        return re.split("[,:]", self.words)[0]
+
     def of(self, channels: int) -> tuple[np.ndarray, np.ndarray]:
         """Gain and offset, float32 ``[channels]``; a single channel gets the mean of the three."""
         both = np.array([self.gain, self.offset], np.float32)
@@ -358,14 +363,15 @@ def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
     if best.right.low <= 1 / len(classes):
         return _nothing_fits(trials, classes)
     sentences = (
-        f"With pixels {SCALES[best.scale].words}, {percent(best.right.value)} of {best.right.n} images are right."
+        f"With pixels {SCALES[best.scale].short}, {percent(best.right.value)} of {best.right.n} images are right."
     )
     alike = _alike(trials)
     others = [one for one in alike if one is not best]
     if others:
-        sentences += f" {', '.join(one.scale for one in others)} fit no worse, as far as so few images tell."
+        words = ", ".join(SCALES[one.scale].short for one in others)
+        sentences += f" Pixels {words} fit no worse, as far as so few images tell."
     costs = [
-        f"{round((best.right.value - one.right.value) * best.right.n)} by {one.scale}"
+        f"{round((best.right.value - one.right.value) * best.right.n)} with pixels {SCALES[one.scale].short}"
         for one in trials
         if one.right and one not in alike
     ]

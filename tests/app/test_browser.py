@@ -271,7 +271,7 @@ def test_two_models_are_seen_side_by_side(page, app):
     choose_sample(page, "A leg")
     expect_drawn(page)
     press(page, "Another model")
-    page.get_by_role("group", name="Ask as well").get_by_text("notebook_cnn").click()
+    page.get_by_role("toolbar", name="Ask as well").get_by_role("button", name="notebook_cnn").click()
     expect(page.locator(".answer h2")).to_have_count(3)
     page.keyboard.press("Escape")
     expect_drawn(page, pane=1)

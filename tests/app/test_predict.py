@@ -496,6 +496,13 @@ def test_every_number_has_its_definition_behind_it(three):
         assert any(term.formula in formula for formula in formulas)
 
 
+def test_a_network_of_ones_own_is_not_called_calibrated_nor_occlusion_grad_cam(three):
+    three(temperature=1, plain={"gain": [1], "offset": [0], "last": "", "output": 0, "why": "It has a loop."})
+    captions, terms = [caption.value for caption in show(predict_sample="chest").caption], wording.read_terms()
+    for key, told in {"uncalibrated": True, "probability": False, "occlusion": True, "grad_cam": False}.items():
+        assert (terms[key].plain in captions) is told
+
+
 def test_the_chosen_model_answers(calls):
     app = show(predict_sample="chest")
     settled(app.selectbox(key="predict_model").set_value("notebook_cnn").run())

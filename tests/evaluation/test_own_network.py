@@ -27,7 +27,7 @@ def network(tmp_path, answer) -> OwnNetwork:
     [
         (
             lambda grey, scale: float(grey > 0.5) if scale == "none" else 0.4,
-            r"^With pixels as they are: 0 to 255, 100 % of 40 .* loses right answers: 20 by 255",
+            r"^With pixels as they are, 100 % of 40 .* loses right answers: 20 with pixels divided by 255",
         ),
         (
             lambda grey, scale: float(grey < 0.5),

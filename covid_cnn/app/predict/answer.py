@@ -11,7 +11,8 @@ import streamlit as st
 from covid_cnn.app.shared import elements
 from covid_cnn.common.statistics import percent
 from covid_cnn.data.samples import Provenance
-from covid_cnn.models.bundle import Bundle, Prediction
+from covid_cnn.models.bundle import NO_LIMIT, Bundle, Prediction
+from covid_cnn.models.info import ModelInfo
 from covid_cnn.reports import card, wording
 
 ANYWAY = "What the model would answer anyway"
@@ -46,7 +47,7 @@ def draw_provenance(film: Provenance) -> None:
 
 
 def render_bars(prediction: Prediction) -> str:
-    """The calibrated probabilities as an HTML table with bars, those of the verdict in full colour.
+    """The probabilities as an HTML table with bars, those of the verdict in full colour.
 
     The threshold, where there is one, is a mark in the bar of the class that is looked for.
     """
@@ -62,10 +63,10 @@ def render_bars(prediction: Prediction) -> str:
             f'<td><span class="track" title="{probability:.4f}"><span style="width:{100 * probability:.1f}%"></span>'
             f'{mark}</span></td><td class="number">{percent(probability)}</td></tr>'
         )
-    return f'<table class="bars" aria-label="Calibrated probabilities"><tbody>{"".join(rows)}</tbody></table>'
+    return f'<table class="bars" aria-label="Probabilities"><tbody>{"".join(rows)}</tbody></table>'
 
 
-def draw_numbers(prediction: Prediction) -> None:
+def draw_numbers(prediction: Prediction, info: ModelInfo) -> None:
     """Every number with plain words beside it; of an image that the model does not know, behind a door."""
     if not prediction.in_distribution:
         st.caption(wording.likeness_sentence(prediction))
@@ -74,7 +75,7 @@ def draw_numbers(prediction: Prediction) -> None:
             st.caption("A network gives such numbers to any image. On one unlike those it knows they mean little.")
             st.html(f'<section class="answer" aria-label="{ANYWAY}">{render_bars(prediction)}</section>')
         return
-    elements.term_help("probability")
+    elements.term_help("uncalibrated" if info.temperature == 1 else "probability")
     st.markdown(elements.escape_markdown(wording.decision_sentence(prediction)))
     if prediction.threshold is not None:
         elements.term_help("threshold")
@@ -83,7 +84,8 @@ def draw_numbers(prediction: Prediction) -> None:
         st.markdown(f"**Could be {elements.escape_markdown(possible)}.** {coverage}")
         elements.term_help("prediction_set")
     st.markdown(elements.escape_markdown(wording.likeness_sentence(prediction)))
-    elements.term_help("in_distribution")
+    if prediction.distance_limit < NO_LIMIT:
+        elements.term_help("in_distribution")
 
 
 def draw_seen(prediction: Prediction) -> None:

@@ -75,8 +75,8 @@ def draw_explained(
             st.caption(f"{elements.escape_markdown(radiograph.origin)}. {viewer.map_facts(radiograph)}")
             if len(radiograph.windows) > 1:
                 st.caption(WINDOW_HELP)
-            answer.draw_numbers(prediction)
-            elements.term_help("grad_cam")
+            answer.draw_numbers(prediction, model.info)
+            elements.term_help("occlusion" if prediction.explained_by == bundle.OCCLUSION else "grad_cam")
             answer.draw_seen(prediction)
     if others:
         _draw_others(radiograph, {model.name: (model, prediction)} | others, shown)

@@ -176,7 +176,7 @@ def _trials(
 
 def _table(trials: Sequence[Trial], examples: Sequence[Example], classes: Sequence[str]) -> str:
     """Three images of each class, and what is answered to them under each scale."""
-    head = "".join(f"<th scope='col'>{escape(SCALES[trial.scale].words.partition(',')[0])}</th>" for trial in trials)
+    head = "".join(f"<th scope='col'>{escape(SCALES[trial.scale].short)}</th>" for trial in trials)
     rows = []
     for place in own_network.few(examples):
         example = examples[place]
@@ -191,7 +191,7 @@ def _table(trials: Sequence[Trial], examples: Sequence[Example], classes: Sequen
         )
     if trials[0].right:
         shares = "".join(f"<td>{percent(trial.right.value)}</td>" if trial.right else "<td></td>" for trial in trials)
-        rows.append(f"<tr><th scope='row'>right, of {trials[0].right.n} images</th>{shares}</tr>")
+        rows.insert(0, f"<tr><th scope='row'>right, of {trials[0].right.n} images</th>{shares}</tr>")
     style = "font-size:0.8rem;border-collapse:collapse;width:100%;text-align:center"
     return (
         f"<div style='overflow:auto;max-height:14rem'><table style='{style}' aria-label='Answers under each scale'>"
