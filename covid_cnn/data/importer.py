@@ -86,11 +86,6 @@ class Offer(NamedTuple):
 Choose = Callable[[Offer], ClassMapping]
 
 
-def take_proposed(offer: Offer) -> ClassMapping:
-    """What is proposed: all that folders tell; of findings, frontal X-rays whose meaning is plain."""
-    return offer.sheet.proposed()
-
-
 def examine_source(source: Path | BinaryIO, name: str = "") -> Offer:
     """What a folder or a .zip is understood as; nothing is copied.
 
@@ -117,7 +112,7 @@ def add_dataset(
     source: str | Path | BinaryIO,
     name: str | None = None,
     progress: Progress = unwatched,
-    choose: Choose = take_proposed,
+    choose: Choose | None = None,
 ) -> Added:
     """Add a dataset to data/, whole or not at all; one that is already there is left as it is.
 
@@ -129,7 +124,8 @@ def add_dataset(
     ----------
     source : a folder, a .zip file or an open one, "kaggle:owner/name", or "synthetic".
     name : what to call it; by default as its folder, file, or Kaggle page.
-    choose : which images are taken, and as what; called before anything is copied.
+    choose : which images are taken, and as what; called before anything is copied; by default all that folders tell,
+        and of findings frontal X-rays whose meaning is plain.
     """
     if str(source).strip() in ("", "."):
         raise DatasetError("Give the folder or .zip of a dataset; other sources are kaggle:owner/name and synthetic.")
@@ -180,7 +176,7 @@ def _row(entry: Entry, root: PurePosixPath) -> dict[str, str]:
     return entry.facts | own | {"source": entry.source}
 
 
-def _install(tree: Tree, name: str, progress: Progress, choose: Choose) -> Added:
+def _install(tree: Tree, name: str, progress: Progress, choose: Choose | None) -> Added:
     """Copy a dataset into a hidden folder, check it, and rename it into its place."""
     data_dir = paths.data_dir()
     try:
@@ -205,9 +201,9 @@ def _install(tree: Tree, name: str, progress: Progress, choose: Choose) -> Added
     return Added(dataset.open_dataset(data_dir / name), new)
 
 
-def _plan(offer: Offer, choose: Choose) -> tuple[list[PurePosixPath], dict[PurePosixPath, bytes]]:
+def _plan(offer: Offer, choose: Choose | None) -> tuple[list[PurePosixPath], dict[PurePosixPath, bytes]]:
     """The files to copy as they are, and those to write."""
-    choice = choose(offer)
+    choice = choose(offer) if choose else offer.sheet.proposed()
     taken = offer.taken(choice)
     if not taken:
         raise DatasetError("No image would be left: give at least one finding a class, and choose its view.")

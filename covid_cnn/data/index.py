@@ -151,7 +151,9 @@ def index_images(
     records: list[ImageRecord | ImageError] = []
     for first in range(0, len(files), AT_ONCE):
         for record in _records_of(files[first : first + AT_ONCE]):
-            records.append(record if thumbnails or isinstance(record, ImageError) else _without_thumbnail(record))
+            if not thumbnails and isinstance(record, ImageRecord):
+                record = replace(record, fingerprint=replace(record.fingerprint, thumbnail=_NOTHING))  # noqa: PLW2901
+            records.append(record)
             progress(len(records) / len(files), f"Read {len(records)} of {len(files)} images")
     return records
 
@@ -210,10 +212,6 @@ def _records_of(files: Sequence[Path]) -> Iterator[ImageRecord | ImageError]:
         fresh_records.pop("", None)  # vanished between hashing and reading
         store.put(THUMBNAIL_LONGEST, {digest: small for digest, (_, small) in fresh_records.items()})
         store.put(KIND, {digest: _ENCODER.encode(record) for digest, (record, _) in fresh_records.items()})
-
-
-def _without_thumbnail(record: ImageRecord) -> ImageRecord:
-    return replace(record, fingerprint=replace(record.fingerprint, thumbnail=_NOTHING))
 
 
 def _record(radiograph: Radiograph) -> tuple[ImageRecord, bytes]:

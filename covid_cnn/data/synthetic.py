@@ -360,10 +360,6 @@ def draw_elsewhere(progress: Progress) -> Dataset:
 
 
 def _draw_as_elsewhere(n: int) -> np.ndarray:
-    return as_elsewhere(draw_radiograph(SEED + n, bool(n % 2), SIZE))
-
-
-def as_elsewhere(pixels: np.ndarray) -> np.ndarray:
-    """A radiograph, float32 ``[H, W]`` 0..1, as the other hospital's machine would have taken it; same shape, range."""
-    toned = pixels ** np.float32(GAMMA) * CONTRAST + (1 - CONTRAST) / 3
+    """A radiograph, float32 ``[SIZE, SIZE]`` 0..1, as the other hospital's machine would have taken it."""
+    toned = draw_radiograph(SEED + n, bool(n % 2), SIZE) ** np.float32(GAMMA) * CONTRAST + (1 - CONTRAST) / 3
     return ops.stamp(ops.blur(toned.astype(np.float32), BLUR), 0.85, 0.02, 0.09)

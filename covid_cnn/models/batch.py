@@ -75,8 +75,9 @@ def predict_rows(
         heatmaps.mkdir(parents=True, exist_ok=True)
 
     def explain(radiograph: Radiograph, prediction: Prediction) -> tuple[Row, str, bytes]:
-        overlay = _overlay(radiograph, prediction) if heatmaps else b""
-        return to_row(model, "", (radiograph, prediction)), prediction.label, overlay
+        overlay = ops.overlay(ops.fit_within(radiograph.pixels), prediction.heatmap()) if heatmaps else None
+        png = b"" if overlay is None else ops.to_png(overlay)
+        return to_row(model, "", (radiograph, prediction)), prediction.label, png
 
     crowd = len(images) > 1 if crowd is None else crowd
     explained = heatmaps is not None
@@ -91,11 +92,6 @@ def predict_rows(
             except OSError as error:  # such as a full disk; the answer is no worse for it
                 row["warning"] = f"{row['warning']} Its overlay was not written: {error.strerror}.".strip()
         yield row | {"path": image.path}
-
-
-def _overlay(radiograph: Radiograph, prediction: Prediction) -> bytes:
-    heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
-    return ops.to_png(ops.overlay(ops.fit_within(radiograph.pixels), heatmap))
 
 
 def _write_overlay(folder: Path, stem: str, label: str, png: bytes) -> None:
@@ -124,7 +120,7 @@ def to_row(model: Bundle, name: str, answer: tuple[Radiograph, Prediction] | Cov
     if isinstance(answer, CovidCnnError):
         return empty | {"error": str(answer)}
     radiograph, prediction = answer
-    heat = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
+    heat = prediction.heatmap()
     no_heat = "" if heat.any() or not heat.size else NO_HEAT
     return empty | {
         "label": prediction.label,

@@ -80,6 +80,10 @@ class Prediction:
         """The probability of each class by its name."""
         return {name: float(p) for name, p in zip(self.classes, self.probabilities, strict=True)}
 
+    def heatmap(self, name: str = "") -> np.ndarray:
+        """The heatmap ``[h, w]`` of a class, by default of the label."""
+        return self.heatmaps[..., self.classes.index(name or self.label)]
+
     @property
     def warning(self) -> str:
         """One sentence when the image is unlike the training images, otherwise empty."""

@@ -8,7 +8,6 @@ left out.
 """
 
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +27,8 @@ DIAGRAM = "reliability.png"
 DIAGRAM_LINK = f"![Reliability before and after the temperature]({DIAGRAM})"
 _DIAGRAM_PLACE = "\0"  # where it goes once all links are stripped
 BARE_BAR = re.compile(r"(?<!\\)\|")
-# Settings that the command of a card names only where they are not the recipe's.
+# Settings that the command of a card names, and those that it names only where they are not the recipe's.
+ALWAYS_NAMED = ("data", "network", "epochs", "batch_size", "learning_rate", "augmentation", "seed")
 SELDOM_CHANGED = ("patience", "schedule", "warm_up", "base_rate", "balance", "label_smoothing", "mixup")
 
 
@@ -128,23 +128,13 @@ def _misses(report: Report) -> str:
 
 def _command(info: ModelInfo) -> str:
     """The command line that trains such a model again."""
-    recipe = info.recipe
-    return (
-        f"python -m covid_cnn train --data {shlex.quote(recipe.data)} --network {recipe.network} "
-        f"--epochs {recipe.epochs} --batch-size {recipe.batch_size} --learning-rate {recipe.learning_rate} "
-        f"--augmentation {recipe.augmentation} --seed {recipe.seed}{_changed(info)} --name {info.name}"
-    )
-
-
-def _changed(info: ModelInfo) -> str:
-    """The options of the command line for the other settings that are not those of the network's recipe."""
     network, recipe = config.recipe_of(info.network), info.recipe
-    if network is None:
-        return ""
-    learns = recipe.learns or network.choices[0]
-    usual = {"learns": network.choices[0]} | {key: getattr(network.learning(learns), key) for key in SELDOM_CHANGED}
-    changed = {key: getattr(recipe, key) for key in usual if getattr(recipe, key) not in (None, usual[key])}
-    return "".join(f" --{key.replace('_', '-')} {value}" for key, value in changed.items())
+    settings = {key: getattr(recipe, key) for key in ALWAYS_NAMED}
+    if network:
+        learns = recipe.learns or network.choices[0]
+        usual = {"learns": network.choices[0]} | {key: getattr(network.learning(learns), key) for key in SELDOM_CHANGED}
+        settings |= {key: getattr(recipe, key) for key in usual if getattr(recipe, key) not in (None, usual[key])}
+    return config.train_command(settings | {"name": info.name})
 
 
 def markdown_table(columns: Sequence[object], rows: Sequence[Sequence[object]]) -> str:

@@ -225,6 +225,6 @@ def _error(bundle: Bundle, answers: BinaryPredictions, i: int) -> _Error:
     except CovidCnnError as error:
         return _Error(f"{sentence} {error}", {})
     small = ops.fit_within(pixels, ERROR_SIZE)
-    overlay = ops.overlay(small, answer.heatmaps[..., answer.classes.index(answer.label)])
+    overlay = ops.overlay(small, answer.heatmap())
     xray = np.rint(255 * small).astype(np.uint8)
     return _Error(sentence, {"X-ray": embed_pixels(xray), "Heatmap": embed_pixels(overlay)})

@@ -190,7 +190,7 @@ def _write_alerts(page: _Page, facts: dict[str, Any], prediction: Prediction) ->
 def _draw_images(page: _Page, radiograph: Radiograph, prediction: Prediction, heatmap_class: str, room: float) -> None:
     """The X-ray and the heatmap over it, side by side with their captions, as large as fits in `room` mm of height."""
     pixels = ops.fit_within(radiograph.pixels, 768)
-    heatmap = prediction.heatmaps[..., prediction.classes.index(heatmap_class)]
+    heatmap = prediction.heatmap(heatmap_class)
     meaning = (
         f"bright colour marks what raised the score of {heatmap_class}. "
         "It shows where the network looked, not where disease is."

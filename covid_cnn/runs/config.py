@@ -1,6 +1,7 @@
 """How a network is trained: the recipe of each, and the settings of one run."""
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -205,6 +206,17 @@ class TrainConfig:
         """The settings that change something in how the network learns here, by their names."""
         names = ("data", "network", *find_recipe(self.network).settings(self.learns))
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def command(self) -> str:
+        """The command line that trains so."""
+        return train_command(self.active_settings)
+
+
+def train_command(settings: Mapping[str, Any]) -> str:
+    """The command line that trains with these settings, by the names of its options."""
+    options = (text for key, value in settings.items() for text in (f"--{key.replace('_', '-')}", str(value)))
+    return shlex.join(["python", "-m", "covid_cnn", "train", *options])
 
 
 # Each of the settings of its type, and nothing else; all but data and network may be left out.

@@ -176,7 +176,7 @@ def test_more_settings_reach_the_run_and_come_back_to_be_changed(dataset, starte
     button(app, "Start training").click().run()
     config = TrainConfig.of("drawn", "efficientnet_lite0", learns="all", **chosen)
     assert started[0].config == config
-    options = shlex.split(run_view._command(config))
+    options = shlex.split(config.command)
     assert options[options.index("--learns") + 1] == "all" and options[options.index("--mixup") + 1] == "0.2"
     button(app, "Train again with a change").click().run()
     app.text_input(key="train_name").set_value("again").run()
@@ -342,7 +342,7 @@ def test_the_ends_of_an_axis_hold_all_values(metric, values, logarithmic, ends):
 
 def test_the_command_trains_the_same_again():
     config = TrainConfig.of("my data", "notebook_cnn", seed=7)
-    command = run_view._command(config)
+    command = config.command
     assert command.startswith("python -m covid_cnn train --data 'my data' --network notebook_cnn")
     assert "--seed 7" in command
 

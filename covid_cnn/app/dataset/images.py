@@ -130,11 +130,6 @@ def draw_gallery(dataset: Dataset) -> None:
     draw_cards(items[first:last], [f"dataset_view_{n}" for n in range(first, last)], by_path)
 
 
-def frame_on_map(dataset: Dataset, paths: frozenset[Path]) -> None:
-    """Let the gallery show these images alone, or all where there are none."""
-    st.session_state[FRAMED] = dataset.root, paths
-
-
 def framed_on_map(dataset: Dataset) -> frozenset[Path]:
     """The images of this dataset that were framed on its map; empty where none were."""
     root, paths = st.session_state.get(FRAMED, (None, frozenset()))

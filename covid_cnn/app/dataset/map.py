@@ -57,7 +57,7 @@ def draw_map(dataset: Dataset) -> None:
     if chosen.selected is not None:
         paths = frozenset(answers.items[n].path for n in chosen.selected if n < len(answers.items))
         if paths != framed:
-            images.frame_on_map(dataset, paths)
+            st.session_state[images.FRAMED] = dataset.root, paths
             st.rerun()  # for the gallery, which is another part of the page
     if framed:
         st.markdown(f"**{len(framed)} images are framed:** the gallery under Images shows them.")

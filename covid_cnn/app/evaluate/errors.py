@@ -73,7 +73,7 @@ def _explained(name: str, digest: str, path: Path, changed: int) -> tuple[bytes,
     pixels = reader.read(path).pixels
     prediction = elements.load_bundle(name).predict(pixels)
     small = ops.fit_within(pixels, 480)
-    overlay = ops.overlay(small, prediction.heatmaps[..., prediction.classes.index(prediction.label)])
+    overlay = ops.overlay(small, prediction.heatmap())
     by = prediction.explained_by.partition(" ")[0]
     return ops.to_png(small), ops.to_png(overlay), by, prediction.label, prediction.embedding
 

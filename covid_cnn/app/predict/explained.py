@@ -218,7 +218,7 @@ def _draw_others(radiograph: Radiograph, answers: dict[str, tuple[Bundle, Predic
 
 
 def _heatmap(radiograph: Radiograph, prediction: Prediction, shown: viewer.Shown) -> None:
-    heatmap = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
+    heatmap = prediction.heatmap()
     pixels = ops.fit_within(radiograph.pixels, 512)
     overlay = ops.overlay(pixels, heatmap, shown.opacity, shown.colour_map)
     what = "what speaks for" if heatmap.any() else "nothing here speaks for"

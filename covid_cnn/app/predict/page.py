@@ -42,7 +42,9 @@ def draw_page() -> None:
         with st.popover("Open", icon=":material/folder_open:"):
             uploads = _upload()
             _choose_sample(list(SAMPLES))
-            _offer_to_clear(uploads)
+            if not uploads and not st.session_state.get(SAMPLE) and st.session_state.get(PATH):
+                clear = partial(st.session_state.pop, PATH, None)
+                st.button("Clear the image from the dataset", icon=":material/close:", on_click=clear)
         toolbar = st.container(horizontal=True, vertical_alignment="center", gap="small")
     sources = _chosen_images(uploads)
     if len(sources) > 1:
@@ -114,15 +116,6 @@ def _choose_sample(keys: list[str]) -> None:
         wrap=True,
         help="\n\n".join(f"**{SAMPLES[key].title}.** {SAMPLES[key].story}" for key in keys),
     )
-
-
-def _offer_to_clear(uploads: list[UploadedFile]) -> None:
-    if not uploads and not st.session_state.get(SAMPLE) and st.session_state.get(PATH):
-        st.button("Clear the image from the dataset", icon=":material/close:", on_click=_clear_path)
-
-
-def _clear_path() -> None:
-    st.session_state.pop(PATH, None)
 
 
 def _chosen_images(uploads: list[UploadedFile]) -> dict[str, Source]:
@@ -204,24 +197,20 @@ class _Opened(NamedTuple):
 
 
 def _ask(key: str, source: Source, model: Bundle) -> _Opened:
-    def read(frame: int, window: int | None) -> Radiograph:
-        return source.read(frame=frame, window=window)
-
     view, frames = f"{key} 0 None", 1
     windows: tuple[str, ...] = ()
+
+    def look() -> tuple[int, tuple[str, ...]]:
+        first: Radiograph = answer.remember(view, "image", source.read)
+        return first.frames, first.windows
+
     try:
         # The file's first frame tells how many there are, and goes on telling when another cannot be read.
-        frames, windows = answer.remember(
-            key, "offered", lambda: _offered(answer.remember(view, "image", lambda: read(0, None))), slow=True
-        )
+        frames, windows = answer.remember(key, "offered", look, slow=True)
         frame, window = explained.chosen_frame_and_window(key, windows)
         view = f"{key} {frame} {window}"
-        radiograph = answer.remember(view, "image", lambda: read(frame, window), slow=True)
+        radiograph = answer.remember(view, "image", lambda: source.read(frame=frame, window=window), slow=True)
         prediction = answer.remember(view, model.name, lambda: model.predict(radiograph.pixels), slow=True)
         return _Opened(view, frames, windows, (radiograph, prediction))
     except CovidCnnError as error:
         return _Opened(view, frames, windows, error)
-
-
-def _offered(radiograph: Radiograph) -> tuple[int, tuple[str, ...]]:
-    return radiograph.frames, radiograph.windows

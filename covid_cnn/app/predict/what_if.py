@@ -70,9 +70,6 @@ class _View(NamedTuple):
     def overlay(self, pixels: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
         return ops.overlay(ops.fit_within(pixels, SHOWN), heatmap, self.opacity, self.colour_map)
 
-    def heatmap(self, prediction: Prediction) -> np.ndarray:
-        return prediction.heatmaps[..., prediction.classes.index(self.name)]
-
 
 # ---- what if
 
@@ -175,7 +172,7 @@ def _draw_strip(steps: list[Step], answers: list[_Answer], view: _View) -> None:
     with st.container(horizontal=True):
         for title, (pixels, prediction) in zip(titles, answers, strict=True):
             with st.container(width=128):
-                overlay = view.overlay(pixels, view.heatmap(prediction))
+                overlay = view.overlay(pixels, prediction.heatmap(view.name))
                 share = f"{view.name} {prediction.by_class()[view.name]:.3f}"
                 st.image(elements.data_address(overlay), width="stretch", alt=f"{title}: the X-ray with its heatmap")
                 st.markdown(f"**{title}**  \n{elements.escape_markdown(share)}")
@@ -220,7 +217,7 @@ def _hide_parts(pixels: np.ndarray, prediction: Prediction, model: Bundle, view:
 
 
 def _draw_opinion(pixels: np.ndarray, prediction: Prediction, view: _View, drops: np.ndarray) -> None:
-    gradcam, occlusion = view.heatmap(prediction), faithfulness.heat_of(drops)
+    gradcam, occlusion = prediction.heatmap(view.name), faithfulness.heat_of(drops)
     agree = faithfulness.maps_agree(gradcam, occlusion)
     st.markdown(f"**{AGREE if agree else DISAGREE}**")
     name = elements.escape_markdown(view.name)

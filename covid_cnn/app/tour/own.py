@@ -10,8 +10,8 @@ from typing import Any
 import streamlit as st
 
 from covid_cnn.app.dataset import audit, overview
-from covid_cnn.app.shared import elements, library
-from covid_cnn.app.tour.slides import OLDER, Slide, describe_bar
+from covid_cnn.app.shared import library
+from covid_cnn.app.tour.slides import OLDER, Slide, describe_bar, describe_picture
 from covid_cnn.common.jobs import Job
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.data.overview import colour_scale, difference_image, warn_of_few_images
@@ -59,10 +59,7 @@ def _means(dataset: Dataset, looked: Job[overview.Looked]) -> Slide:
         notes.append(colour_scale(scale))
     return slide | {
         "message": "What stays sharp is at one place in most images of a class: letters, frames, the crop.",
-        "pictures": [
-            {"source": elements.data_address(pixels), "alt": f"Mean image. {words}", "words": words}
-            for words, pixels in pictures
-        ],
+        "pictures": [describe_picture(pixels, words, f"Mean image. {words}") for words, pixels in pictures],
         "note": " ".join(filter(None, notes)),
     }
 

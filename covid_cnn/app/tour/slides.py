@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from covid_cnn.app.shared import elements
@@ -60,10 +61,7 @@ def _scores(models: Mapping[str, ModelInfo]) -> Iterator[Slide]:
     yield {
         "title": "What it learned from",
         "message": "The healthy are children of one hospital. Most of the ill are adults of others. What did it learn?",
-        "pictures": [
-            {"source": elements.data_address(film.read().pixels), "alt": film.title, "words": film.title}
-            for film in films
-        ],
+        "pictures": [describe_picture(film.read().pixels, film.title) for film in films],
         "note": " ".join(f"{film.title}: {_credit(film)}." for film in films),
     }
 
@@ -155,10 +153,8 @@ def _styles() -> Iterator[Slide]:
         "title": "Training in other styles",
         "message": "The notebook's CNN again, its training images in the tones of other sources, and not. Did it help?",
         "bars": [
-            {
-                "name": f"{one['figure']}, {used[one['augmentation']]}",
-                **_bar(one["share"], percent(one["share"]["value"])),
-            }
+            {"name": f"{one['figure']}, {used[one['augmentation']]}"}
+            | _bar(one["share"], percent(one["share"]["value"]))
             for one in measured["figures"]
         ],
         "note": f"Means of {measured['seeds']} trainings each, with 95 % intervals over patients.",
@@ -171,15 +167,14 @@ def _default(_info: ModelInfo, digest: str) -> Slide:
     """What was measured of the default model, beside where it looks on a real film."""
     film, pixels = SAMPLES[ADULT], SAMPLES[ADULT].read().pixels
     prediction = elements.load_bundle(bundle.DEFAULT_MODEL).predict(pixels)
-    heat = prediction.heatmaps[..., prediction.classes.index(prediction.label)]
-    overlay = elements.data_address(ops.overlay(pixels, heat))
+    overlay = ops.overlay(pixels, prediction.heatmap())
     measured = [section.headline for section in _info.evidence or () if section.headline] or card.headlines(_info)
     return {
         "title": "Better, and not good",
         "message": measured[-1],
         "pictures": [
-            {"source": elements.data_address(pixels), "alt": film.title, "words": film.title},
-            {"source": overlay, "alt": f"{film.title}, with heat", "words": f"Where {bundle.DEFAULT_MODEL} looks"},
+            describe_picture(pixels, film.title),
+            describe_picture(overlay, f"Where {bundle.DEFAULT_MODEL} looks", f"{film.title}, with heat"),
         ],
         "note": " ".join([*measured[:-1], f"Film: {_credit(film)}."]),
     }
@@ -195,13 +190,7 @@ def _guess(digest: str) -> Slide:
     for image, who in ((pixels, "The model says"), (stamped, "With an R in the corner it says")):
         prediction = model.predict(image)
         shares = ", ".join(f"{name} {percent(share)}" for name, share in prediction.by_class().items())
-        answers.append(
-            {
-                "source": elements.data_address(image),
-                "words": f"{who}: {wording.verdict(prediction)}.",
-                "shares": shares,
-            }
-        )
+        answers.append(describe_picture(image, f"{who}: {wording.verdict(prediction)}.") | {"shares": shares})
     return {
         "title": "Your guess",
         "message": "A real film. Is this person ill? Decide before the model does.",
@@ -223,6 +212,11 @@ def _figures() -> dict[str, Any]:
 def _picture(name: str, words: str) -> dict[str, str]:
     data = base64.b64encode((PICTURES / f"{name}.webp").read_bytes()).decode("ascii")
     return {"source": f"data:image/webp;base64,{data}", "alt": f"{words}: drawn chest X-ray", "words": words}
+
+
+def describe_picture(pixels: np.ndarray, words: str, alt: str = "") -> dict[str, str]:
+    """A picture with its words, which are what is heard of it as well where nothing else is given."""
+    return {"source": elements.data_address(pixels), "alt": alt or words, "words": words}
 
 
 def describe_bar(share: Interval, words: str = "") -> dict[str, Any]:

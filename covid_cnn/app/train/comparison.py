@@ -27,7 +27,8 @@ def draw_comparison(chosen: Sequence[Run]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         metric = st.segmented_control("Curve", ("loss", "accuracy"), default="loss", key="train_compare") or "loss"
         logarithmic = st.toggle("Log scale", key="train_compare_log", disabled=metric == "accuracy")
-    points = pd.concat([_epochs(run, metric) for run in chosen], ignore_index=True)
+    drawn = [charts.points(run.journal, run.config.epochs, metric).assign(run=run.name) for run in chosen]
+    points = pd.concat(drawn, ignore_index=True).query("kind == 'epoch'")
     if points.empty:
         st.info("None of these runs has finished an epoch yet.")
         return
@@ -65,11 +66,6 @@ def _results(chosen: Sequence[Run]) -> pd.DataFrame:
 
     columns = {run.name: {t: text(t, v) for t, v in results(run).items()} for run in chosen}
     return pd.DataFrame(columns)
-
-
-def _epochs(run: Run, metric: str) -> pd.DataFrame:
-    drawn = charts.points(run.journal, run.config.epochs, metric)
-    return drawn[drawn["kind"] == "epoch"].assign(run=run.name)
 
 
 def _chart(points: pd.DataFrame, metric: str, logarithmic: bool) -> alt.LayerChart:

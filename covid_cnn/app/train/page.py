@@ -217,7 +217,7 @@ def _choose_dataset(datasets: Mapping[str, Dataset]) -> str:
                 index=yours.index(chosen) if chosen in yours else 0,
                 format_func=lambda name: f"{name} ({len(datasets[name].items)} images)",
                 key="train_yours_name",
-                on_change=_take_yours,
+                on_change=lambda: _take(st.session_state["train_yours_name"]),
             )
             with st.container(horizontal=True):
                 _pick("Yours", chosen != DRAWN, st.session_state["train_yours_name"])
@@ -256,10 +256,6 @@ def _pick(label: str, is_chosen: bool, name: str) -> None:
 def _take(name: str) -> None:
     st.session_state[DATA] = name
     st.session_state.pop(WANTED, None)
-
-
-def _take_yours() -> None:
-    _take(st.session_state["train_yours_name"])
 
 
 @st.cache_data(show_spinner=False)

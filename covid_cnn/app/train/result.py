@@ -27,27 +27,24 @@ VALIDATED = (
 def draw_result(name: str, datasets: list[Dataset]) -> None:
     """The result of the model ``name``, the two ways on, and its table behind a click."""
     with elements.draw_errors():
-        _draw_result(name, bundle.read_info(paths.models_dir() / name), datasets)
-
-
-def _draw_result(name: str, info: ModelInfo, datasets: list[Dataset]) -> None:
-    report = info.metrics.test or info.metrics.val
-    if report:
-        sentence, intervals = wording.describe_report(report)
-        whose = TESTED if info.metrics.test else VALIDATED
-        st.markdown(f"## {escape_markdown(sentence)}")
-        st.caption(f"{escape_markdown(intervals)} {whose.format(n=report.n, n_patients=report.n_patients)}")
-    else:
-        st.markdown("## The model is ready.")
-        st.caption("It carries no figures from a test.")
-    _ways_on(name, info, datasets)
-    if report:
-        with st.expander("All figures", icon=":material/table_chart:"):
-            head, *rows = metrics.cells(report)
-            table, confusion = st.columns([3, 2], gap="large")
-            table.dataframe(pd.DataFrame(rows, columns=head), hide_index=True, height="content")
-            matrix = figures.draw_confusion_matrix(report.confusion, report.classes)
-            confusion.pyplot(matrix, width="content", alt="Confusion matrix")
+        info = bundle.read_info(paths.models_dir() / name)
+        report = info.metrics.test or info.metrics.val
+        if report:
+            sentence, intervals = wording.describe_report(report)
+            whose = TESTED if info.metrics.test else VALIDATED
+            st.markdown(f"## {escape_markdown(sentence)}")
+            st.caption(f"{escape_markdown(intervals)} {whose.format(n=report.n, n_patients=report.n_patients)}")
+        else:
+            st.markdown("## The model is ready.")
+            st.caption("It carries no figures from a test.")
+        _ways_on(name, info, datasets)
+        if report:
+            with st.expander("All figures", icon=":material/table_chart:"):
+                head, *rows = metrics.cells(report)
+                table, confusion = st.columns([3, 2], gap="large")
+                table.dataframe(pd.DataFrame(rows, columns=head), hide_index=True, height="content")
+                matrix = figures.draw_confusion_matrix(report.confusion, report.classes)
+                confusion.pyplot(matrix, width="content", alt="Confusion matrix")
 
 
 def _ways_on(name: str, info: ModelInfo, datasets: list[Dataset]) -> None:

@@ -62,26 +62,20 @@ def draw_run(run: Run) -> None:
         settings = pd.DataFrame(describe_settings(config).items(), columns=["Setting", "Value"])
         st.dataframe(settings, hide_index=True, width="content", height="content")
         st.caption("The command that trains it again:")
-        st.code(_command(config), language="bash", wrap_lines=True)
+        st.code(config.command, language="bash", wrap_lines=True)
         st.caption("Its curves beside those of all other runs in TensorBoard:")
         st.code(shlex.join(["tensorboard", "--logdir", str(paths.runs_dir())]), language="bash", wrap_lines=True)
         with st.container(horizontal=True):
             offer_download("Settings (JSON)", lambda: json.dumps(asdict(config), indent=2), f"{run.name}.json")
             again = "Opens a new run with these settings, to change one of them."
-            st.button("Train again with a change", icon=":material/edit:", on_click=retrain, args=(run,), help=again)
+            change = "Train again with a change"
+            st.button(change, icon=":material/edit:", on_click=fill_settings, args=(config,), help=again)
 
 
 def _watch(run: Run, drawn: str) -> None:
     """Draw the page anew when somebody else has taken the run up."""
     if run.folder.exists() and run.state() != drawn:
         st.rerun()
-
-
-def retrain(run: Run) -> None:
-    """Fill the fields of a new run with the settings of this one."""
-    config = run.config
-    st.session_state["train_run"] = None
-    fill_settings(config)
 
 
 def _progress(run: Run, config: TrainConfig, active: bool) -> None:
@@ -192,18 +186,13 @@ def _doing(run: Run, state: str, journal: EventLog) -> str:
     if state == "starting":
         return "Starting Python."
     if state == "waiting":
-        return _waiting(run)
+        return f"It waits for {', '.join(other.name for other in runs_ahead(run)) or 'its turn'}."
     last = journal.last
     if isinstance(last, Step) or (isinstance(last, Epoch) and last.epoch < run.config.epochs):
         return "Learning."
     # The log's own sentences begin with the time; libraries write there too.
     messages = re.findall(r"^\d\d:\d\d:\d\d (.+)$", run.log_tail(100), re.MULTILINE)
     return messages[-1] if messages else "Starting TensorFlow."
-
-
-def _waiting(run: Run) -> str:
-    """Which runs it waits for."""
-    return f"It waits for {', '.join(other.name for other in runs_ahead(run)) or 'its turn'}."
 
 
 def _duration(seconds: float) -> str:
@@ -229,16 +218,11 @@ def _end(run: Run, config: TrainConfig) -> None:
         and config.learns != "scratch"
     ):
         what = f"Opens a new run with {INSTEAD.title}, whose weights are installed with the program."
-        other = f"Take {INSTEAD.title} instead"
-        st.button(other, icon=":material/swap_horiz:", on_click=_take_instead, args=(config,), help=what)
+        other = TrainConfig.of(config.data, INSTALLED, seed=config.seed)
+        button = f"Take {INSTEAD.title} instead"
+        st.button(button, icon=":material/swap_horiz:", on_click=fill_settings, args=(other,), help=what)
     with st.expander("The end of its log", icon=":material/description:", expanded=state in ("failed", "died")):
         st.code(run.log_tail(), language=None, wrap_lines=True)
-
-
-def _take_instead(config: TrainConfig) -> None:
-    """Fill the fields of a new run with the same dataset and seed, and the network that needs no internet."""
-    st.session_state["train_run"] = None
-    fill_settings(TrainConfig.of(config.data, INSTALLED, seed=config.seed))
 
 
 def _say_why(run: Run, state: str) -> None:
@@ -259,11 +243,3 @@ def _say_why(run: Run, state: str) -> None:
 def _loss_figure(run: Run, kind: str) -> bytes:
     """The curves as they are when the button is pressed."""
     return figures.encode_figure(figures.draw_loss_curves(run.journal.epochs), kind)
-
-
-def _command(config: TrainConfig) -> str:
-    """The command line that trains a run of these settings."""
-    options = [
-        text for key, value in config.active_settings.items() for text in (f"--{key.replace('_', '-')}", str(value))
-    ]
-    return shlex.join(["python", "-m", "covid_cnn", "train", *options])

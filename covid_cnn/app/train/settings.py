@@ -186,9 +186,9 @@ def describe_settings(config: TrainConfig) -> dict[str, str]:
 
 
 def fill_settings(config: TrainConfig) -> None:
-    """Fill the fields with the settings of a run; its dataset only where there is one of its name under data/."""
+    """Fill the fields of a new run with these settings; the dataset only where there is one of its name under data/."""
     state = st.session_state
-    state["train_network"] = config.network
+    state["train_run"], state["train_network"] = None, config.network
     if config.network not in OFFERED:
         state["train_network"], state["train_other"] = OTHER, config.network
     state["train_data"] = state["train_data_wanted"] = config.data
