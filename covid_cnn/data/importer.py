@@ -157,9 +157,6 @@ def _cut_off() -> list[tuple[str, Path]]:
     return [(match[1], folder) for folder in folders if (match := _UNFINISHED.fullmatch(folder.name))]
 
 
-# Copying
-
-
 def _offer(tree: Tree, name: str) -> Offer:
     layout = understand(tree, name)
     sheet = layout.findings or MetadataTable.of_classes(

@@ -109,9 +109,6 @@ def _text(tree: Tree, place: PurePosixPath) -> str:
     return b"".join(tree.pieces(place)).decode("utf-8", errors="replace")
 
 
-# Tables
-
-
 def find_table(tree: Tree, images: Iterable[PurePosixPath]) -> tuple[tuple[PurePosixPath, Table] | None, str]:
     """The table that tells the classes of images, by its place; and a sentence on one that should and does not."""
     images = list(images)
@@ -219,9 +216,6 @@ def label_of(finding: str) -> str:
     return finding.split(",", maxsplit=1)[0].rsplit("/", maxsplit=1)[-1].strip()
 
 
-# Folders
-
-
 def _from_folders(images: list[PurePosixPath], name: str, problem: str) -> Layout:
     """SPLIT/CLASS/image, CLASS/SPLIT/image or CLASS/image, whatever folders called images lie between."""
     if not images:
@@ -283,9 +277,6 @@ def _with_patients(entries: list[Entry], root: PurePosixPath, name: str) -> list
         own = entry.place.relative_to(root).as_posix()
         found.append(Entry(entry.place, entry.split, entry.label, patient or own, collection or name))
     return found
-
-
-# Links and classes
 
 
 def _without_second_links(entries: list[Entry], tree: Tree) -> tuple[list[Entry], list[str]]:

@@ -54,41 +54,28 @@ def read_licenses() -> dict[str, Provenance]:
 
 
 def _film(title: str, story: str, file: str, finding: str) -> Sample:
-    return Sample(title, story, partial(_read_film, file), _PROVENANCE[file], finding)
+    return Sample(title, story, partial(reader.read, FILMS / file), _PROVENANCE[file], finding)
 
 
-def _read_film(file: str, frame: int = 0, window: int | None = None) -> Radiograph:
-    return reader.read(FILMS / file, frame=frame, window=window)
+def _read_pydicom_data(file: str, frame: int = 0, window: int | None = None) -> Radiograph:
+    package = importlib.util.find_spec("data_store")  # as the package pydicom-data calls itself
+    if package is None or not package.submodule_search_locations:
+        raise ImageError("The real samples are not installed: run pip install pydicom-data.")
+    path = Path(package.submodule_search_locations[0]) / "data" / file
+    return reader.read(path, frame=frame, window=window)
 
 
-def _pydicom_data(file: str) -> Callable[..., Radiograph]:
-    def read(frame: int = 0, window: int | None = None) -> Radiograph:
-        package = importlib.util.find_spec("data_store")  # as the package pydicom-data calls itself
-        if package is None or not package.submodule_search_locations:
-            raise ImageError("The real samples are not installed: run pip install pydicom-data.")
-        path = Path(package.submodule_search_locations[0]) / "data" / file
-        return reader.read(path, frame=frame, window=window)
-
-    return read
+def _draw(opacities: bool, frame: int = 0, window: int | None = None) -> Radiograph:
+    pixels = synthetic.draw_radiograph(SEED, opacities)
+    height, width = pixels.shape
+    return Radiograph(pixels, "synthetic", f"synthetic radiograph, {width} x {height} px", synthetic=True)
 
 
-def _synthetic(opacities: bool) -> Callable[..., Radiograph]:
-    def read(frame: int = 0, window: int | None = None) -> Radiograph:
-        pixels = synthetic.draw_radiograph(SEED, opacities)
-        height, width = pixels.shape
-        return Radiograph(pixels, "synthetic", f"synthetic radiograph, {width} x {height} px", synthetic=True)
-
-    return read
-
-
-def _changed(
-    read: Callable[..., Radiograph], change: Callable[[Radiograph], Radiograph], change_made: str
-) -> Callable[..., Radiograph]:
-    def read_changed(frame: int = 0, window: int | None = None) -> Radiograph:
-        changed = change(read(frame=frame, window=window))
-        return replace(changed, warnings=(*changed.warnings, f"For this sample the image was {change_made}."))
-
-    return read_changed
+def _read_changed(
+    read: Callable[..., Radiograph], change: Callable[[Radiograph], Radiograph], done: str, **chosen: int | None
+) -> Radiograph:
+    changed = change(read(**chosen))
+    return replace(changed, warnings=(*changed.warnings, f"For this sample the image was {done}."))
 
 
 def _stamp_letter(radiograph: Radiograph) -> Radiograph:
@@ -105,7 +92,7 @@ def _turn(radiograph: Radiograph) -> Radiograph:
     return replace(radiograph, pixels=np.ascontiguousarray(np.rot90(radiograph.pixels)), values=values)
 
 
-_chest = _pydicom_data("RG1_UNCR.dcm")
+_chest = partial(_read_pydicom_data, "RG1_UNCR.dcm")
 _PROVENANCE = read_licenses()
 SAMPLES = {
     "covid_severe": _film(
@@ -136,32 +123,32 @@ SAMPLES = {
     "clear": Sample(
         "Drawn, clear",
         "Drawn by the program: no patient, and no hospital's habits to recognise. Does a model notice?",
-        _synthetic(opacities=False),
+        partial(_draw, opacities=False),
     ),
     "opacities": Sample(
         "Drawn, opacities",
         "The same drawing with opacities in the lungs, as in pneumonia. Does the heatmap find them?",
-        _synthetic(opacities=True),
+        partial(_draw, opacities=True),
     ),
     "letter": Sample(
         "A letter",
         "The clear drawing with an R in its corner. A letter tells of a hospital, not of lungs: does a model heed it?",
-        _changed(_synthetic(opacities=False), _stamp_letter, "stamped with a letter"),
+        partial(_read_changed, partial(_draw, opacities=False), _stamp_letter, "stamped with a letter"),
     ),
     "inverted": Sample(
         "Inverted",
         "The DICOM chest, black for white, as when MONOCHROME1 is not heeded. Does a model notice?",
-        _changed(_chest, _invert, "inverted"),
+        partial(_read_changed, _chest, _invert, "inverted"),
     ),
     "turned": Sample(
         "Lying",
         "The DICOM chest, turned by 90 degrees. The lungs are the same; is the answer?",
-        _changed(_chest, _turn, "turned by 90 degrees"),
+        partial(_read_changed, _chest, _turn, "turned by 90 degrees"),
     ),
     "leg": Sample(
         "A leg",
         "No chest at all. A network always answers; can it tell when not to?",
-        _pydicom_data("RG3_UNCR.dcm"),
+        partial(_read_pydicom_data, "RG3_UNCR.dcm"),
     ),
 }
 FILM_KEYS = tuple(key for key, sample in SAMPLES.items() if sample.provenance)

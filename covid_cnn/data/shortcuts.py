@@ -168,9 +168,6 @@ def _cross_validated(
     return scores
 
 
-# The cues
-
-
 Features = Callable[[Sequence[ImageRecord], np.ndarray], np.ndarray]  # float [N, D] of N images and their lung boxes
 _BORDERS = np.r_[:BORDER, COMPARED_SIDE - BORDER : COMPARED_SIDE]
 _CORNERS = np.ix_(*2 * [np.r_[:CORNER, COMPARED_SIDE - CORNER : COMPARED_SIDE]])

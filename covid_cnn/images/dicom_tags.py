@@ -37,9 +37,6 @@ _NUMBER_TAGS = ("PatientID", "OtherPatientIDs", "AccessionNumber")
 _DATE_TAGS = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 
 
-# ---- what the file says of itself
-
-
 def numbers(dataset: pydicom.Dataset, tag: str) -> list[float]:
     """The tag's values, or none where they are no numbers."""
     with contextlib.suppress(ValueError, TypeError):

@@ -75,9 +75,6 @@ def _network() -> Callable[[np.ndarray], np.ndarray]:
     return run
 
 
-# The box about the lungs
-
-
 OUTSIDE = 0.01  # share of the lungs that each edge leaves outside, so that a stray speck moves nothing
 FEWEST = 0.03  # share of the image: what is less is no lung
 MIDDLE = np.array([0.1, 0.9, 0.1, 0.9], np.float32)  # the box where there is none

@@ -63,9 +63,6 @@ class Radiograph:
     at_detector: bool = False
 
 
-# ---- shared with covid_cnn.dicom
-
-
 def check_size(width: int, height: int, name: str, weight: float = 1, frames: int = 1) -> None:
     """Raise ImageError where an image is, by its declared size in pixels, too large to decode or too small to be one.
 

@@ -124,9 +124,6 @@ def display_name(name: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in own)
 
 
-# ---- the steps of read
-
-
 def _load(path: Path, name: str) -> bytes:
     try:
         facts = path.stat()

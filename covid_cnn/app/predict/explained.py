@@ -86,9 +86,6 @@ def _turn_what_if() -> None:
     st.session_state[WHAT_IF] = not st.session_state.get(WHAT_IF)
 
 
-# ---- an image that was learned from
-
-
 def _is_learned(key: str, radiograph: Radiograph, model: Bundle) -> bool:
     def look() -> bool:
         learned = _fingerprint(model.name, model.info.sha256)
@@ -104,9 +101,6 @@ def _fingerprint(name: str, digest: str) -> leakage.TrainingFingerprint | None:
         return leakage.training_fingerprint(elements.load_bundle(name))
     except CovidCnnError:  # the Evaluate page says what is wrong with it
         return None
-
-
-# ---- frame and window
 
 
 def choose_frame_and_window(key: str, frames: int, windows: tuple[str, ...]) -> None:
@@ -128,9 +122,6 @@ def chosen_frame_and_window(key: str, windows: tuple[str, ...]) -> tuple[int, in
     """What `reader.read` takes: the frame from 0, and the window, if it is not the first."""
     window, frame = st.session_state.get(f"predict_window {key}"), st.session_state.get(f"predict_frame {key}", 1)
     return frame - 1, windows.index(window) if window in windows[1:] else None
-
-
-# ---- the viewer and the report
 
 
 def _viewer(key: str, radiograph: Radiograph, answers: dict[str, Prediction]) -> viewer.Shown:
@@ -176,9 +167,6 @@ def _offer_report(key: str, radiograph: Radiograph, prediction: Prediction, mode
         elements.offer_download("Report (PDF)", page, "report.pdf", key=f"report.pdf {key}", width="stretch")
         elements.offer_download("Report (JSON)", facts, "report.json", key=f"report.json {key}", width="stretch")
         st.caption("The report holds no file name and nothing of the patient. The viewer's own button saves its image.")
-
-
-# ---- several models asked about the same image, side by side
 
 
 def _others(model: Bundle) -> list[str]:

@@ -60,9 +60,6 @@ class _Answer(NamedTuple):
     thumbnail: str
 
 
-# What a .zip holds
-
-
 def is_archive(upload: UploadedFile) -> bool:
     """Whether an upload is a .zip, by its content."""
     return headers.is_zip(upload.getvalue()[:4])
@@ -113,9 +110,6 @@ def _shown_name(source: Source, answer: "_Answer | CovidCnnError") -> str:
     if isinstance(answer, CovidCnnError):
         return getattr(answer, "name", "") or source.name
     return answer.radiograph.name
-
-
-# Asking
 
 
 def choose_row(sources: Mapping[str, Source], model: Bundle) -> str | None:
@@ -235,9 +229,6 @@ def _keep(radiograph: Radiograph, prediction: Prediction) -> _Answer:
         ),
         "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"),
     )
-
-
-# The table
 
 
 def _table(answers: list[tuple[str, "_Answer | CovidCnnError"]]) -> int | None:

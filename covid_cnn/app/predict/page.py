@@ -70,9 +70,6 @@ def draw_page() -> None:
         explained.draw_explained(opened_image.view, *opened_image.result, model, MODEL, film)
 
 
-# ---- what to look at
-
-
 def _offer_images() -> None:
     """What is on the page before an image is chosen."""
     left, right = st.columns((1, 2), gap="large")
@@ -143,9 +140,6 @@ def _open_sample(key: str) -> None:
     st.session_state[SAMPLE] = key.removeprefix(_SAMPLE)
 
 
-# ---- the line above the image
-
-
 def _draw_toolbar(key: str, image: "_Opened", neighbours: "folder.Neighbours") -> None:
     """What is shown, what it is, and the way to the next."""
     if key in neighbours.keys:
@@ -182,9 +176,6 @@ def _draw_neighbours(key: str, neighbours: "folder.Neighbours") -> None:
             on_click=neighbours.go_to,
             args=(keys[at + step],) if there else (key,),
         )
-
-
-# ---- what is said of it
 
 
 class _Opened(NamedTuple):

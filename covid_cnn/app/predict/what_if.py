@@ -71,9 +71,6 @@ class _View(NamedTuple):
         return ops.overlay(ops.fit_within(pixels, SHOWN), heatmap, self.opacity, self.colour_map)
 
 
-# ---- what if
-
-
 def _ask_what_if(key: str, radiograph: Radiograph, prediction: Prediction, model: Bundle, view: _View) -> None:
     steps = _choose_steps(f"what if {key}")
     strip = st.container()
@@ -233,9 +230,6 @@ def _draw_opinion(pixels: np.ndarray, prediction: Prediction, view: _View, drops
         f"Of the hottest tenth they share {percent(overlap)}; by chance it is 10 %, and from "
         f"{percent(faithfulness.AGREE)} on they agree. Occlusion: Zeiler and Fergus 2014."
     )
-
-
-# ---- memory
 
 
 def _memory() -> dict[Hashable, Any]:

@@ -75,9 +75,6 @@ def require(deed: Deed) -> None:
         raise CovidCnnError(f"In this demo only whoever runs it can {deed.value}.")
 
 
-# Runs and other work
-
-
 @st.cache_resource(show_spinner=False)
 def _owners() -> dict[str, str]:
     """Who has started each run since the app began, by its name."""
@@ -147,9 +144,6 @@ def folder_bytes(folders: Iterable[os.PathLike[str]]) -> int:
                 except OSError:
                     continue
     return total
-
-
-# The strip
 
 
 def draw_strip() -> None:

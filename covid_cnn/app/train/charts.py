@@ -178,9 +178,6 @@ def scale(ends: tuple[float, float], logarithmic: bool = False) -> alt.Scale:
     return alt.Scale(domain=list(ends), type="log") if logarithmic else alt.Scale(domain=list(ends))
 
 
-# What the network is shown, and where it looks in a few validation images while it learns
-
-
 def draw_pictures(run: Run, live: bool) -> None:
     """The pictures that the run has kept: of the newest epoch while it is ``live``, then of any."""
     attention, below = st.container(), st.container()  # always in this order, whichever is there first

@@ -85,9 +85,6 @@ def _selected(names: Sequence[str]) -> str | None:
     return name
 
 
-# A new run
-
-
 def _new_run() -> None:
     if importlib.util.find_spec("tensorflow") is None:
         st.info(WITHOUT_TENSORFLOW, icon=":material/download:")
@@ -189,9 +186,6 @@ def _variants(path: Path, changed: int, size: tuple[int, int], augmentation: str
     generators = [np.random.default_rng((seed, variant)) for variant in range(5)]
     varied = [augment(image, AUGMENTATIONS[augmentation], generator) for generator in generators]
     return [variant[..., 0] for variant in (image, *varied)]
-
-
-# The images: two cards, drawn by the program, or a person's own
 
 
 def _choose_dataset(datasets: Mapping[str, Dataset]) -> str:

@@ -202,9 +202,6 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-# The end of a run
-
-
 def _end(run: Run, config: TrainConfig) -> None:
     """Why a run is not finished, the end of its log, and, where weights were missing, a network that is here."""
     state = run.state()

@@ -87,9 +87,6 @@ def _row(run: Run) -> dict[str, Any]:
     }
 
 
-# What can be done with runs at rest: open, rename, annotate, delete
-
-
 def draw_actions(chosen: list[Run], is_open: bool = False) -> None:
     """The buttons for one or several runs; one that ``is_open`` need not be opened."""
     one = chosen[0]
