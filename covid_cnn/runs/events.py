@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from covid_cnn.common.statistics import Count, Interval
+
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"  # of a run, and of the model that it makes
 LONGEST = 2**20  # bytes of a line; an event has a few hundred
-Count = Annotated[int, Meta(ge=0, le=10**12)]
 Positive = Annotated[int, Meta(ge=1, le=10**12)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Number = Annotated[float, Meta(ge=-1e39, le=1e39)]  # as float32 has them
@@ -89,19 +90,6 @@ class Epoch(Event):
     best: Count = 0
     seconds: Number = np.nan
     waited: Number = np.nan
-
-
-class Interval(msgspec.Struct):
-    """What is read of a ``statistics.Interval`` of a share; its bounds may be unknown."""
-
-    value: Share
-    low: Share | None
-    high: Share | None
-    n: Count
-
-    def __str__(self) -> str:
-        bounds = "" if self.low is None or self.high is None else f"{100 * self.low:.1f} to {100 * self.high:.1f} %, "
-        return f"{bounds}n = {self.n}"
 
 
 class Report(msgspec.Struct):

@@ -9,7 +9,7 @@ import streamlit as st
 
 from covid_cnn.app.train import charts
 from covid_cnn.app.train.settings import describe_settings
-from covid_cnn.common.statistics import percent
+from covid_cnn.common.statistics import Interval, percent
 from covid_cnn.runs.events import Evaluated
 from covid_cnn.runs.run import Run
 
@@ -52,8 +52,13 @@ def results(run: Run) -> dict[str, Any]:
         "Validation loss": best.val_loss if best else None,
         "Validation accuracy": best.val_accuracy if best else None,
         "Test accuracy": accuracy.value if accuracy else None,
-        "95 % interval": str(accuracy) if accuracy else "",
+        "95 % interval": _bounds(accuracy) if accuracy else "",
     }
+
+
+def _bounds(share: Interval) -> str:
+    bounds = f"{100 * share.low:.1f} to {100 * share.high:.1f} %, " if share.known else ""
+    return f"{bounds}n = {share.n}"
 
 
 def _results(chosen: Sequence[Run]) -> pd.DataFrame:
