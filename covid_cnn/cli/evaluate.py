@@ -60,7 +60,7 @@ def evaluate(
     if record:
         from covid_cnn.reports import card
 
-        other = bundle.info.metrics.other | {record: structs.replace(done.report, dataset=images.dataset)}
+        other = bundle.info.metrics.other | {record: structs.replace(done.report, dataset=images.dataset.name)}
         metrics = structs.replace(bundle.info.metrics, other=other)
         card.write_card(bundle.folder, structs.replace(bundle.info, metrics=metrics))
     from covid_cnn.reports import terminal

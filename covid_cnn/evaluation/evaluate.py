@@ -3,8 +3,10 @@
 What a model has learned from is found first, and told or left out.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from msgspec import structs
 
 from covid_cnn.common.errors import DatasetError
 from covid_cnn.common.storage import Cache
-from covid_cnn.data.dataset import Item, discover_datasets, open_dataset
+from covid_cnn.data.dataset import Dataset, Item, discover_datasets, open_dataset
 from covid_cnn.evaluation import binary, external, leakage, predictions
 from covid_cnn.evaluation.binary import BinaryPredictions
 from covid_cnn.evaluation.cohorts import Shares
@@ -25,12 +27,25 @@ ALL_CLASSES = "classes"  # the task of telling all classes apart, beside those o
 
 
 @dataclass(frozen=True)
-class NamedImages:
-    """Images to evaluate on: what they are called, the name of their dataset, and the images."""
+class EvaluationSet:
+    """Images to ask about: some of a dataset's, by what their choice is called."""
 
     name: str
-    dataset: str
+    dataset: Dataset
+    split: str  # of the dataset; "all" for every image
     items: tuple[Item, ...]
+    unseen: bool = False  # whether those that a model learned from are left out
+
+    @cached_property
+    def key(self) -> str:
+        """The same for the same images under the same classes."""
+        lines = (f"{item.path}|{item.label}|{item.patient}\n" for item in self.items)
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def without(self, known: Set[Path]) -> "EvaluationSet":
+        """The images that a model has not learned from."""
+        items = tuple(item for item in self.items if item.path not in known)
+        return replace(self, name=f"{self.name}, {len(items)} it never saw", items=items, unseen=True)
 
 
 @dataclass
@@ -56,7 +71,7 @@ class Comparison:
         return msgspec.to_builtins({"rows": self.rows, "differences": lines, "notes": self.notes})
 
 
-def select_images(data: str, split: str) -> NamedImages:
+def select_images(data: str, split: str) -> EvaluationSet:
     """The images of one split of a dataset, or of "all"; a collection without splits is one test set.
 
     Raises DatasetError where there is no such dataset, or it has no such split.
@@ -66,7 +81,8 @@ def select_images(data: str, split: str) -> NamedImages:
     items = dataset.items if whole else dataset.subset(split)
     if not items:
         raise DatasetError(f"{dataset.name} has no split {split}: it has {', '.join(dataset.splits)}, and all.")
-    return NamedImages(f"{dataset.name}, {'all' if whole else split}", dataset.name, items)
+    chosen = "all" if whole else split
+    return EvaluationSet(f"{dataset.name}, {chosen}", dataset, chosen, items)
 
 
 def find_training_images(model: Bundle, items: Sequence[Item]) -> frozenset[Path] | None:
@@ -81,7 +97,7 @@ def find_training_images(model: Bundle, items: Sequence[Item]) -> frozenset[Path
 
 def evaluate_model(
     model: Bundle,
-    images: NamedImages,
+    images: EvaluationSet,
     task: str = ALL_CLASSES,
     threshold: float | None = None,
     prevalence: float | None = None,
@@ -120,7 +136,7 @@ def evaluate_model(
     return done
 
 
-def compare(models: Sequence[Bundle], places: Iterable[NamedImages], task: str) -> Comparison:
+def compare(models: Sequence[Bundle], places: Iterable[EvaluationSet], task: str) -> Comparison:
     """Put each model to each set of images, without what it has learned from, and test the differences."""
     cache, comparison = Cache(), Comparison()
     answers: dict[tuple[str, str], BinaryPredictions] = {}
@@ -141,7 +157,7 @@ def compare(models: Sequence[Bundle], places: Iterable[NamedImages], task: str) 
     return comparison
 
 
-def _notes(model: Bundle, images: NamedImages, known: frozenset[Path] | None, own: Iterable[str]) -> list[str]:
+def _notes(model: Bundle, images: EvaluationSet, known: frozenset[Path] | None, own: Iterable[str]) -> list[str]:
     """What to know of one model on some images, a sentence each."""
     notes = []
     if known is None:

@@ -13,7 +13,6 @@ from PIL import Image, ImageOps
 
 from covid_cnn.app import pages
 from covid_cnn.app.evaluate import asking
-from covid_cnn.app.evaluate.asking import EvaluationSet
 from covid_cnn.app.shared import background, elements
 from covid_cnn.app.shared.elements import SYNTHETIC, escape_markdown
 from covid_cnn.common.errors import ImageError
@@ -256,7 +255,7 @@ def answers_of(dataset: Dataset, name: str) -> dict[Path, AnswerOf] | None:
     """A model's answer to each image that can be read; None until they are there, and the way to them is drawn."""
     with elements.draw_errors():
         model = elements.load_bundle(name)
-        if (answers := asking.cached_predictions(model, _whole(dataset))) is None:
+        if (answers := asking.cached_predictions(model, asking.whole_set(dataset))) is None:
             return None
         rows = zip(answers.items, answers.labels, answers.predicted, answers.probabilities, strict=True)
         return {
@@ -273,7 +272,7 @@ def alike_images(dataset: Dataset, item: Item) -> Sequence[Item] | None:
         return ()
     name = st.selectbox("The images most like it, as a model sees them", models, key="dataset_alike_model", width=320)
     with elements.draw_errors():
-        answers = asking.cached_predictions(elements.load_bundle(name), _whole(dataset), embeddings=True)
+        answers = asking.cached_predictions(elements.load_bundle(name), asking.whole_set(dataset), embeddings=True)
         if answers is None:
             return None
         paths = [other.path for other in answers.items]
@@ -281,7 +280,3 @@ def alike_images(dataset: Dataset, item: Item) -> Sequence[Item] | None:
             near = overview.nearest_neighbours(answers.embeddings, paths.index(item.path), NEIGHBOURS)
             return [answers.items[n] for n in near]
     return ()
-
-
-def _whole(dataset: Dataset) -> EvaluationSet:
-    return EvaluationSet(dataset.name, dataset, "all", dataset.items)

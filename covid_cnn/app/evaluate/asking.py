@@ -1,9 +1,7 @@
 """Put a model to a dataset's images in the background, and know which of them it has learned from."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import streamlit as st
@@ -13,8 +11,9 @@ from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common import paths
 from covid_cnn.common.jobs import Work
 from covid_cnn.common.storage import Cache
-from covid_cnn.data.dataset import Dataset, Item
+from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import leakage, predictions
+from covid_cnn.evaluation.evaluate import EvaluationSet
 from covid_cnn.evaluation.predictions import DatasetPredictions
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
@@ -25,28 +24,6 @@ LEFT_OUT = (
     "all others of those patients, as far as metadata and names tell who they are."
 )
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
-
-
-@dataclass(frozen=True)
-class EvaluationSet:
-    """Images to ask about: some of a dataset's, by what their choice is called."""
-
-    name: str
-    dataset: Dataset
-    split: str  # of the dataset; "all" for every image
-    items: tuple[Item, ...]
-    unseen: bool = False  # whether those that a model learned from are left out
-
-    @cached_property
-    def key(self) -> str:
-        """The same for the same images under the same classes."""
-        lines = (f"{item.path}|{item.label}|{item.patient}\n" for item in self.items)
-        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
-
-    def without(self, known: Set[Path]) -> "EvaluationSet":
-        """The images that a model has not learned from."""
-        items = tuple(item for item in self.items if item.path not in known)
-        return replace(self, name=f"{self.name}, {len(items)} it never saw", items=items, unseen=True)
 
 
 @dataclass(frozen=True)
@@ -74,7 +51,12 @@ def _places(dataset: Dataset) -> Iterator[EvaluationSet]:
         name = f"{dataset.name}, {SPLITS[split]}" if split else dataset.name
         yield EvaluationSet(name, dataset, split, dataset.subset(split))
     if len(dataset.splits) > 1:
-        yield EvaluationSet(f"{dataset.name}, all images", dataset, "all", dataset.items)
+        yield replace(whole_set(dataset), name=f"{dataset.name}, all images")
+
+
+def whole_set(dataset: Dataset) -> EvaluationSet:
+    """All images of a dataset."""
+    return EvaluationSet(dataset.name, dataset, "all", dataset.items)
 
 
 def _key(model: Bundle, place: EvaluationSet) -> tuple[str, int, str]:
@@ -145,7 +127,7 @@ def home_or_away(model: Bundle, place: EvaluationSet) -> str:
     own = own_dataset(model.info)
     if place.unseen or (own and own.root == place.dataset.root):
         return "At home"
-    known = leaked_images(model, EvaluationSet(place.dataset.name, place.dataset, "all", place.dataset.items))
+    known = leaked_images(model, whole_set(place.dataset))
     if known:
         return "At home"
     return "" if own is None and known is None else "Away"

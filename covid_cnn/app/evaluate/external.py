@@ -10,7 +10,7 @@ import streamlit as st
 from covid_cnn import __version__
 from covid_cnn.app.evaluate import asking, export
 from covid_cnn.app.evaluate import figures as evaluate_figures
-from covid_cnn.app.evaluate.asking import Evaluated, EvaluationSet, choose_sets
+from covid_cnn.app.evaluate.asking import Evaluated, choose_sets
 from covid_cnn.app.shared import elements
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.statistics import percent, wilson
@@ -18,6 +18,7 @@ from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import binary, external, leakage
 from covid_cnn.evaluation.binary import DISEASED, BinaryPredictions
 from covid_cnn.evaluation.cohorts import Shares
+from covid_cnn.evaluation.evaluate import EvaluationSet
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.models.info import ModelInfo
 from covid_cnn.reports import evaluation, figures

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from covid_cnn.app.evaluate import asking, errors, export, figures
-from covid_cnn.app.evaluate.asking import Evaluated, EvaluationSet
+from covid_cnn.app.evaluate.asking import Evaluated
 from covid_cnn.app.shared import elements, own_network
 from covid_cnn.app.shared.elements import escape_markdown
 from covid_cnn.common.errors import CovidCnnError
@@ -11,6 +11,7 @@ from covid_cnn.common.statistics import percent, wilson
 from covid_cnn.data.dataset import Dataset
 from covid_cnn.evaluation import binary, leakage
 from covid_cnn.evaluation.binary import BinaryPredictions
+from covid_cnn.evaluation.evaluate import EvaluationSet
 from covid_cnn.models.bundle import Bundle
 from covid_cnn.reports import wording
 
