@@ -113,9 +113,9 @@ def metric_values(report: Report) -> Iterator[Sequence[object]]:
         yield title, *(structs.astuple(interval) if interval else ("",) * 4)
 
 
-def group_rows(answers: BinaryPredictions) -> list[Sequence[object]]:
+def group_rows(groups: Iterable[Shares]) -> list[Sequence[object]]:
     """The table of the subgroups, its head first."""
-    return [("Group", *cohorts.COLUMNS), *(line.cells() for line in cohorts.find_cohorts(answers))]
+    return [("Group", *cohorts.COLUMNS), *(line.cells() for line in groups)]
 
 
 def answer_rows(answers: BinaryPredictions, root: Path) -> Iterator[Sequence[object]]:
@@ -158,7 +158,7 @@ def render_evaluation(
     pictures = {TITLES[name]: draw_figure(name, answers, report, classes) for name in figure_names(answers, classes)}
     tables: dict[str, Sequence[Sequence[object]]] = {
         "Metrics": evaluation_metrics.cells(report),
-        "Subgroups": group_rows(answers),
+        "Subgroups": group_rows(cohorts.find_cohorts(answers)),
     }
     wrong = answers.worst()
     errors = [_error(bundle, answers, int(i)) for i in wrong[:ERRORS]]

@@ -35,7 +35,7 @@ def render_page(template: str, title: str, **values: Any) -> str:
 
 
 def embed(content: bytes, kind: str) -> str:
-    """A picture as a data: address, so that the page needs no other file; its bytes are of kind "jpeg" or "svg+xml"."""
+    """A picture as a data: address, so that a page needs no other file; its bytes are of a kind such as "jpeg"."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 from covid_cnn import __version__
 from covid_cnn.app.evaluate.asking import Evaluated
 from covid_cnn.app.shared.elements import offer_download
+from covid_cnn.evaluation import cohorts
 from covid_cnn.evaluation.binary import BinaryPredictions
 from covid_cnn.models.info import Report
 from covid_cnn.reports import evaluation, figures
@@ -28,7 +29,7 @@ def draw_downloads(evaluated: Evaluated, verdicts: BinaryPredictions, report: Re
         offer_download("The report (HTML)", make, f"{name}.html")
         for label, table, file in (
             ("Metrics (CSV)", partial(evaluation.metric_values, report), "metrics"),
-            ("Subgroups (CSV)", partial(evaluation.group_rows, verdicts), "subgroups"),
+            ("Subgroups (CSV)", lambda: evaluation.group_rows(cohorts.find_cohorts(verdicts)), "subgroups"),
             ("Every answer (CSV)", partial(evaluation.answer_rows, verdicts, evaluated.place.dataset.root), "answers"),
         ):
             offer_download(label, partial(_csv, table), f"{name}_{file}.csv")

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-import pandas as pd
 import streamlit as st
 
 from covid_cnn import __version__
@@ -113,9 +112,9 @@ def _compared(evaluated: Mapping[tuple[str, str], Evaluated]) -> None:
     if differences:
         notes.append(CAUTION)
     _downloads({one.model.name: one.model.info.sha256 for one in evaluated.values()}, rows, tables, notes)
-    for title, (head, *cells) in tables.items():
+    for title, table in tables.items():
         st.markdown(f"### {title}")
-        st.dataframe(pd.DataFrame(cells, columns=list(head)), hide_index=True, height="content", alt=title)
+        elements.draw_table(table, alt=title)
     if differences:
         st.caption(CAUTION)
 

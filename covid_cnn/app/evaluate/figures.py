@@ -77,8 +77,7 @@ def draw_figures(evaluated: Evaluated, report: Report, verdicts: BinaryPredictio
         for name in wording.FIGURES:
             elements.term_help(name)
     st.caption(f"Flagged as unlike the training images: {report.out_of_distribution}.")
-    head, *rows = metrics.cells(report)
-    st.dataframe(pd.DataFrame(rows, columns=list(head)), hide_index=True, height="content", alt="All figures")
+    elements.draw_table(metrics.cells(report), alt="All figures")
 
 
 def draw_cohorts(verdicts: BinaryPredictions) -> None:
@@ -92,8 +91,7 @@ def draw_cohorts(verdicts: BinaryPredictions) -> None:
         "few images the interval is wide, and says so."
     )
     draw_dots(rows)
-    table = [row.cells() for row in rows]
-    st.dataframe(pd.DataFrame(table, columns=["Group", *cohorts.COLUMNS]), hide_index=True)
+    elements.draw_table(evaluation.group_rows(rows))
 
 
 def draw_dots(rows: Sequence[Shares]) -> None:

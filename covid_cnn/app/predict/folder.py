@@ -1,6 +1,5 @@
 """Many images at once on the Predict page: a .zip's images, the progress of asking, and the table of the answers."""
 
-import base64
 import contextlib
 import io
 import time
@@ -15,21 +14,21 @@ from zipfile import ZipInfo
 import numpy as np
 import pandas as pd
 import streamlit as st
-from PIL import Image
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from covid_cnn.app.shared import elements
 from covid_cnn.common.errors import ArchiveError, CovidCnnError
-from covid_cnn.images import headers, limits, ops, reader
+from covid_cnn.data import index
+from covid_cnn.images import headers, limits, reader
 from covid_cnn.images.radiograph import Radiograph
 from covid_cnn.images.sources import Archive, is_system_file
 from covid_cnn.models import batch
 from covid_cnn.models.bundle import Bundle, Prediction
 from covid_cnn.reports import wording
+from covid_cnn.reports.html import embed
 
 ARCHIVES, ANSWERS, STOPPED = "predict_archives", "predict_answers", "predict_stopped"
 TABLE, SHOWN = "predict_table", "predict_shown"  # the table's own state, and the keys of its rows
-THUMBNAIL = 96  # px
 NAME = 18  # characters of a name in the table; its last column has all
 TABLE_HEIGHT = 420  # px
 BLINK = 0.2  # seconds between two steps of the progress bar
@@ -218,16 +217,13 @@ def _set_stopped(stopped: bool) -> None:
 
 def _keep(radiograph: Radiograph, prediction: Prediction) -> _Answer:
     """Called in the background: nothing of Streamlit here."""
-    small = Image.fromarray(np.rint(ops.fit_within(radiograph.pixels, THUMBNAIL) * 255).astype(np.uint8))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=75)
     return _Answer(
         replace(radiograph, pixels=NOTHING),
         # Of the heatmaps, what the table tells: whether there is any heat.
         replace(
             prediction, heatmaps=prediction.heatmaps.max((0, 1), keepdims=True), embedding=NOTHING, prepared=NOTHING
         ),
-        "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"),
+        embed(index.make_thumbnail(radiograph.pixels), "jpeg"),
     )
 
 

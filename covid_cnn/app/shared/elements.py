@@ -4,11 +4,12 @@ import base64
 import contextlib
 import mimetypes
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from covid_cnn.common.errors import CovidCnnError
@@ -88,6 +89,12 @@ def offer_download(label: str, make: Callable[[], str | bytes], file: str, **opt
     """A button for a file, which is made when it is pressed; of what kind it is, its ending tells."""
     kind, _ = mimetypes.guess_type(file)
     st.download_button(label, make, file, kind, icon=":material/download:", on_click="ignore", **options)
+
+
+def draw_table(table: Sequence[Sequence[object]], place: Any = st, alt: str | None = None) -> None:
+    """A table, its head first; `place` is `st` or a container."""
+    head, *rows = table
+    place.dataframe(pd.DataFrame(rows, columns=list(head)), hide_index=True, height="content", alt=alt)
 
 
 def draw_tabs(key: str, tabs: Mapping[str, Callable[[], None]]) -> None:

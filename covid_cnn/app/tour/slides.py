@@ -4,7 +4,6 @@ The drawn pictures and their figures are made by ``python -m docs.tour``. What i
 their ``model.json``, and the answers about a film are those of the default model that is here.
 """
 
-import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -21,6 +20,7 @@ from covid_cnn.images import ops
 from covid_cnn.models import bundle
 from covid_cnn.models.info import ModelInfo
 from covid_cnn.reports import card, wording
+from covid_cnn.reports.html import embed
 
 PICTURES = Path(__file__).with_name("slides")
 FIGURES = PICTURES / "figures.json"
@@ -210,8 +210,8 @@ def _figures() -> dict[str, Any]:
 
 @cache
 def _picture(name: str, words: str) -> dict[str, str]:
-    data = base64.b64encode((PICTURES / f"{name}.webp").read_bytes()).decode("ascii")
-    return {"source": f"data:image/webp;base64,{data}", "alt": f"{words}: drawn chest X-ray", "words": words}
+    source = embed((PICTURES / f"{name}.webp").read_bytes(), "webp")
+    return {"source": source, "alt": f"{words}: drawn chest X-ray", "words": words}
 
 
 def describe_picture(pixels: np.ndarray, words: str, alt: str = "") -> dict[str, str]:

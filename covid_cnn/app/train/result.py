@@ -2,7 +2,6 @@
 
 from typing import NoReturn
 
-import pandas as pd
 import streamlit as st
 
 from covid_cnn.app import pages
@@ -40,9 +39,8 @@ def draw_result(name: str, datasets: list[Dataset]) -> None:
         _ways_on(name, info, datasets)
         if report:
             with st.expander("All figures", icon=":material/table_chart:"):
-                head, *rows = metrics.cells(report)
                 table, confusion = st.columns([3, 2], gap="large")
-                table.dataframe(pd.DataFrame(rows, columns=head), hide_index=True, height="content")
+                elements.draw_table(metrics.cells(report), table)
                 matrix = figures.draw_confusion_matrix(report.confusion, report.classes)
                 confusion.pyplot(matrix, width="content", alt="Confusion matrix")
 

@@ -52,7 +52,7 @@ def draw_run(run: Run) -> None:
         _progress(run, config, active)
         _end(run, config)
         table.draw_actions([run], is_open=True)
-        st.fragment(_watch, run_every=2.0)(run, state)
+        table.watch({run: state})
     with st.expander("Settings and downloads", icon=":material/tune:"):
         if run.journal.epochs or active:
             with st.container(horizontal=True):
@@ -70,12 +70,6 @@ def draw_run(run: Run) -> None:
             again = "Opens a new run with these settings, to change one of them."
             change = "Train again with a change"
             st.button(change, icon=":material/edit:", on_click=fill_settings, args=(config,), help=again)
-
-
-def _watch(run: Run, drawn: str) -> None:
-    """Draw the page anew when somebody else has taken the run up."""
-    if run.folder.exists() and run.state() != drawn:
-        st.rerun()
 
 
 def _progress(run: Run, config: TrainConfig, active: bool) -> None:

@@ -1,7 +1,7 @@
 """All runs in one table, with their settings and results: to sort, and to choose those that something is done with."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,8 +32,7 @@ def draw_table(runs: Sequence[Run]) -> None:
         draw_actions(chosen)
     if len(chosen) > 1:
         comparison.draw_comparison(chosen)
-    states = {run.name: run.state() for run in runs}
-    st.fragment(_watch, run_every=2.0)(runs, states)
+    watch({run: run.state() for run in runs})
 
 
 def _choose(listed: list[Run], rows: pd.DataFrame) -> list[Run]:
@@ -62,9 +61,10 @@ def _choose(listed: list[Run], rows: pd.DataFrame) -> list[Run]:
     return chosen
 
 
-def _watch(runs: Sequence[Run], drawn: dict[str, str]) -> None:
-    """Draw the page anew when a run is in another state than the table shows."""
-    if any(run.folder.exists() and run.state() != drawn[run.name] for run in runs):
+@st.fragment(run_every=2.0)
+def watch(drawn: Mapping[Run, str]) -> None:
+    """Draw the page anew when a run is in another state than the one that was drawn."""
+    if any(run.folder.exists() and run.state() != state for run, state in drawn.items()):
         st.rerun()
 
 
