@@ -8,7 +8,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations
 from typing import Any, NamedTuple
 
 import msgspec
@@ -94,7 +93,6 @@ def audit_dataset(dataset: Dataset, progress: Progress = unwatched) -> AuditRepo
         *_small(readable),
         *_not_frontal(readable),
         *_duplicates(readable),
-        *_near_duplicates(readable),
         *_patients_in_splits(dataset),
         *_several_images(dataset),
         *_contradicted_labels(dataset),
@@ -140,19 +138,22 @@ def _not_frontal(images: list[_Examined]) -> Iterator[Finding]:
 
 
 def _duplicates(images: list[_Examined]) -> Iterator[Finding]:
-    same = defaultdict(list)
+    """Each image with the first that has its pixels, and the first of each with those that look the same.
+
+    All pairs of a group would say no more, and of 10,000 images of "no picture" they would fill the memory.
+    """
+    first: dict[str, _Examined] = {}
+    same = []
     for one in images:
-        same[one.record.fingerprint.digest].append(one)
-    exact = [pair for group in same.values() for pair in combinations(group, 2)]
-    yield from _pairs("duplicate", "the same, pixel for pixel", exact)
-
-
-def _near_duplicates(images: list[_Examined]) -> Iterator[Finding]:
-    """Pairs that differ in pixels, but look the same."""
-    prints = [one.record.fingerprint for one in images]
-    similar = find_near_duplicates(prints, [one.record.synthetic or one.item.synthetic for one in images])
-    near = [(images[i], images[j]) for i, j in similar if prints[i].digest != prints[j].digest]
-    yield from _pairs("near_duplicate", "nearly the same", near)
+        before = first.setdefault(one.record.fingerprint.digest, one)
+        if before is not one:
+            same.append((before, one))
+    yield from _pairs("duplicate", "the same, pixel for pixel", same)
+    apart = list(first.values())
+    similar = find_near_duplicates(
+        [one.record.fingerprint for one in apart], [one.record.synthetic or one.item.synthetic for one in apart]
+    )
+    yield from _pairs("near_duplicate", "nearly the same", [(apart[i], apart[j]) for i, j in similar])
 
 
 def _pairs(kind: str, what: str, pairs: list[tuple[_Examined, _Examined]]) -> Iterator[Finding]:

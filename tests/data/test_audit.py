@@ -105,6 +105,17 @@ def test_duplicates(root, one, other, severity, words, change, kind):
     assert set(finding.pairs[0]) == {one, other} and len(finding.pairs) == 1
 
 
+def test_each_of_many_copies_is_told_once(root):
+    for n in range(3):
+        write(root / "train" / "NORMAL" / f"x{n}.png", seed=2000)
+    for n in range(2):
+        write(root / "train" / "PNEUMONIA" / f"y{n}.png", seed=2000, change=9)
+    same, same_changed = findings(root, "duplicate")[0].pairs, findings(root, "near_duplicate")[0].pairs
+    x, y = "train/NORMAL/x{}.png", "train/PNEUMONIA/y{}.png"
+    assert same == ((x.format(0), x.format(1)), (x.format(0), x.format(2)), (y.format(0), y.format(1)))
+    assert same_changed == ((x.format(0), y.format(0)),)
+
+
 def test_patient_in_two_splits(root):
     write(root / "train" / "NORMAL" / "IM-0001-0001.png", seed=3000)
     write(root / "test" / "NORMAL" / "IM-0001-0002.png", seed=3001)
