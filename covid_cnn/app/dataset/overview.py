@@ -182,7 +182,7 @@ def _chart(dataset: Dataset) -> "altair.Chart":
         alt.Chart(pd.DataFrame(rows))
         .mark_bar()
         .encode(
-            x="Images:Q",
+            x=alt.X("Images:Q", axis=alt.Axis(tickMinStep=1)),
             y=alt.Y("Class:N", sort="-x", title=None, axis=alt.Axis(labelLimit=220)),
             color=alt.Color("Split:N", scale=alt.Scale(domain=names), legend=legend),
             order="Place:O",
