@@ -145,10 +145,12 @@ def _keys(item: Item) -> list[int]:
 
 def leakage_unknown(bundle: Bundle) -> str:
     """A sentence for a bundle of which it is not known which images it has learned from."""
+    data, why = bundle.info.training_data, "It was added without its dataset: add it again with that."
+    if data.images.train:
+        why = f"It brings no {FINGERPRINT_FILE}, and {data.name}, its dataset, is not under data/: add that."
     return (
         f"Which of these images {bundle.name} has learned from cannot be told, and on those it looks better than it "
-        f"is. It brings no {FINGERPRINT_FILE}, and {bundle.info.training_data.name}, its dataset, "
-        "is not under data/."
+        f"is. {why}"
     )
 
 
@@ -158,7 +160,7 @@ def drop_leaked(bundle: Bundle, items: Sequence[Item], known: Set[Path] | None) 
     Raises DatasetError where that cannot be told (None), or it has learned from all of the items.
     """
     if known is None:
-        raise DatasetError(f"{leakage_unknown(bundle)} Add that first, or train the model again.")
+        raise DatasetError(leakage_unknown(bundle))
     if len(known) == len({item.path for item in items}):
         raise DatasetError(f"Model {bundle.name} has learned from all of these images: choose another split.")
     return tuple(item for item in items if item.path not in known)

@@ -360,7 +360,7 @@ def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
             f"Its first layers point to pixels {SCALES[best.scale].words}. Look which answers make sense; on a "
             "labelled dataset it can be told which scale fits."
         )
-    if best.right.low <= 1 / len(classes):
+    if all(one.right and one.right.low <= 1 / len(classes) for one in trials):
         return _nothing_fits(trials, classes)
     sentences = (
         f"With pixels {SCALES[best.scale].short}, {percent(best.right.value)} of {best.right.n} images are right."
@@ -379,7 +379,7 @@ def verdict(trials: Sequence[Trial], classes: Sequence[str]) -> str:
 
 
 def _nothing_fits(trials: Sequence[Trial], classes: Sequence[str]) -> str:
-    best, worst = trials[0], min(trials, key=lambda one: one.right.value if one.right else 1)
+    best, worst = (choose(trials, key=lambda one: one.right.value if one.right else 0) for choose in (max, min))
     assert best.right and worst.right
     if len(classes) == 2 and worst.right.high < 0.5:
         return (

@@ -20,6 +20,7 @@ from covid_cnn.data.shortcuts import Shortcut
 from covid_cnn.images import ops
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
+from covid_cnn.models.info import Metrics
 from covid_cnn.reports import card
 from docs import tour
 from docs.tour import Hospital, ThumbnailClassifier
@@ -158,6 +159,11 @@ def test_a_model_of_ones_own_is_a_slide(shipped, shipped_models):
     tests = [info.metrics.test, *info.metrics.other.values()]
     assert [(bar["value"], bar["low"]) for bar in slide["bars"]] == [(o.accuracy.value, o.accuracy.low) for o in tests]
     assert slide["title"] == "Your model: mine" and slide["message"] == card.trust_sentence(info)
+    untested = msgspec.structs.replace(info, name="new", metrics=Metrics())
+    (slide,) = own.describe_models({"new": untested})
+    assert slide["message"] == "It was never tested: do not trust it." and "bars" not in slide
+    (slide,) = own.describe_models({"new": untested, "mine": msgspec.structs.replace(info, name="mine")})
+    assert slide["title"] == "Your model: mine"
 
 
 # ---- in a browser

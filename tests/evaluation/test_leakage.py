@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from covid_cnn.evaluation import leakage
 from covid_cnn.evaluation.leakage import TrainingFingerprint
 from covid_cnn.models import bundle
 from covid_cnn.models.bundle import Bundle
-from covid_cnn.models.info import TrainingImages
+from covid_cnn.models.info import BySplit, TrainingImages
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -60,6 +61,9 @@ def test_a_model_without_that_file_is_asked_by_its_dataset_and_else_cannot_tell(
     assert leakage.training_fingerprint(old) is None
     with pytest.raises(DatasetError, match="cannot be told.* It brings no training_images.npz, and drawn"):
         leakage.drop_leaked(old, items, None)
+    nothing = structs.replace(old.info.training_data, images=BySplit(0, 0, 0))
+    added = SimpleNamespace(name="mine", info=structs.replace(old.info, training_data=nothing))
+    assert leakage.leakage_unknown(added).endswith("It was added without its dataset: add it again with that.")
     known = leakage.find_leaked(tiny_model.dataset.items, leakage.training_fingerprint(old, tiny_model.dataset))
     assert set(leakage.drop_leaked(old, tiny_model.dataset.items, known)) == set(items)
     with pytest.raises(DatasetError, match="learned from all of these images"):

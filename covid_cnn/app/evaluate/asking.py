@@ -74,12 +74,16 @@ def cached_predictions(model: Bundle, place: EvaluationSet, embeddings: bool = F
     missing = (
         0 if background.is_known(key) else len(place.items) - predictions.count_cached(model, place.items, Cache())
     )
+    notice = st.empty()
     if missing:
-        st.write(
+        notice.write(
             f"{escape_markdown(model.name)} has yet to be asked about {missing} of the {len(place.items)} images of "
             f"{escape_markdown(place.name)}. Its answers are kept, so that this is done once."
         )
-    return background.await_result(key, _work(model, place, embeddings), "Ask the model", at_once=not missing)
+    answers = background.await_result(key, _work(model, place, embeddings), "Ask the model", at_once=not missing)
+    if answers is not None:
+        notice.empty()  # of what was asked within this run
+    return answers
 
 
 def missing(pairs: Sequence[tuple[Bundle, EvaluationSet]]) -> list[tuple[Bundle, EvaluationSet]]:

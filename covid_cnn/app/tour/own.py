@@ -81,17 +81,18 @@ def _audit(dataset: Dataset, audited: Job[Any]) -> Slide:
 
 
 def describe_models(models: Mapping[str, ModelInfo]) -> Iterator[Slide]:
-    """A slide of the tests of a model of one's own: the one that the Predict page asks, or else the first."""
-    own = {name: info for name, info in models.items() if name not in SHIPPED and info.metrics.test}
+    """A slide of the tests of a model of one's own: the one that the Predict page asks, else the first that has any."""
+    own = {name: info for name, info in models.items() if name not in SHIPPED}
     if not own:
         return
-    info = own.get(str(st.session_state.get("predict_model"))) or next(iter(own.values()))
+    first = next((info for info in own.values() if info.metrics.test), next(iter(own.values())))
+    info = own.get(str(st.session_state.get("predict_model")), first)
     tests = {"Right at home": info.metrics.test}
     tests |= {f"Right on {where}": report for where, report in info.metrics.other.items()}
+    bars = [{"name": words, **describe_bar(one.accuracy)} for words, one in tests.items() if one]
     yield {
         "title": f"Your model: {info.name}",
         "message": card.trust_sentence(info),
-        "bars": [{"name": words, **describe_bar(one.accuracy)} for words, one in tests.items() if one],
-        "note": "With 95 % intervals.",
+        **({"bars": bars, "note": "With 95 % intervals."} if bars else {}),
         "link": {"page": "evaluate", "words": "Ask it about another hospital's images"},
     }
