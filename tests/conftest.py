@@ -48,7 +48,6 @@ def default_model() -> Path:
 TINY = {
     "tiny_pooled": Recipe(
         "Tiny, pooled",
-        "",
         (32, 32),
         True,
         epochs=4,
@@ -58,7 +57,7 @@ TINY = {
         views=2,
     ),
     "tiny_dense": Recipe(
-        "Tiny, dense", "", (32, 32), False, epochs=4, batch_size=4, learning_rate=0.003, augmentation="notebook"
+        "Tiny, dense", (32, 32), False, epochs=4, batch_size=4, learning_rate=0.003, augmentation="notebook"
     ),
 }
 

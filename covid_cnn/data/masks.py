@@ -85,8 +85,7 @@ def _has_two_greys(tree: Tree, place: PurePosixPath) -> bool:
 @functools.lru_cache(maxsize=100_000)
 def _looked_up(path: str, file: File) -> bool:
     try:
-        with Path(path).open("rb") as opened:
-            return _two_greys(opened.read())
+        return _two_greys(Path(path).read_bytes())
     except OSError:
         return False
 

@@ -23,9 +23,7 @@ OF_STEPS = ("epochs", "batch_size", "learning_rate", "schedule", "warm_up", "pat
 class Recipe:
     """A network and the settings it is trained with unless a person chooses others."""
 
-    # For people
-    title: str
-    description: str
+    title: str  # for people
     input_size: tuple[int, int]  # height and width in pixels
     frozen_base: bool  # only the last layer is trained, on embeddings that are computed once
     epochs: int
@@ -67,11 +65,10 @@ class Recipe:
         return ("learns", "augmentation", "seed", "balance", *OF_STEPS, *base)
 
 
-def _transfer(title: str, description: str, pixels: int = 224, fetched: bool = True) -> Recipe:
+def _transfer(title: str, pixels: int = 224, fetched: bool = True) -> Recipe:
     """The recipe of a network that knows ImageNet, whose last layer learns."""
     return Recipe(
         title=title,
-        description=f"Transfer learning{', weights from the internet, once' if fetched else ''}. {description}",
         input_size=(pixels, pixels),
         frozen_base=True,
         epochs=40,
@@ -85,14 +82,9 @@ def _transfer(title: str, description: str, pixels: int = 224, fetched: bool = T
 
 INSTALLED = "efficientnet_lite0"  # its pretrained weights come with the program
 RECIPES = {
-    "efficientnet_lite0": _transfer(
-        "EfficientNet-Lite0",
-        "It knows ImageNet; its last layer learns your classes. Quick.",
-        fetched=False,
-    ),
+    "efficientnet_lite0": _transfer("EfficientNet-Lite0", fetched=False),
     "notebook_cnn": Recipe(
         title="The notebook's CNN",
-        description="Four convolutions trained from scratch, as the student notebook published it. Minutes.",
         input_size=(256, 256),
         frozen_base=False,
         epochs=15,
@@ -101,10 +93,10 @@ RECIPES = {
         augmentation="notebook",
     ),
     # Networks of keras.applications, under the names that they have there.
-    "MobileNetV2": _transfer("MobileNetV2", "Small and quick (9 MB)."),
-    "EfficientNetV2B0": _transfer("EfficientNetV2-B0", "Newer, slower than EfficientNet-Lite0 (24 MB)."),
-    "DenseNet121": _transfer("DenseNet-121", "The one of CheXNet and most papers on chest X-rays (29 MB)."),
-    "ResNet50": _transfer("ResNet-50", "The classic; large (95 MB)."),
+    "MobileNetV2": _transfer("MobileNetV2"),  # small and quick (9 MB)
+    "EfficientNetV2B0": _transfer("EfficientNetV2-B0"),  # newer, slower than EfficientNet-Lite0 (24 MB)
+    "DenseNet121": _transfer("DenseNet-121"),  # the one of CheXNet and most papers on chest X-rays (29 MB)
+    "ResNet50": _transfer("ResNet-50"),  # the classic; large (95 MB)
 }
 # The other networks of keras.applications, with the height and width of the images that each was made for.
 OTHER_NETWORKS = {
@@ -123,7 +115,7 @@ OTHER_NETWORKS = {
 def recipe_of(network: str) -> Recipe | None:
     """The recipe of a network; None if there is none."""
     if network in OTHER_NETWORKS:
-        return _transfer(network, "As Keras has it.", OTHER_NETWORKS[network])
+        return _transfer(network, OTHER_NETWORKS[network])
     return RECIPES.get(network)
 
 
