@@ -8,7 +8,7 @@ import math
 import os
 import sqlite3
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,10 +42,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
+Make = Callable[[list[Path], dict[Path, str]], Generator[bytes | E, None, None]]
 NAME = "worked_out.sqlite"
 SCHEMA = "CREATE TABLE IF NOT EXISTS blobs (kind TEXT, key TEXT, blob BLOB, PRIMARY KEY (kind, key))"
 
 PATIENCE = 10  # seconds to wait for another process that writes
+AT_ONCE = 64  # files after which what was made of them is kept, so that a crash loses no more
 
 
 class Cache:
@@ -91,6 +94,28 @@ class Cache:
         fresh = {file: digest for file, digest in zip(unknown, map_ahead(unknown, _digest), strict=True) if digest}
         self.put("file", {states[file]: digest.encode() for file, digest in fresh.items()})
         return digests | fresh
+
+    def complete(self, kind: str, files: Sequence[Path], make: Make[E]) -> Generator[bytes | E, None, None]:
+        """What is kept of each file's content, in order, or else what is made of it, which is then kept.
+
+        ``make`` is given some files that lack theirs, and the digests by file; it gives the blob of each, or the error
+        why there is none. What was made is kept every `AT_ONCE` files, and where the iteration ends early.
+        """
+        for first in range(0, len(files), AT_ONCE):
+            some = files[first : first + AT_ONCE]
+            digests = self.file_digests(some)
+            kept = self.get(kind, list(digests.values()))
+            fresh: dict[str, bytes] = {}
+            with contextlib.closing(make([file for file in some if digests.get(file) not in kept], digests)) as made:
+                try:
+                    for file in some:
+                        digest = digests.get(file, "")  # none of a file that is gone
+                        blob = kept[digest] if digest in kept else next(made)
+                        if digest and digest not in kept and isinstance(blob, bytes):
+                            fresh[digest] = blob
+                        yield blob
+                finally:
+                    self.put(kind, fresh)
 
     def _with_connection(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         """Run `work` on the open database; None where it cannot be used. A damaged one is deleted."""

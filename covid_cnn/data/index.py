@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +117,6 @@ def find_near_duplicates(
 KIND, THUMBNAIL_LONGEST = "record 2", "thumbnail 2"  # what is kept; another number once a version keeps something else
 GALLERY_SIDE = 160  # pixels, longest side of a thumbnail
 _NOTHING = np.empty((0, 0), np.uint8)
-AT_ONCE = 64  # images after which what was found is kept, so that a stop loses no more
 
 
 class ImageRecord(Struct, frozen=True):
@@ -149,12 +148,12 @@ def index_images(
     most of a record's memory, which counts with thousands.
     """
     records: list[ImageRecord | ImageError] = []
-    for first in range(0, len(files), AT_ONCE):
-        for record in _records_of(files[first : first + AT_ONCE]):
-            if not thumbnails and isinstance(record, ImageRecord):
-                record = replace(record, fingerprint=replace(record.fingerprint, thumbnail=_NOTHING))  # noqa: PLW2901
-            records.append(record)
-            progress(len(records) / len(files), f"Read {len(records)} of {len(files)} images")
+    for kept in _kept_of(files, KIND):
+        record = kept if isinstance(kept, ImageError) else _DECODER.decode(kept)
+        if not thumbnails and isinstance(record, ImageRecord):
+            record = replace(record, fingerprint=replace(record.fingerprint, thumbnail=_NOTHING))
+        records.append(record)
+        progress(len(records) / len(files), f"Read {len(records)} of {len(files)} images")
     return records
 
 
@@ -168,18 +167,7 @@ def index_items(
 
 def load_thumbnails(files: Sequence[Path]) -> list[bytes | ImageError]:
     """A small JPEG of each image file, at most `GALLERY_SIDE` px a side, in proportion; or why there is none."""
-    records = list(_records_of(files))
-    kept = Cache().get(THUMBNAIL_LONGEST, [record.file for record in records if isinstance(record, ImageRecord)])
-    lost = [
-        file
-        for file, record in zip(files, records, strict=True)
-        if isinstance(record, ImageRecord) and record.file not in kept
-    ]
-    made = dict(zip(lost, read_ahead(lost, lambda radiograph: make_thumbnail(radiograph.pixels)), strict=True))
-    return [
-        record if isinstance(record, ImageError) else made[file] if file in made else kept[record.file]
-        for file, record in zip(files, records, strict=True)
-    ]
+    return list(_kept_of(files, THUMBNAIL_LONGEST))
 
 
 def make_thumbnail(pixels: np.ndarray) -> bytes:
@@ -187,31 +175,27 @@ def make_thumbnail(pixels: np.ndarray) -> bytes:
     return _thumbnail_of(to_grey(pixels))
 
 
-def _records_of(files: Sequence[Path]) -> Iterator[ImageRecord | ImageError]:
-    """The record of each file, from the store, or else measured and then kept."""
-    store = Cache()
-    digests = store.file_digests(files)
-    kept = store.get(KIND, list(digests.values()))
-    unknown = [file for file in files if digests.get(file) not in kept]
-    fresh = read_ahead(unknown, _record)
-    fresh_records: dict[str, tuple[ImageRecord, bytes]] = {}
-    try:
-        for file in files:
-            digest = digests.get(file, "")
-            if digest in kept:
-                yield _DECODER.decode(kept[digest])
-                continue
-            result = next(fresh)
-            if isinstance(result, ImageError):
-                yield result
-            else:
-                record, small = replace(result[0], file=digest), result[1]
-                fresh_records[digest] = record, small
-                yield record
-    finally:
-        fresh_records.pop("", None)  # vanished between hashing and reading
-        store.put(THUMBNAIL_LONGEST, {digest: small for digest, (_, small) in fresh_records.items()})
-        store.put(KIND, {digest: _ENCODER.encode(record) for digest, (record, _) in fresh_records.items()})
+def _kept_of(files: Sequence[Path], kind: str) -> Iterator[bytes | ImageError]:
+    """What is kept of each file, its record or its thumbnail; where that is lacking, both are made at one reading."""
+    store, other = Cache(), THUMBNAIL_LONGEST if kind == KIND else KIND
+
+    def measure(lacking: list[Path], digests: dict[Path, str]) -> Generator[bytes | ImageError, None, None]:
+        beside: dict[str, bytes] = {}
+        try:
+            for file, result in zip(lacking, read_ahead(lacking, _record), strict=True):
+                if isinstance(result, ImageError):
+                    yield result
+                    continue
+                record, small = result
+                digest = digests.get(file, "")
+                both = {KIND: _ENCODER.encode(replace(record, file=digest)), THUMBNAIL_LONGEST: small}
+                if digest:
+                    beside[digest] = both[other]
+                yield both[kind]
+        finally:
+            store.put(other, beside)
+
+    return store.complete(kind, files, measure)
 
 
 def _record(radiograph: Radiograph) -> tuple[ImageRecord, bytes]:

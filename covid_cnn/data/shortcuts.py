@@ -7,9 +7,10 @@ Maguolo and Nanni (2021).
 
 import io
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from covid_cnn.common.jobs import Progress, map_ahead
 from covid_cnn.common.statistics import Interval, auroc, auroc_interval
 from covid_cnn.common.storage import Cache
 from covid_cnn.data.dataset import Item
-from covid_cnn.data.index import AT_ONCE, COMPARED_SIDE, ImageRecord, load_thumbnails
+from covid_cnn.data.index import COMPARED_SIDE, ImageRecord, load_thumbnails
 from covid_cnn.images import lungs
 from covid_cnn.images.lungs import black_out
 
@@ -85,7 +86,7 @@ def measure_shortcuts(indexed: Sequence[tuple[Item, ImageRecord]], progress: Pro
     classes = [name for name in np.unique(labels) if _enough(labels == name, patients)]
     if not classes or not CUES:
         return []
-    boxes = _lung_boxes(items, records, lambda part, line: progress(0.5 * part, line))
+    boxes = _lung_boxes(items, lambda part, line: progress(0.5 * part, line))
     folds = _folds(labels, classes, patients)
     measured = []
     for n, cue in enumerate(CUES):
@@ -214,25 +215,17 @@ CUES = (
 )
 
 
-def _lung_boxes(items: Sequence[Item], records: Sequence[ImageRecord], progress: Progress) -> np.ndarray:
+def _lung_boxes(items: Sequence[Item], progress: Progress) -> np.ndarray:
     """The box about the lungs in each image, float32 ``[N, 4]``."""
-    store = Cache()
-    boxes = np.zeros((len(records), 4), np.float32)
-    for first in range(0, len(records), AT_ONCE):
-        some = slice(first, first + AT_ONCE)
-        keys = [record.file for record in records[some]]
-        kept = store.get(LUNGS, keys)
-        lacking = {
-            record.file: item.path
-            for item, record in zip(items[some], records[some], strict=True)
-            if record.file not in kept
-        }
-        fresh = map_ahead(load_thumbnails(list(lacking.values())), _box_of)
-        made = {key: box.tobytes() for key, box in zip(lacking, fresh, strict=True)}
-        store.put(LUNGS, made)
-        boxes[some] = [np.frombuffer((kept | made)[key], np.float32) for key in keys]
-        progress(min(1.0, some.stop / len(records)), f"Looked for the lungs in {min(some.stop, len(records))} images")
+    boxes = np.zeros((len(items), 4), np.float32)
+    for n, box in enumerate(Cache().complete(LUNGS, [item.path for item in items], _find_lungs), 1):
+        boxes[n - 1] = np.frombuffer(box, np.float32)
+        progress(n / len(items), f"Looked for the lungs in {n} images")
     return boxes
+
+
+def _find_lungs(files: Sequence[Path], digests: Mapping[Path, str]) -> Generator[bytes, None, None]:
+    return (box.tobytes() for box in map_ahead(load_thumbnails(files), _box_of))
 
 
 def _box_of(small: bytes | ImageError) -> np.ndarray:

@@ -29,7 +29,6 @@ from covid_cnn.models import batch
 from covid_cnn.models.bundle import Bundle, Prediction, decide, prediction_sets
 from covid_cnn.models.info import Coverage, Report
 
-AT_ONCE = 64  # images after which the answers are kept, so that a crash loses no more
 UNKNOWN_CLASS = -1  # the label of an image whose class the bundle does not know
 
 
@@ -139,34 +138,14 @@ def count_cached(bundle: Bundle, items: Sequence[Item], store: Cache) -> int:
 
 def _numbers_of(bundle: Bundle, files: Sequence[Path], store: Cache | None) -> Generator[np.ndarray | None, None, None]:
     """Probabilities, distance and embedding of each image, float32 ``[K + 1 + D]``; None for one that is unreadable."""
-    digests = store.file_digests(files) if store else {}
-    for first in range(0, len(files), AT_ONCE):
-        yield from _numbers_of_some(bundle, files[first : first + AT_ONCE], digests, store)
 
+    def ask(lacking: Sequence[Path], digests: Mapping[Path, str]) -> Generator[bytes | CovidCnnError, None, None]:
+        with closing(batch.predict_images(bundle, lacking, _numbers, reader.read, explained=False)) as answers:
+            for _, answer in answers:
+                yield answer if isinstance(answer, CovidCnnError) else answer.tobytes()
 
-def _numbers_of_some(
-    bundle: Bundle, files: Sequence[Path], digests: Mapping[Path, str], store: Cache | None
-) -> Generator[np.ndarray | None, None, None]:
-    kept = store.get(_cache_kind(bundle), sorted({digests[file] for file in files if file in digests})) if store else {}
-    unknown = [file for file in files if digests.get(file) not in kept]
-    fresh: dict[str, bytes] = {}
-    with closing(batch.predict_images(bundle, unknown, _numbers, reader.read, explained=False)) as answers:
-        try:
-            for file in files:
-                digest = digests.get(file, "")
-                if digest in kept:
-                    yield np.frombuffer(kept[digest], np.float32)
-                    continue
-                _, answer = next(answers)
-                if isinstance(answer, CovidCnnError):
-                    yield None
-                    continue
-                if digest:
-                    fresh[digest] = answer.tobytes()
-                yield answer
-        finally:
-            if store:
-                store.put(_cache_kind(bundle), fresh)
+    for blob in store.complete(_cache_kind(bundle), files, ask) if store else ask(files, {}):
+        yield None if isinstance(blob, CovidCnnError) else np.frombuffer(blob, np.float32)
 
 
 def _numbers(radiograph: Radiograph, prediction: Prediction) -> np.ndarray:
