@@ -323,6 +323,13 @@ def test_the_map_shows_where_a_model_sees_the_images(chest, default_model):
     assert any(r"1 images could not be read" in text for text in captions(app).splitlines())
 
 
+@pytest.mark.parametrize(
+    ("plain", "begins"), [(False, "What the model finds alike"), (True, "This model shows nothing")]
+)
+def test_the_map_says_what_lies_close(plain, begins):
+    assert map.explain_map(plain).startswith(begins)
+
+
 def test_the_map_has_a_colour_for_each_source_with_many_images_and_one_for_the_others():
     sources = [f"hospital {n}" for n in range(9) for _ in range(9 - n)]
     items = [Item(Path(f"{n}.png"), "test", "NORMAL", str(n), source) for n, source in enumerate(sources)]

@@ -20,13 +20,22 @@ from covid_cnn.evaluation.predictions import DatasetPredictions
 from covid_cnn.models import bundle
 
 NEIGHBOURS = 6
-EXPLAINED = (
-    "What the model finds alike lies close. Where the colours of the classes and those of the sources part the map in "
-    "the same way, it may have learned the source. Click a point to see its image; draw a line around points to have "
-    "the gallery show these images alone, with Shift besides those before."
-)
 OTHERS = "others"  # all values of a colouring but those with the most images, as there are no more colours
 _component = elements.register_component(Path(__file__).with_name("map"))
+
+
+def explain_map(plain: bool) -> str:
+    """What lies close on the map, and what to do there; ``plain`` is a model that shows none of its features."""
+    alike = (
+        "This model shows nothing of what it finds alike: what lies close looks alike in 16 x 16 pixels."
+        if plain
+        else "What the model finds alike lies close. Where the colours of the classes and those of the sources part "
+        "the map in the same way, it may have learned the source."
+    )
+    return (
+        f"{alike} Click a point to see its image; draw a line around points to have the gallery show these images "
+        "alone, with Shift besides those before."
+    )
 
 
 @st.fragment
@@ -41,9 +50,10 @@ def draw_map(dataset: Dataset) -> None:
         colour = st.selectbox("Colour", ("Class", "Source", "Split"), key="dataset_map_colour", width=160)
         method = st.selectbox("Map", overview.METHODS, key="dataset_map_method", width=160)
     key = "map", dataset.root, tuple(item.path for item in dataset.items), models[name].sha256, method
+    plain = models[name].plain is not None
     projected = background.await_result(key, lambda tell: _projected(dataset, name, method, tell), "Draw the map")
     if projected is None:
-        st.caption(EXPLAINED)
+        st.caption(explain_map(plain))
         return
     answers, points = projected
     framed = images.framed_on_map(dataset)
@@ -64,11 +74,10 @@ def draw_map(dataset: Dataset) -> None:
     if chosen.opened is not None and chosen.opened < len(answers.items):
         near = [chosen.opened, *overview.nearest_neighbours(answers.embeddings, chosen.opened, NEIGHBOURS)]
         items = [answers.items[n] for n in near]
-        st.markdown(
-            f"**{escape_markdown(items[0].path.name)}**, and the {len(near) - 1} that the model finds most like it"
-        )
+        find = "look" if plain else "the model finds"
+        st.markdown(f"**{escape_markdown(items[0].path.name)}**, and the {len(near) - 1} that {find} most like it")
         images.draw_cards(items, [f"dataset_map_{n}" for n in range(len(near))])
-    st.caption(EXPLAINED)
+    st.caption(explain_map(plain))
     for note in answers.notes:
         st.caption(escape_markdown(note))
 

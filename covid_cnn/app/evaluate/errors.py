@@ -82,16 +82,16 @@ def _training_answers(model: Bundle) -> DatasetPredictions | None:
     """The answers to the images that a model learned from, where they are here; where it was not asked, a way to it."""
     own = fingerprint_of(model)
     if own is None:
-        name = escape_markdown(model.info.training_data.name)
+        data = model.info.training_data
+        name = escape_markdown(data.name) if data.images.train else "the dataset"
         st.caption(f"With {name}, which this model learned from, under data/, the nearest training images stood here.")
         return None
     with st.expander("Nearest training images", icon=":material/image_search:", expanded=True):
         answers = cached_predictions(model, own, embeddings=True)
         if answers is not None:
-            st.caption(
-                f"Below each error: the {NEIGHBOURS} training images that the network takes for most like it, by the "
-                "angle between their embeddings."
-            )
+            most = "look most like it in 16 x 16 pixels" if model.info.plain else "the network takes for most like it"
+            what = "these" if model.info.plain else "their embeddings"
+            st.caption(f"Below each error: the {NEIGHBOURS} training images that {most}, by the angle between {what}.")
     return answers
 
 
