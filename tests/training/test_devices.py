@@ -29,8 +29,7 @@ def on_two_devices(script: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 
-@pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("base_rate", [1.0, 0.1])
+@pytest.mark.parametrize(("classes", "base_rate"), [(2, 1.0), (3, 0.1)])
 def test_two_devices_take_the_steps_of_one(classes, base_rate):
     """With batches that can and cannot be halved, one smaller than the devices, and images that count differently."""
     on_two_devices(
