@@ -91,7 +91,7 @@ class Cache:
         known = self.get("file", list(states.values()))
         unknown = [file for file, state in states.items() if state not in known]
         digests = {file: known[state].decode() for file, state in states.items() if state in known}
-        fresh = {file: digest for file, digest in zip(unknown, map_ahead(unknown, _digest), strict=True) if digest}
+        fresh = {file: digest for file, digest in zip(unknown, map_ahead(unknown, _try_digest), strict=True) if digest}
         self.put("file", {states[file]: digest.encode() for file, digest in fresh.items()})
         return digests | fresh
 
@@ -143,10 +143,15 @@ def _state(file: Path) -> str:
     return hashlib.sha256(state).hexdigest()
 
 
-def _digest(file: Path) -> str:
+def digest_of(file: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _try_digest(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return digest_of(file)
     except OSError:
         return ""
 

@@ -5,12 +5,13 @@ Whoever reads the images (training, evaluation, audit) deals with the unreadable
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from covid_cnn.common import paths
 from covid_cnn.common.errors import DatasetError
+from covid_cnn.common.storage import Cache
 from covid_cnn.data import layout, metadata
 from covid_cnn.data.tree import Folder
 
@@ -130,23 +131,18 @@ def discover_datasets() -> tuple[list[Dataset], list[str]]:
     return datasets, problems
 
 
-def fingerprint(items: Iterable[Item], digests: Mapping[Path, str] | None = None) -> str:
+def fingerprint(items: Iterable[Item]) -> str:
     """The SHA-256 of names, classes, splits and contents of images, whatever their order and folder.
 
-    ``digests`` are those of each file, where they are known already. Raises DatasetError where a file is gone.
+    Raises DatasetError where a file is gone.
     """
-    digest = _digest if digests is None else digests.__getitem__
+    every = list(items)
+    digests = Cache().file_digests([item.path for item in every])
     try:
-        lines = sorted(f"{item.split}/{item.label}/{item.path.name} {digest(item.path)}\n" for item in items)
+        lines = sorted(f"{item.split}/{item.label}/{item.path.name} {digests[item.path]}\n" for item in every)
     except KeyError as error:
         raise DatasetError(f"The dataset changed on disk: {error.args[0]} cannot be read.") from error
-    except OSError as error:
-        raise DatasetError(f"The dataset changed on disk: {error.filename} cannot be read.") from error
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def same_files(one: Path, other: Path) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from covid_cnn.common.errors import BundleError, CovidCnnError, DatasetError
-from covid_cnn.common.storage import Cache, load_arrays
+from covid_cnn.common.storage import load_arrays
 from covid_cnn.data import index
 from covid_cnn.data.dataset import Dataset, Item, fingerprint
 from covid_cnn.data.splits import training_splits
@@ -97,7 +97,7 @@ def find_training_dataset(info: ModelInfo, datasets: Iterable[Dataset]) -> Datas
 
 def _fingerprint(dataset: Dataset) -> str:
     try:
-        return fingerprint(dataset.items, Cache().file_digests([item.path for item in dataset.items]))
+        return fingerprint(dataset.items)
     except DatasetError:
         return ""  # a file is gone
 

@@ -65,7 +65,8 @@ class Checkpoint:
                 state = msgspec.json.decode(file.read_bytes(), type=_State)
                 needed = {self._last_file(int(state.event["epoch"])), self._best_file(state.best[0])}
                 whole = file == older or state.own == state.seal()
-                if not whole or any(_digest(one) != state.files.get(one.name, _digest(one)) for one in needed):
+                digests = {file.name: storage.digest_of(file) for file in needed}
+                if not whole or any(state.files.get(name, own) != own for name, own in digests.items()):
                     raise ValueError("a file is not as it was written")
             except (OSError, ValueError, KeyError, RecursionError):
                 self.damaged.append(file.name)
@@ -92,7 +93,7 @@ class Checkpoint:
             for file, write in files.items():
                 write(file)
                 storage.sync(file)
-            digests = self._state.files | {file.name: _digest(file) for file in files}
+            digests = self._state.files | {file.name: storage.digest_of(file) for file in files}
         except BaseException:  # of an interrupt or a full disk, which needs the space
             for file in files:
                 file.unlink(missing_ok=True)
@@ -128,8 +129,3 @@ class Checkpoint:
 
 def _without_rate(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     return [variable for variable in optimizer.variables if variable.name != "learning_rate"]
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -70,33 +70,27 @@ def _work(model: Bundle, place: EvaluationSet, embeddings: bool = False) -> Work
 
 def cached_predictions(model: Bundle, place: EvaluationSet, embeddings: bool = False) -> DatasetPredictions | None:
     """The answers of a model, perhaps with embeddings; None where there are none yet, and the way to them is drawn."""
-    key = *_key(model, place), embeddings
-    missing = (
-        0 if background.is_known(key) else len(place.items) - predictions.count_cached(model, place.items, Cache())
-    )
     notice = st.empty()
-    if missing:
+    if missing := count_missing(model, place, embeddings):
         notice.write(
             f"{escape_markdown(model.name)} has yet to be asked about {missing} of the {len(place.items)} images of "
             f"{escape_markdown(place.name)}. Its answers are kept, so that this is done once."
         )
-    answers = background.await_result(key, _work(model, place, embeddings), "Ask the model", at_once=not missing)
+    key, work = (*_key(model, place), embeddings), _work(model, place, embeddings)
+    answers = background.await_result(key, work, "Ask the model", at_once=not missing)
     if answers is not None:
         notice.empty()  # of what was asked within this run
     return answers
 
 
-def missing(pairs: Sequence[tuple[Bundle, EvaluationSet]]) -> list[tuple[Bundle, EvaluationSet]]:
-    """Those of the pairs of a model and images that nobody has asked yet."""
-    return [
-        (model, place)
-        for model, place in pairs
-        if not background.is_known((*_key(model, place), False))
-        and predictions.count_cached(model, place.items, Cache()) < len(place.items)
-    ]
+def count_missing(model: Bundle, place: EvaluationSet, embeddings: bool = False) -> int:
+    """How many of the images a model has yet to be asked about; none where it is at it."""
+    if background.is_known((*_key(model, place), embeddings)):
+        return 0
+    return len(place.items) - predictions.count_cached(model, place.items, Cache())
 
 
-def begin_predictions(pairs: Sequence[tuple[Bundle, EvaluationSet]]) -> None:
+def begin_predictions(pairs: Iterable[tuple[Bundle, EvaluationSet]]) -> None:
     """Ask all of these in the background."""
     for model, place in pairs:
         background.begin_work((*_key(model, place), False), _work(model, place))

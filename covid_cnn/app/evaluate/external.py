@@ -44,7 +44,7 @@ def draw_external(models: Mapping[str, ModelInfo], datasets: list[Dataset]) -> N
         pairs = {
             (name, where): _unseen(elements.load_bundle(name), choices[where]) for name in names for where in wheres
         }
-        missing = asking.missing(list(pairs.values()))
+        missing = [pair for pair in pairs.values() if asking.count_missing(*pair)]
         if missing and st.session_state.pop(AT_ONCE, False):
             asking.begin_predictions(missing)
             missing = []
