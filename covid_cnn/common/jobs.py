@@ -28,17 +28,12 @@ class Job(Generic[T]):
     """A function that runs in a thread of its own from the moment this is made.
 
     Its `Progress` raises `StoppedError` once somebody asked the work to stop.
-
-    Attributes
-    ----------
-    part, message : what the work told last.
-    result : what it returned; None until then.
-    problem : why it ended without a result, in a sentence; empty where it did not.
     """
 
     def __init__(self, work: Work[T]) -> None:
-        self.part, self.message, self.problem = 0.0, "Starting", ""
-        self.result: T | None = None
+        self.part, self.message = 0.0, "Starting"  # what the work told last
+        self.result: T | None = None  # what it returned; None until then
+        self.problem = ""  # why it ended without a result, in a sentence; empty where it did not
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()

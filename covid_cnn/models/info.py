@@ -229,10 +229,10 @@ class Table(Struct, frozen=True):
 
 
 class Evidence(Struct, frozen=True, omit_defaults=True):
-    """A further section of a model card (see ``reports.card``)."""
+    """A further section of a model card, which another program than the training has measured."""
 
     title: str
-    headline: str = ""
+    headline: str = ""  # one sentence with its most telling figure, beside the model wherever it can be chosen
     text: str = ""
     table: Table | None = None
 

@@ -1,11 +1,4 @@
-"""The model card of a bundle (Mitchell et al. 2019), made from its ``model.json``.
-
-Two parts of it are optional: ``calibration``, from ``calibration.assess_calibration``, and ``evidence``, sections
-that other programs than the training have measured. Evidence is a list, in the order of the card, of ``title``,
-``text``, ``table`` (``columns``, and ``rows`` of as many cells), and, if it should stand beside the model wherever it
-can be chosen, ``headline``: one sentence with its most telling figure. Of these, ``text`` and ``table`` may be
-left out.
-"""
+"""The model card of a bundle (Mitchell et al. 2019), made from its ``model.json``."""
 
 import re
 from collections.abc import Sequence

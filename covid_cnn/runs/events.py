@@ -142,14 +142,6 @@ class EventLog:
     """The events of one run, so far.
 
     Of what was trained again after a resume, only the last time counts. Several threads may look at once.
-
-    Attributes
-    ----------
-    marks : the events that are neither of a step, nor of an epoch, nor of the progress before these
-    epochs : the events of the epochs
-    last : the last event; None where there is none
-    total : number of steps that the run has in all, 0 while it is not known
-    damaged : number of lines that are no events
     """
 
     def __init__(self, file: Path) -> None:
@@ -161,10 +153,11 @@ class EventLog:
         self._inode, self._offset, self._within_long_line = 0, 0, False
         self._steps: list[Step] = []
         self._worked = 0.0
-        self.marks: list[Event] = []
+        self.marks: list[Event] = []  # that are neither of a step, nor of an epoch, nor of the progress before these
         self.epochs: list[Epoch] = []
         self.last: Event | None = None
-        self.total = self.damaged = 0
+        self.total = 0  # number of steps that the run has in all, 0 while it is not known
+        self.damaged = 0  # number of lines that are no events
 
     def read(self) -> "EventLog":
         """Take in what was written since the last look. A line without its end is left for the next one."""

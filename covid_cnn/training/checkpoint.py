@@ -32,15 +32,7 @@ class _State(msgspec.Struct):
 
 
 class Checkpoint:
-    """The checkpoint of a run, in a folder. Raises RunError where there is one, and nothing of it can be read.
-
-    Attributes
-    ----------
-    event : the fields of the event ``epoch`` of the last epoch that was kept; its process may have ended before it was
-        appended
-    best_epoch, best_loss : the epoch of the lowest validation loss, 0 and infinity before the first
-    damaged : the names of later states that could not be read
-    """
+    """The checkpoint of a run, in a folder. Raises RunError where there is one, and nothing of it can be read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,7 +45,7 @@ class Checkpoint:
 
     def read(self) -> None:
         """Take in what is on disk: the last epoch whose files are whole."""
-        self.damaged: list[str] = []
+        self.damaged: list[str] = []  # the names of later states that could not be read
         self._take(_State({"epoch": 0}, (0, float("inf"))), set())
         numbers = {file: re.fullmatch(r"epoch-(\d+)\.json", file.name) for file in self.folder.glob("epoch-*.json")}
         states = sorted((int(number[1]), file) for file, number in numbers.items() if number)
@@ -77,8 +69,9 @@ class Checkpoint:
             raise RunError(f"The checkpoint of run {self.folder.parent.name} is damaged: start the training anew.")
 
     def _take(self, state: _State, files: set[Path]) -> None:
+        # The fields of the event of the last epoch that was kept; its process may have ended before it was appended.
         self.event: dict[str, Any] = dict(state.event)
-        self.best_epoch, self.best_loss = state.best
+        self.best_epoch, self.best_loss = state.best  # of the lowest validation loss, 0 and infinity before the first
         self._state, self._files = state, files
 
     def save(self, model: keras.Model, event: dict[str, Any]) -> None:

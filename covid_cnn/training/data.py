@@ -74,25 +74,20 @@ class TrainingBatches(keras.utils.PyDataset):
     So a resumed run has the batches of an unbroken one. Keras asks for them in a thread of its own, ahead of the steps,
     and must be told not to shuffle them. Its ``workers`` are left alone: they begin an epoch where the last one
     ended, before ``epoch`` is set, and hand over what they made of it then.
-
-    Attributes
-    ----------
-    class_weights : what an image of each class counts, float32 ``[K]``
-    ready : when each batch of the epoch was last made, by ``time.perf_counter``
     """
 
     def __init__(self, inputs: Inputs, labels: np.ndarray, classes: int, config: TrainConfig, devices: int = 1) -> None:
         super().__init__()
         self._inputs, self._labels, self._config, self._devices = inputs, labels, config, devices
         self._targets = np.eye(classes, dtype=np.float32)
-        self.class_weights = class_weights(labels, classes, config.balance)
+        self.class_weights = class_weights(labels, classes, config.balance)  # of an image of each class
         self.set_epoch(1)
 
     def set_epoch(self, epoch: int) -> None:
         """Switch to the batches of an epoch, counted from 1."""
         seeds = np.random.SeedSequence((self._config.seed, epoch))
         order = epoch_order(self._labels, self._config.balance, np.random.default_rng(seeds))
-        self.ready: dict[int, float] = {}
+        self.ready: dict[int, float] = {}  # when each batch of the epoch was last made, by ``time.perf_counter``
         self._plan = epoch, order, seeds.spawn(len(self))
 
     def __len__(self) -> int:

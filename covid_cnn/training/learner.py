@@ -19,12 +19,8 @@ from covid_cnn.training.data import ArrayBatches, TrainingBatches, TrainingData,
 class Learner:
     """The compiled network of a run with its training and validation batches.
 
-    Attributes
-    ----------
-    network : from images ``[N, H, W, 1]`` to logits
-    model : what ``fit`` trains: the network, or its last layer
-    batches, val_batches : what it learns from, and what it is validated on
-    views, val_views : of a last layer: the embeddings ``[N, views, D]`` of the images
+    The ``model`` is what ``fit`` trains: the ``network``, from images ``[N, H, W, 1]`` to logits, or its last layer, on
+    the ``views`` and ``val_views``, the embeddings ``[N, views, D]`` of the images.
     """
 
     def __init__(self, run: Run, training_data: TrainingData) -> None:
