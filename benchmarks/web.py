@@ -48,26 +48,35 @@ class App(NamedTuple):
 
 
 @contextlib.contextmanager
-def app(home: Path | None = None, root: Path = ROOT, **environment: str) -> Iterator[App]:
+def app(
+    home: Path | None = None,
+    root: Path = ROOT,
+    script: str | Path = "streamlit_app.py",
+    log: Path | None = None,
+    **environment: str,
+) -> Iterator[App]:
     """Start the app on a free port of this computer, and stop it at the end.
 
     Parameters
     ----------
     home : its COVID_CNN_HOME
     root : the checkout whose app it is
+    script : what is served in place of the app, with its settings
+    log : what the server says goes into this file
     environment : variables of it
     """
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     options = ["--server.headless=true", "--server.address=localhost", f"--server.port={port}"]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", *options],
-        cwd=root,
-        env=measure.compiled(os.environ) | ({"COVID_CNN_HOME": str(home)} if home else {}) | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with (log or Path(os.devnull)).open("wb") as says:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", str(script), *options],
+            cwd=root,
+            env=measure.compiled(os.environ) | ({"COVID_CNN_HOME": str(home)} if home else {}) | environment,
+            stdout=says,
+            stderr=says,
+        )
     try:
         started = App(port, psutil.Process(server.pid))
         _wait_for(f"{started.address}/_stcore/health", server)

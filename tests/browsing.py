@@ -1,19 +1,14 @@
 """What the tests in a real browser share: the running app, its pages, and how a person goes from one to another."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import psutil
 from playwright.sync_api import Locator, Page, expect
+
+from benchmarks import web
 
 ROOT = Path(__file__).parents[1]
 # The address of each page and its title.
@@ -67,32 +62,10 @@ class App(NamedTuple):
 
 
 @contextmanager
-def served(script: str | Path, home: Path, environment: Mapping[str, str] = MappingProxyType({})) -> Iterator[App]:
+def served(script: str | Path, home: Path, **environment: str) -> Iterator[App]:
     """A script of Streamlit's, served from the project's folder; what the server says is in ``home/server.log``."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    options = ["--server.headless=true", "--browser.gatherUsageStats=false", f"--server.port={port}"]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=log, stderr=log)
-    try:
-        _wait_for(f"http://localhost:{port}/_stcore/health", server)
-        yield App(f"http://localhost:{port}", home, psutil.Process(server.pid))
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait_for(address: str, server: subprocess.Popen) -> None:
-    end = time.monotonic() + PATIENCE / 1000
-    while time.monotonic() < end and server.poll() is None:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise TimeoutError("the app did not start")
+    with web.app(home, script=script, log=home / "server.log", **environment) as app:
+        yield App(app.address, home, app.process)
 
 
 def visit(page: Page, app: App, name: str) -> None:

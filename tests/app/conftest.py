@@ -15,9 +15,9 @@ def app(tmp_path_factory, shipped_models, default_model) -> Iterator[App]:
     (home / "temporary").mkdir()
     for folder in [default_model, *shipped_models]:
         shutil.copytree(folder, home / "models" / folder.name)
-    environment = {"COVID_CNN_HOME": str(home), "TMPDIR": str(home / "temporary"), "HOME": str(home)}
+    environment = {"TMPDIR": str(home / "temporary"), "HOME": str(home)}
     environment["MPLCONFIGDIR"] = matplotlib.get_cachedir()  # its list of fonts, which takes seconds to make
-    with served("streamlit_app.py", home, environment) as app:
+    with served("streamlit_app.py", home, **environment) as app:
         yield app
 
 
