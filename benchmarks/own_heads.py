@@ -149,7 +149,7 @@ def measure_answer(model: keras.Model) -> float:
     with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
         file.write(frozen.convert_call(lambda image: model(image, training=False), image.shape))
         file.flush()
-        answer = PlainGraph(Path(file.name)).answer(image, np.float32(1), np.float32(0))
+        answer = PlainGraph(Path(file.name)).answer(image, np.ones(3, np.float32), np.zeros(3, np.float32))
     return float(np.abs(answer - model(image[None], training=False).numpy()).max())
 
 
