@@ -75,7 +75,7 @@ def convert_network(network: keras.Model, answer: Callable[..., dict[str, tf.Ten
 def convert_function(function: Any, half: bool = False) -> bytes:
     """A ``tf.function`` of one signature as a LiteRT graph, its weights in float16 where ``half``."""
     module = tf.Module()
-    module.function = function
+    module.function, module.held = function, function.get_concrete_function().variables
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures=function, options=options)

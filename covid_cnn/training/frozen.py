@@ -11,8 +11,9 @@ shared among several, so that the sum over the places, which is all that Grad-CA
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ POOLS = ("MaxPool", "MaxPoolV2", "AvgPool")
 SIZES = (*CONVOLUTIONS[:3], *POOLS, "ResizeBilinear", "ResizeNearestNeighbor")  # make maps of another size
 REDUCTIONS = ("Mean", "Max")  # over the places: global pooling
 SAME_VALUES = ("Identity", "IdentityN", "Reshape", "Squeeze", "Cast", "StopGradient")
+LARGE = 2**20  # bytes of a constant that is kept as a variable: of constants TensorFlow makes many copies
 LOOPS = ("Enter", "NextIteration", "While", "StatelessWhile", "TensorListReserve")
 
 
@@ -44,12 +46,27 @@ class FrozenNetwork:
 
     Attributes
     ----------
-    graph : with the placeholder ``IMAGE``, float32 ``[1, H, W, C]``
+    graph : with the placeholder ``IMAGE``, float32 ``[1, H, W, C]``, and one for each of the weights
     outputs : the names of the tensors that it answers
+    weights : its large constants, by name
     """
 
     graph: tf.compat.v1.GraphDef
     outputs: tuple[str, ...]
+    weights: Mapping[str, tf.Variable]
+
+    def save(self, file: Path) -> None:
+        """Write it, so that `load` reads it."""
+        arrays = {name: weight.numpy() for name, weight in self.weights.items()}
+        np.savez(file, np.frombuffer(self.graph.SerializeToString(), np.uint8), self.outputs, **arrays)
+
+    @classmethod
+    def load(cls, file: Path) -> "FrozenNetwork":
+        """Read it."""
+        with np.load(file) as arrays:
+            graph = tf.compat.v1.GraphDef.FromString(arrays["arr_0"].tobytes())
+            weights = {name: tf.Variable(arrays[name]) for name in arrays.files if not name.startswith("arr_")}
+            return cls(graph, tuple(arrays["arr_1"].tolist()), weights)
 
 
 @dataclass(frozen=True)
@@ -84,7 +101,7 @@ def freeze(call: Callable[[tf.Tensor], Any], shape: Sequence[int]) -> FrozenNetw
 
     frozen = convert_variables_to_constants_v2(network.get_concrete_function())
     image, outputs = frozen.inputs[0].op.name, tuple(output.name for output in frozen.outputs)
-    graph = _fold_constants(frozen.graph, image, outputs)
+    graph, weights = _fold_constants(frozen.graph, image, outputs)
     for node in graph.node:
         if node.name == image:
             node.attr["shape"].shape.CopyFrom(tf.TensorShape((1, *shape)).as_proto())
@@ -95,16 +112,19 @@ def freeze(call: Callable[[tf.Tensor], Any], shape: Sequence[int]) -> FrozenNetw
         if node.op in GRADIENTS:
             node.attr["_gradient_op_type"].s = (OWN_GRADIENT + node.op).encode()
     assert image == IMAGE
-    return FrozenNetwork(graph, outputs)
+    return FrozenNetwork(graph, outputs, weights)
 
 
-def _fold_constants(graph: tf.Graph, image: str, outputs: Sequence[str]) -> tf.compat.v1.GraphDef:
-    """The graph with everything worked out that hangs on no image, such as the shapes of its tensors."""
+def _fold_constants(
+    graph: tf.Graph, image: str, outputs: Sequence[str]
+) -> tuple[tf.compat.v1.GraphDef, dict[str, tf.Variable]]:
+    """The graph with everything worked out that hangs on no image, such as shapes, and its large constants."""
     described = graph.as_graph_def(add_shapes=True)
     # Keras has XLA compile its grouped convolutions, and what it compiles is called and not laid open.
     for holder in (*described.node, *described.library.function, *_inner_nodes(described)):
         for mark in ("_XlaMustCompile", "_noinline"):
             holder.attr.pop(mark, None)
+    weights = _take_weights(described)
     meta = tf.compat.v1.train.export_meta_graph(graph_def=described, graph=graph)
     signature = meta_graph_pb2.CollectionDef()
     signature.node_list.value.extend([f"{image}:0", *outputs])
@@ -112,7 +132,19 @@ def _fold_constants(graph: tf.Graph, image: str, outputs: Sequence[str]) -> tf.c
     settings = config_pb2.ConfigProto()
     settings.graph_options.rewrite_options.optimizers.extend(["function", "constfold", "dependency"])
     settings.graph_options.rewrite_options.min_graph_nodes = -1
-    return tf_optimizer.OptimizeGraph(settings, meta)
+    return tf_optimizer.OptimizeGraph(settings, meta), weights
+
+
+def _take_weights(graph: tf.compat.v1.GraphDef) -> dict[str, tf.Variable]:
+    """Put placeholders in place of the large constants of a graph, and return these by name."""
+    weights = {}
+    for node in graph.node:
+        if node.op == "Const" and node.attr["value"].ByteSize() > LARGE:
+            value = node.attr.pop("value").tensor
+            weights[node.name] = tf.Variable(tf.make_ndarray(value), trainable=False)
+            node.op = "Placeholder"
+            node.attr["shape"].shape.CopyFrom(value.tensor_shape)
+    return weights
 
 
 def _inner_nodes(graph: tf.compat.v1.GraphDef) -> Iterator[tf.compat.v1.NodeDef]:
@@ -275,9 +307,10 @@ def _put(network: FrozenNetwork, image: tf.Tensor, names: Sequence[str], feature
     for node in network.graph.node:
         if node.op in LACKING and node.name not in whole:
             graph.node.extend(_write_out(node))
-        elif node.name != IMAGE:  # a placeholder would wait for a value
+        elif node.name not in (IMAGE, *network.weights):  # a placeholder would wait for a value
             graph.node.append(node)
-    return tf.graph_util.import_graph_def(graph, input_map={f"{IMAGE}:0": image}, return_elements=list(names), name="")
+    given = {f"{name}:0": weight.value() for name, weight in network.weights.items()} | {f"{IMAGE}:0": image}
+    return tf.graph_util.import_graph_def(graph, input_map=given, return_elements=list(names), name="")
 
 
 def _before(graph: tf.compat.v1.GraphDef, tensor: str) -> set[str]:
@@ -330,7 +363,12 @@ def own_scaling(network: FrozenNetwork) -> tuple[list[float], list[float]]:
 
 def convert_answer(network: FrozenNetwork, anatomy: Anatomy) -> bytes:
     """The network as a LiteRT graph that answers ``image [1, H, W, C]`` and explains nothing."""
-    return convert_call(lambda image: _put(network, image, [anatomy.answer], anatomy.feature_map), _shape(network)[1:])
+
+    @tf.function(input_signature=[tf.TensorSpec(_shape(network), tf.float32, name=IMAGE)], autograph=False)
+    def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"answer": tf.cast(_put(network, image, [anatomy.answer], anatomy.feature_map)[0], tf.float32)}
+
+    return convert(answer)
 
 
 def convert_call(call: Callable[[tf.Tensor], Any], shape: Sequence[int], output: int = 0) -> bytes:

@@ -238,7 +238,7 @@ def _open_saved_model(path: Path) -> OpenedNetwork:
 
 
 def read(folder: Path, request: dict[str, Any]) -> None:
-    """Read a network and write what it is: ``facts.json``, ``probe.tflite``, which answers, and ``network.pb``."""
+    """Read a network and write what it is: ``facts.json``, ``probe.tflite``, which answers, and ``network.npz``."""
     opened = open_network(Path(request["file"]))
     from covid_cnn.models.plain_graph import PlainGraph
     from covid_cnn.training import frozen, lite_reader  # TensorFlow, of which a file that is refused needs none
@@ -256,7 +256,7 @@ def read(folder: Path, request: dict[str, Any]) -> None:
         output = _choose_output(names, request.get("output"))
         anatomy = frozen.examine(network, output)
         probe.write_bytes(frozen.convert_answer(network, anatomy))
-        (folder / "network.pb").write_bytes(network.graph.SerializeToString())
+        network.save(folder / "network.npz")
         facts["black"], facts["white"] = frozen.own_scaling(network)
         facts |= {"anatomy": vars(anatomy), "last": anatomy.last, "partial": anatomy.partial, "probed": 0}
     except frozen.UnexplainedError as error:

@@ -125,7 +125,7 @@ def _graph(folder: Path, facts: dict[str, Any], request: dict[str, Any]) -> tupl
 
 def _convert(folder: Path, facts: dict[str, Any], request: dict[str, Any]) -> bytes:
     """The graph of the bundle, held against the network that it was made of."""
-    network = frozen.FrozenNetwork(tf.compat.v1.GraphDef.FromString((folder / "network.pb").read_bytes()), ())
+    network = frozen.FrozenNetwork.load(folder / "network.npz")
     anatomy = frozen.Anatomy(**facts["anatomy"])
     serve = frozen.explained(network, anatomy, request["gain"], request["offset"], request["last"])
     try:
