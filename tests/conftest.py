@@ -188,6 +188,11 @@ def _every_third(data: Path, folder: Path) -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items):
+    """Trainings first, which take long: while the last file ends, the other cores wait."""
+    items.sort(key=lambda item: "training" not in item.path.parts)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
