@@ -10,6 +10,7 @@ sweep that was stopped goes on.
 import argparse
 import json
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from covid_cnn.reports import card
 from covid_cnn.training.imported import TOLERANCES
 
 SIZE = 224
-COLUMNS = ("Network", "Parameters", "Feature map", "Probabilities off", "Heatmaps off", "Graph", "Seconds")
+COLUMNS = ("Network", "Parameters", "Feature map", "Probabilities off", "Heatmaps off", "Graph", "Seconds", "Memory")
 
 
 def measure(model: Any, size: int = SIZE) -> dict[str, Any]:
@@ -54,6 +55,7 @@ def measure(model: Any, size: int = SIZE) -> dict[str, Any]:
         "surest": float(probabilities.max()),
         "bytes": len(graph),
         "seconds": seconds,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10,  # the process's most, Keras among it
     }
 
 
@@ -156,7 +158,7 @@ def main() -> None:
 
 def _row(one: dict[str, Any]) -> tuple[object, ...]:
     if "error" in one:
-        return (one["name"], one["error"].splitlines()[-1], *[""] * 5)
+        return (one["name"], one["error"].splitlines()[-1], *[""] * 6)
     within = all(one[key] <= most for key, most in TOLERANCES.items()) and one["hottest"] > 0
     return (
         one["name"] + ("" if within else " (beyond)"),
@@ -166,6 +168,7 @@ def _row(one: dict[str, Any]) -> tuple[object, ...]:
         f"{one['heatmaps']:.1e}",
         f"{one['bytes'] / 2**20:.0f} MB",
         f"{one['seconds']:.0f}",
+        f"{one['memory'] / 2**30:.1f} GB" if "memory" in one else "",
     )
 
 
