@@ -6,16 +6,11 @@ class CovidCnnError(Exception):
 
 
 class ImageError(CovidCnnError):
-    """A file that cannot be read as one radiograph.
-
-    Attributes
-    ----------
-    name : the file's own name as it may be shown: what a DICOM file says of its patient is struck out of it.
-    """
+    """A file that cannot be read as one radiograph."""
 
     def __init__(self, sentence: str, name: str = "") -> None:
         super().__init__(sentence)
-        self.name = name
+        self.name = name  # as it may be shown: what a DICOM file says of its patient is struck out of it
 
 
 class ArchiveError(CovidCnnError):

@@ -37,11 +37,6 @@ class Archive:
     bytes, a path or an address, or an open binary file, which must stay open as long. Raises ArchiveError where it is
     no .zip, is damaged, encrypted, beyond the limits, or names files outside its folder, or holds links, devices, or
     further archives.
-
-    Attributes
-    ----------
-    members : its files, folders left out, as `zipfile.ZipInfo`: `filename` is the path inside the archive, with
-        slashes, never absolute and without ".."; `file_size` is in bytes.
     """
 
     def __init__(self, source: "bytes | Path | RemoteFile | BinaryIO", name: str = "") -> None:
@@ -61,6 +56,7 @@ class Archive:
                 member.filename = member.filename.replace("\\", "/")
             self._check(self._zip.infolist(), size)
             self._open = unfinished.pop_all()
+        # Its files, without folders: `filename` is the path inside, with slashes, never absolute and without "..".
         self.members = [member for member in self._zip.infolist() if not member.is_dir()]
 
     def __reduce__(self) -> tuple[Any, ...]:

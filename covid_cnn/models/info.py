@@ -42,23 +42,13 @@ class AtPrevalence(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """Everything that a test set tells about a classifier: ``metrics.evaluate_classifier`` makes it.
+    """Everything that a test set tells about a classifier: ``metrics.evaluate_classifier`` makes it."""
 
-    Attributes
-    ----------
-    n, n_patients, patients_by_class : how many images and patients there were
-    classes, positive : the K classes, and the one of them that is looked for, if any
-    confusion : images, ``[K][K]``, rows true and columns predicted
-    out_of_distribution : the share of images that were flagged as unlike the training images
-    dataset, threshold, at_prevalence : what was evaluated on, and of a yes-or-no question from which score on the
-        answer is yes, and what the answers are worth at another prevalence
-    """
-
-    n: Count
+    n: Count  # images
     n_patients: Count
     classes: list[str]
-    positive: str | None
-    confusion: list[list[Count]]
+    positive: str | None  # the one of the K classes that is looked for, if any
+    confusion: list[list[Count]]  # images, ``[K][K]``, rows true and columns predicted
     accuracy: Interval
     balanced_accuracy: Maybe
     brier: Maybe
@@ -78,10 +68,10 @@ class Report(Struct, frozen=True, kw_only=True):
     f1: Added = UNSET
     average_precision: Added = UNSET
     prediction_sets: Coverage | UnsetType = UNSET
-    out_of_distribution: Interval | UnsetType = UNSET
+    out_of_distribution: Interval | UnsetType = UNSET  # the share that was flagged as unlike the training images
     notes: list[str] = []
-    dataset: str | UnsetType = UNSET
-    threshold: Number | UnsetType = UNSET
+    dataset: str | UnsetType = UNSET  # what was evaluated on
+    threshold: Number | UnsetType = UNSET  # of a yes-or-no question: from this score on the answer is yes
     at_prevalence: AtPrevalence | UnsetType = UNSET
 
     def __post_init__(self) -> None:
