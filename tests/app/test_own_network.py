@@ -64,7 +64,10 @@ def test_visitors_of_a_demo_are_not_offered_it(home, monkeypatch):
 
         own_network.offer_own_network("model", [])
 
-    assert [button.label for button in AppTest.from_function(script, default_timeout=60).run().button] == ["Bring your own network"]
+    def buttons() -> list[str]:
+        return [one.label for one in AppTest.from_function(script, default_timeout=60).run().button]
+
+    assert buttons() == ["Bring your own network"]
     monkeypatch.setenv(demo.DEMO, "1")
     monkeypatch.setattr(demo, "is_visitor", lambda: True)
-    assert not AppTest.from_function(script, default_timeout=60).run().button
+    assert not buttons()
