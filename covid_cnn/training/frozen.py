@@ -433,4 +433,6 @@ def _one_sentence(what: str) -> Iterator[None]:
     except Exception as error:  # the converter's own errors have no common base
         lacking = re.findall(r"(?:Custom|Flex|TF Select) ops: ([^\n]*)", str(error))
         reason = lacking[0] if lacking else str(error).strip().splitlines()[-1].strip()[:200]
+        if lacking and (half := re.search(r"x(b?f16|f64)>", str(error))):
+            reason += f" in {half[1]}: its .keras or .h5 file can be added"
         raise BundleError(f"LiteRT, in which all models here work, cannot do what {what} ({reason}).") from error

@@ -308,6 +308,18 @@ def test_half_precision_is_asked_in_float32(tmp_path, kit):
     np.testing.assert_allclose(network.answer(IMAGE, "255"), model(given)[0], rtol=0, atol=2e-3)
 
 
+def test_a_graph_of_half_precision_is_refused_in_a_sentence():
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 1))])
+    def half(image):
+        kernel = tf.ones((3, 3, 1, 2), tf.float16)
+        return {"answer": tf.nn.conv2d(tf.cast(image, tf.float16), kernel, 1, "SAME")}
+
+    with pytest.raises(BundleError, match=r"\(Conv2D in f16: its \.keras or \.h5 file can be added\)"):
+        frozen.convert(half)
+
+
 @pytest.mark.parametrize(("off", "refused"), [(9e-5, False), (1.1e-4, True)])
 @pytest.mark.parametrize("largest", [0.7, 30.0])
 def test_answers_are_held_to_the_network_itself(off, refused, largest):
