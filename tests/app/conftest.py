@@ -1,5 +1,6 @@
 """The app in a real browser: one server and one home folder for each file of tests."""
 
+import functools
 import shutil
 from collections.abc import Iterator
 
@@ -7,6 +8,21 @@ import matplotlib
 import pytest
 from browsing import PATIENCE, App, served
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from streamlit.components.v2 import manifest_scanner
+from streamlit.runtime.scriptrunner import script_runner
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pages_are_drawn_quickly() -> Iterator[None]:
+    """Without what AppTest does at each drawing and the app does not: four fifths of the time, after trainings.
+
+    It looks for components in all installed packages, and where Keras is loaded lets it collect all garbage.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        once = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", once)
+        patch.setattr(script_runner, "_clean_problem_modules", lambda: None)
+        yield
 
 
 @pytest.fixture(scope="module")
