@@ -124,7 +124,7 @@ def to_row(model: Bundle, name: str, answer: tuple[Radiograph, Prediction] | Cov
     no_heat = "" if heat.any() or not heat.size else NO_HEAT
     return empty | {
         "label": prediction.label,
-        "in_distribution": prediction.in_distribution,
+        "in_distribution": "" if prediction.resembles_training is None else prediction.resembles_training,
         "warning": " ".join(filter(None, (prediction.warning, *radiograph.warnings, no_heat))),
         "prediction_set": prediction.prediction_set,
         **{f"p_{label}": round(p, 6) for label, p in prediction.by_class().items()},

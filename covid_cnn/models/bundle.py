@@ -85,6 +85,11 @@ class Prediction:
         return self.heatmaps[..., self.classes.index(name or self.label)]
 
     @property
+    def resembles_training(self) -> bool | None:
+        """``in_distribution``; None of a model that came without the images that would tell."""
+        return self.in_distribution if self.distance_limit < NO_LIMIT else None
+
+    @property
     def warning(self) -> str:
         """One sentence when the image is unlike the training images, otherwise empty."""
         if self.in_distribution:
@@ -138,7 +143,7 @@ class Bundle:
             raise BundleError(f"Model {self.name} answers with what is no number: export it again.")
         distance = self.distance(embedding)
         limit = self.info.in_distribution.limit
-        in_distribution = distance <= limit
+        in_distribution = bool(distance <= limit)
         return Prediction(
             classes=self.classes,
             probabilities=probabilities,

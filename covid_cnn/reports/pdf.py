@@ -233,7 +233,7 @@ def _draw_probabilities(page: _Page, facts: dict[str, Any]) -> None:
     For an image that the network does not know they are grey, and without a threshold to reach.
     """
     answer = facts["prediction"]
-    known, threshold = answer["in_distribution"], answer["threshold"]
+    known, threshold = answer["in_distribution"] is not False, answer["threshold"]
     bars = sorted(answer["probabilities"].items(), key=lambda entry: -entry[1])
     page.write_text("Probabilities" if known else "What it would answer anyway", 11, width=COLUMN, bold=True)
     page.ln(2)

@@ -57,9 +57,9 @@ def summarize_prediction(
             "set_level": prediction.set_level,
             "positive": prediction.positive,
             "threshold": prediction.threshold,
-            "in_distribution": bool(prediction.in_distribution),
+            "in_distribution": prediction.resembles_training,
             "distance": float(prediction.distance),
-            "distance_limit": float(prediction.distance_limit),
+            "distance_limit": None if prediction.resembles_training is None else float(prediction.distance_limit),
         },
         "model": {
             "name": model.name,

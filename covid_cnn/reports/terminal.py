@@ -21,7 +21,7 @@ def prediction_line(row: Mapping[str, Any], classes: Sequence[str]) -> str:
     """One row of the table of predictions (``models.batch.to_row``) as a line of text."""
     if row["error"]:
         return f"{row['path']}: {row['error']}"
-    if not row["in_distribution"]:
+    if row["in_distribution"] is False:
         return f"{row['path']}: unlike a chest X-ray the model knows. {row['warning']}"
     details = ", ".join(f"{name} {row[f'p_{name}']:.3f}" for name in classes)
     if row["prediction_set"]:

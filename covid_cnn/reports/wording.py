@@ -14,7 +14,6 @@ import numpy as np
 
 from covid_cnn.common.statistics import percent, wilson
 from covid_cnn.data.classes import matching_class
-from covid_cnn.models.bundle import NO_LIMIT
 from covid_cnn.models.info import Report
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def coverage_sentence(prediction: Prediction) -> str:
 
 def likeness_sentence(prediction: Prediction) -> str:
     """Whether the image resembles those that the network was trained on."""
-    if prediction.distance_limit >= NO_LIMIT:
+    if prediction.resembles_training is None:
         return "Whether the image resembles those that the network was trained on is unknown: it came without them."
     numbers = f"distance {prediction.distance:.1f}, limit {prediction.distance_limit:.1f}"
     if prediction.in_distribution:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pypdfium2
@@ -15,10 +16,12 @@ from uploads import DEEP, dicom
 
 from covid_cnn.evaluation.metrics import evaluate_classifier
 from covid_cnn.images import reader
-from covid_cnn.models.bundle import Prediction, read_info
+from covid_cnn.models.batch import to_row
+from covid_cnn.models.bundle import NO_LIMIT, Prediction, read_info
 from covid_cnn.models.info import Decision, Evidence, Metrics
 from covid_cnn.reports import card, pdf, wording
 from covid_cnn.reports import prediction as reports_prediction
+from covid_cnn.reports.terminal import prediction_line
 
 SOBERING = "Of 500 healthy adults of another hospital it calls 441 ill."
 TIME = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -203,6 +206,18 @@ def test_the_prediction_set_is_told_in_words():
     assert told(*THREE).startswith("normal, other pneumonia or COVID-19. ")
     assert "The answer, COVID-19, is not among them: the two rules disagree" in told("normal", "other pneumonia")
     assert told() == ". "
+
+
+def test_of_a_model_without_its_images_it_is_unknown_whether_an_image_is_like_them():
+    prediction = replace(of_three(0.0, 0.1, 0.9, label="COVID-19"), distance_limit=NO_LIMIT)
+    radiograph, _, model = case(THREE, "COVID-19")
+    found = facts(radiograph, prediction, model)["prediction"]
+    assert (found["label"], found["in_distribution"], found["distance_limit"]) == ("COVID-19", None, None)
+    assert "is unknown" in wording.likeness_sentence(prediction)
+    assert "What it would answer anyway" not in words(radiograph, prediction, model)
+    row = to_row(SimpleNamespace(classes=THREE), "a.png", (radiograph, prediction))
+    assert row["in_distribution"] == ""
+    assert prediction_line(row, THREE).startswith("a.png: COVID-19 (")
 
 
 def test_an_unlike_image_is_given_no_label():

@@ -460,7 +460,7 @@ def test_files_that_are_no_network(tmp_path, name, content, sentence):
 def test_without_its_images_nothing_is_called_unlike_them(home, tmp_path):
     bundle = add(read(small(2), tmp_path / "small.keras", tmp_path))
     told = bundle.predict(np.zeros((50, 50), np.float32))
-    assert told.in_distribution and told.distance_limit == NO_LIMIT
+    assert told.in_distribution and told.distance_limit == NO_LIMIT and told.resembles_training is None
     info = json.loads((bundle.folder / "model.json").read_text())
     card = (bundle.folder / "MODEL_CARD.md").read_text()
     assert "came without the images that it learned from" in card and info["metrics"] == {}

@@ -11,7 +11,7 @@ import streamlit as st
 from covid_cnn.app.shared import elements
 from covid_cnn.common.statistics import percent
 from covid_cnn.data.samples import Provenance
-from covid_cnn.models.bundle import NO_LIMIT, Bundle, Prediction
+from covid_cnn.models.bundle import Bundle, Prediction
 from covid_cnn.models.info import ModelInfo
 from covid_cnn.reports import card, wording
 
@@ -84,7 +84,7 @@ def draw_numbers(prediction: Prediction, info: ModelInfo) -> None:
         st.markdown(f"**Could be {elements.escape_markdown(possible)}.** {coverage}")
         elements.term_help("prediction_set")
     st.markdown(elements.escape_markdown(wording.likeness_sentence(prediction)))
-    if prediction.distance_limit < NO_LIMIT:
+    if prediction.resembles_training is not None:
         elements.term_help("in_distribution")
 
 
