@@ -53,6 +53,11 @@ def test_predicting_starts_light():
     assert loaded_by({"covid_cnn.cli", "covid_cnn.models.bundle", "covid_cnn.images.reader"}, heavy) == set()
 
 
+def test_the_server_starts_light():
+    heavy = {"tensorflow", "pandas", "altair", "matplotlib", "scipy", "sklearn", "cv2", "pydicom"}
+    assert loaded_by({"covid_cnn.app.pages", "covid_cnn.app.server.serving"}, heavy) == set()
+
+
 def test_no_module_is_long():
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in ROOT.glob("covid_cnn/**/*.py")}
     assert not {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > LONGEST}

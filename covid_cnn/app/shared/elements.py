@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from covid_cnn.common.errors import CovidCnnError
@@ -93,6 +92,8 @@ def offer_download(label: str, make: Callable[[], str | bytes], file: str, **opt
 
 def draw_table(table: Sequence[Sequence[object]], place: Any = st, alt: str | None = None) -> None:
     """A table, its head first; `place` is `st` or a container."""
+    import pandas as pd  # here, for the server starts without it
+
     head, *rows = table
     place.dataframe(pd.DataFrame(rows, columns=list(head)), hide_index=True, height="content", alt=alt)
 
